@@ -1,0 +1,26 @@
+"""PromptCraft Hybrid Infrastructure: look at what already runs, then declare only what is missing."""
+
+import os
+from pathlib import Path
+
+import pulumi
+
+from components.stack import PromptCraftStack, outputs
+from discovery import deploy_look
+from errors import ConfigError
+from plan import decide
+from settings import load_settings
+
+root = Path(__file__).resolve().parent
+
+try:
+    settings = load_settings(root, pulumi.get_stack(), os.environ, pulumi.runtime.config.get_config_env())
+    look = deploy_look.take(root, settings)
+    plan = decide(look.report, settings, look.config)
+except ConfigError as error:
+    raise pulumi.RunError(str(error)) from None
+
+PromptCraftStack(plan, {name: secret.value for name, secret in settings.secrets.items()}, look.agent_texts)
+
+for name, value in outputs(plan).items():
+    pulumi.export(name, value)

@@ -1,0 +1,222 @@
+"""One record a service: what it speaks, where it listens, what it may use, and what it needs.
+
+Adding a service starts here; `tests/unit/test_catalog.py` then names every place that still lacks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+PROJECT = "promptcraft-hybrid"
+
+LABEL_PROJECT = "ai.promptcraft.project"
+LABEL_STACK = "ai.promptcraft.stack"
+LABEL_SERVICE = "ai.promptcraft.service"
+LABEL_OWNER = "ai.promptcraft.owner"
+LABEL_CONTENT = "ai.promptcraft.content"
+LABEL_STAND_IN = "ai.promptcraft.stand-in"
+
+
+class Protocol(StrEnum):
+    """What a service must answer in to prove itself."""
+
+    MCP = "mcp"
+    REDIS = "redis"
+    QDRANT = "qdrant"
+    PROMETHEUS = "prometheus"
+    GRAFANA = "grafana"
+    PROMPTCRAFT = "promptcraft"
+    NGINX = "nginx"
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port inside the container and, where it is published, its host port before `portOffset`."""
+
+    container: int
+    published: int | None = None
+
+
+@dataclass(frozen=True)
+class HealthCheck:
+    """A command run inside the container; all times in seconds."""
+
+    command: tuple[str, ...]
+    interval: int = 2
+    timeout: int = 3
+    retries: int = 15
+    start_period: int = 5
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service as the stack would run it. Memory in MiB, CPU in cores, tmpfs sizes in MiB."""
+
+    name: str
+    title: str
+    protocol: Protocol
+    ports: tuple[Port, ...]
+    health_check: HealthCheck
+    memory_mb: int
+    cpu_cores: float
+    user: str
+    disk_gb: float = 0.5
+    pids: int = 256
+    data_path: str | None = None
+    tmpfs_mb: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    needs: tuple[str, ...] = ()
+    replicable: bool = False
+    # Whether components/ can run it. The others are reused where they are found.
+    deployable: bool = True
+    # Names under which an MCP server introduces itself (`serverInfo.name`), lower case.
+    identities: tuple[str, ...] = ()
+    # Repositories (no tag) whose containers are worth asking; an image name is never proof.
+    images: tuple[str, ...] = ()
+    # Ports on which such a service is commonly found on a host.
+    known_ports: tuple[int, ...] = ()
+
+    @property
+    def port(self) -> int:
+        """The port the service is asked on, inside the container."""
+        return self.ports[0].container
+
+
+def _http_check(port: int, path: str, expect: str) -> HealthCheck:
+    # Neither curl nor wget is in every image (Qdrant's has none); bash opens the socket itself.
+    script = (
+        f"exec 3<>/dev/tcp/127.0.0.1/{port} && "
+        f"printf 'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && grep -q '{expect}' <&3"
+    )
+    return HealthCheck(command=("CMD", "bash", "-c", script))
+
+
+# The password's file is there only where a password is configured.
+_REDIS_PING = 'REDISCLI_AUTH="$(cat /run/promptcraft/secrets/redis 2>/dev/null)" redis-cli ping | grep -q PONG'
+
+_SERVICES = (
+    Service(
+        name="promptcraft",
+        title="PromptCraft",
+        protocol=Protocol.PROMPTCRAFT,
+        # The API comes first: it is the port that proves who the service is.
+        ports=(Port(7862, 7862), Port(7860, 7860)),
+        health_check=HealthCheck(
+            command=(
+                "CMD",
+                "python3",
+                "-c",
+                "import urllib.request as r; [r.urlopen(f'http://127.0.0.1:{p}/health', timeout=2) for p in (7860, 7862)]",
+            )
+        ),
+        memory_mb=384,
+        cpu_cores=2.0,
+        user="10001:10001",
+        disk_gb=1.0,
+        tmpfs_mb=MappingProxyType({"/tmp": 32}),
+        needs=("redis", "qdrant", "zen-mcp"),
+        replicable=True,
+    ),
+    Service(
+        name="redis",
+        title="Redis",
+        protocol=Protocol.REDIS,
+        ports=(Port(6379),),
+        health_check=HealthCheck(command=("CMD-SHELL", _REDIS_PING)),
+        memory_mb=96,
+        cpu_cores=0.2,
+        user="999:999",
+        data_path="/data",
+        images=("redis", "library/redis", "valkey/valkey", "redis/redis-stack-server", "redis/redis-stack"),
+        known_ports=(6379,),
+    ),
+    Service(
+        name="zen-mcp",
+        title="Zen MCP",
+        protocol=Protocol.MCP,
+        ports=(Port(8000, 8000),),
+        health_check=_http_check(8000, "/health", "200 OK"),
+        memory_mb=256,
+        cpu_cores=0.5,
+        user="10001:10001",
+        tmpfs_mb=MappingProxyType({"/tmp": 64}),
+        identities=("pal", "zen", "pal-mcp-server", "zen-mcp-server", "zen-mcp", "pal-mcp"),
+        images=("zen-mcp-server", "pal-mcp-server", "zen-mcp"),
+        known_ports=(8000, 8001, 8002),
+    ),
+    Service(
+        name="qdrant",
+        title="Qdrant",
+        protocol=Protocol.QDRANT,
+        ports=(Port(6333, 6333),),
+        health_check=_http_check(6333, "/readyz", "200 OK"),
+        memory_mb=256,
+        cpu_cores=1.0,
+        user="1000:1000",
+        disk_gb=2.0,
+        data_path="/qdrant/storage",
+        tmpfs_mb=MappingProxyType({"/tmp": 16}),
+        images=("qdrant/qdrant", "qdrant", "qdrant/qdrant-gpu"),
+        known_ports=(6333,),
+    ),
+    Service(
+        name="nginx",
+        deployable=False,
+        title="nginx",
+        protocol=Protocol.NGINX,
+        ports=(Port(8080),),
+        health_check=_http_check(8081, "/healthz", "200 OK"),
+        memory_mb=64,
+        cpu_cores=0.5,
+        user="101:101",
+        tmpfs_mb=MappingProxyType({"/tmp": 16}),
+        needs=("promptcraft",),
+        images=("nginx", "library/nginx", "nginxinc/nginx-unprivileged"),
+    ),
+    Service(
+        name="prometheus",
+        deployable=False,
+        title="Prometheus",
+        protocol=Protocol.PROMETHEUS,
+        ports=(Port(9090, 9090),),
+        health_check=_http_check(9090, "/-/ready", "200 OK"),
+        memory_mb=512,
+        cpu_cores=0.5,
+        user="65534:65534",
+        disk_gb=5.0,
+        data_path="/prometheus",
+        images=("prom/prometheus", "prometheus"),
+        known_ports=(9090,),
+    ),
+    Service(
+        name="grafana",
+        deployable=False,
+        title="Grafana",
+        protocol=Protocol.GRAFANA,
+        ports=(Port(3000, 3000),),
+        health_check=_http_check(3000, "/api/health", "200 OK"),
+        memory_mb=256,
+        cpu_cores=0.5,
+        user="472:472",
+        data_path="/var/lib/grafana",
+        tmpfs_mb=MappingProxyType({"/tmp": 16}),
+        needs=("prometheus",),
+        images=("grafana/grafana", "grafana/grafana-oss", "grafana/grafana-enterprise"),
+        known_ports=(3000,),
+    ),
+)
+
+SERVICES: Mapping[str, Service] = MappingProxyType({service.name: service for service in _SERVICES})
+
+
+def container_name(stack: str, service: str, replica: int | None = None) -> str:
+    """The name of a container or network on the engine: `promptcraft-<stack>-<service>[-<replica>]`."""
+    base = f"promptcraft-{stack}-{service}"
+    return base if replica is None else f"{base}-{replica}"
+
+
+def volume_name(stack: str, service: str, purpose: str = "data") -> str:
+    """The name of a volume on the engine: `promptcraft-<stack>-<service>-<purpose>`."""
+    return f"promptcraft-{stack}-{service}-{purpose}"

@@ -1,0 +1,171 @@
+"""A workload: an image and its containers, hardened alike. The one place that knows how a service is run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pulumi
+import pulumi_docker as docker
+
+from catalog import HealthCheck
+from components.files import Files, WorkloadFiles
+from components.labels import labels
+from plan import FILES_PATH, Plan, Replica, Workload
+
+# Seconds. The longest a container may take to become healthy before `up` fails.
+_WAIT_TIMEOUT = 180
+_STOP_TIMEOUT = 20
+
+_ULIMITS = (("core", 0, 0), ("nofile", 8192, 8192), ("nproc", 1024, 1024))
+
+
+class ContainerWorkload(pulumi.ComponentResource):
+    """The containers of one workload. `ready` holds them, for whoever must wait until they are healthy."""
+
+    ids: list[pulumi.Output[str]]
+    ready: list[pulumi.Resource]
+
+    def __init__(
+        self,
+        workload: Workload,
+        plan: Plan,
+        network: pulumi.Input[str],
+        *,
+        files: Files | None = None,
+        command: Sequence[str] | None = None,
+        after: Sequence[pulumi.Resource] = (),
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("promptcraft:workload:ContainerWorkload", workload.service, None, opts)
+        self._workload, self._plan = workload, plan
+        image = self._image()
+        volumes = [*self._data(), *self._files(image, files)]
+        containers = [
+            self._container(replica, image, network, volumes, command, after) for replica in workload.replicas
+        ]
+        self.ids = [container.id for container in containers]
+        self.ready = list(containers)
+        self.register_outputs({"ids": self.ids})
+
+    def _image(self) -> pulumi.Output[str]:
+        """The image's id: a name would be read back as an id, and so replace the container on every `up`."""
+        image = self._workload.image
+        build = (
+            docker.RemoteImageBuildArgs(context=image.build, dockerfile="Dockerfile", tags=[image.reference])
+            if image.build
+            else None
+        )
+        return docker.RemoteImage(
+            f"{self._workload.service}-image",
+            name=image.reference,
+            build=build,
+            # An image may serve others too; ours to use, not to delete.
+            keep_locally=True,
+            opts=pulumi.ResourceOptions(parent=self),
+        ).image_id
+
+    def _data(self) -> list[docker.ContainerVolumeArgs]:
+        """The volume that outlives the stack: `destroy` leaves it, and no change of a label replaces it."""
+        workload = self._workload
+        if workload.volume is None or workload.data_path is None:
+            return []
+        volume = docker.Volume(
+            f"{workload.service}-data",
+            name=workload.volume,
+            labels=[
+                docker.VolumeLabelArgs(label=label, value=value)
+                for label, value in labels(self._plan, workload.service).items()
+            ],
+            opts=pulumi.ResourceOptions(
+                parent=self, retain_on_delete=True, ignore_changes=["labels"], delete_before_replace=True
+            ),
+        )
+        return [docker.ContainerVolumeArgs(volume_name=volume.name, container_path=workload.data_path)]
+
+    def _files(self, image: pulumi.Input[str], files: Files | None) -> list[docker.ContainerVolumeArgs]:
+        if files is None:
+            return []
+        written = WorkloadFiles(
+            self._workload.service,
+            self._plan,
+            image,
+            self._workload.user,
+            files,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        return [
+            docker.ContainerVolumeArgs(volume_name=written.volume, container_path=FILES_PATH, read_only=True),
+        ]
+
+    def _container(
+        self,
+        replica: Replica,
+        image: pulumi.Input[str],
+        network: pulumi.Input[str],
+        volumes: list[docker.ContainerVolumeArgs],
+        command: Sequence[str] | None,
+        after: Sequence[pulumi.Resource],
+    ) -> docker.Container:
+        workload = self._workload
+        marks = labels(self._plan, workload.service, workload.image.stand_in)
+        return docker.Container(
+            replica.name.removeprefix(f"promptcraft-{self._plan.stack}-"),
+            name=replica.name,
+            image=image,
+            command=list(command) if command else None,
+            envs=[f"{name}={value}" for name, value in sorted(workload.environment.items())],
+            labels=[docker.ContainerLabelArgs(label=label, value=value) for label, value in marks.items()],
+            ports=[
+                docker.ContainerPortArgs(ip=port.ip, external=port.external, internal=port.internal, protocol="tcp")
+                for port in replica.ports
+            ],
+            # The engine reports "bridge" for every container that is attached to a named network after creation.
+            network_mode="bridge",
+            networks_advanced=[
+                docker.ContainerNetworksAdvancedArgs(name=network, aliases=[workload.service]),
+                *(docker.ContainerNetworksAdvancedArgs(name=name) for name in workload.join),
+            ],
+            volumes=volumes,
+            tmpfs={path: f"rw,noexec,nosuid,nodev,size={size}m" for path, size in sorted(workload.tmpfs_mb.items())},
+            user=workload.user,
+            read_only=True,
+            privileged=False,
+            capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"]),
+            security_opts=["no-new-privileges:true"],
+            ulimits=[docker.ContainerUlimitArgs(name=name, soft=soft, hard=hard) for name, soft, hard in _ULIMITS],
+            memory=workload.memory_mb,
+            # Equal to memory: no swap. Left out, the engine stores twice the memory and every refresh differs.
+            memory_swap=workload.memory_mb,
+            cpus=str(workload.cpu_cores),
+            log_driver="json-file",
+            log_opts={"max-file": "3", "max-size": "10m"},
+            # `on-failure` would not come back after the engine restarts.
+            restart="unless-stopped",
+            stop_timeout=_STOP_TIMEOUT,
+            must_run=True,
+            wait=True,
+            wait_timeout=_WAIT_TIMEOUT,
+            healthcheck=_health_check(workload.health_check),
+            opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, depends_on=list(after)),
+        )
+
+
+def _health_check(check: HealthCheck) -> docker.ContainerHealthcheckArgs:
+    return docker.ContainerHealthcheckArgs(
+        tests=list(check.command),
+        interval=duration(check.interval),
+        timeout=duration(check.timeout),
+        start_period=duration(check.start_period),
+        # Every field is set: an unset one is read back as a zero and differs.
+        start_interval="0s",
+        retries=check.retries,
+    )
+
+
+def duration(seconds: int) -> str:
+    """Seconds as Go prints them (`90` is `1m30s`), which is how the provider reads them back."""
+    hours, rest = divmod(seconds, 3600)
+    minutes, left = divmod(rest, 60)
+    if hours:
+        return f"{hours}h{minutes}m{left}s"
+    return f"{minutes}m{left}s" if minutes else f"{left}s"

@@ -1,0 +1,1 @@
+"""Look at the world: candidates from every source, each asked in its own protocol who it is."""

@@ -1,0 +1,69 @@
+"""The look that a deployment is based on: live, or read from a committed snapshot."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from discovery.agents import read_texts
+from discovery.checkpoint import read_checkpoint
+from discovery.config import DiscoveryConfig, load_discovery_config
+from discovery.look import look
+from discovery.one_look import one_look
+from discovery.report import Report
+from discovery.request import DEFAULT_BUDGET_SECONDS, Credential, Request
+from errors import ConfigError
+from settings import StackSettings
+
+
+@dataclass(frozen=True)
+class DeployLook:
+    """A report, the project's discovery configuration, and the winning agents' definitions by name."""
+
+    report: Report
+    config: DiscoveryConfig
+    agent_texts: Mapping[str, str]
+
+
+def take(root: Path, settings: StackSettings) -> DeployLook:
+    """Look once for this deployment of the project in `root`. Raises `ConfigError`."""
+    config = load_discovery_config(root)
+    home = Path.home()
+    if settings.config.discovery == "snapshot":
+        report = _snapshot(root, settings.stack)
+    else:
+        report = one_look(root, settings.stack, lambda: look(request_for(root, settings), config))
+    return DeployLook(report, config, read_texts(report.agents, root, home))
+
+
+def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEFAULT_BUDGET_SECONDS) -> Request:
+    """What a look of this stack is asked, with the stack's checkpoint read."""
+    environment = settings.environment
+    return Request(
+        root=root,
+        home=Path.home(),
+        stack=settings.stack,
+        project=settings.project,
+        environment=environment,
+        origins=settings.origins,
+        port_offset=settings.config.port_offset,
+        share=frozenset(settings.config.share),
+        pins=settings.config.pin,
+        credentials={name: Credential(secret.username, secret.value) for name, secret in settings.secrets.items()},
+        checkpoint=read_checkpoint(root, settings.project, settings.stack, os.environ),
+        lock_dir=Path(environment.get("MCP_LOCK_DIR") or "/tmp"),
+        budget_seconds=budget_seconds,
+    )
+
+
+def _snapshot(root: Path, stack: str) -> Report:
+    file = f"snapshots/{stack}.json"
+    try:
+        return Report.from_json(json.loads((root / file).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{file}:1: file: {error}; write it with: python -m discovery --stack {stack} --write {file}"
+        ) from error

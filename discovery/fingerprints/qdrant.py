@@ -1,0 +1,59 @@
+"""Qdrant (FACTS 4.1): title and version at `/`, health texts, and a key that it refuses or takes.
+
+`/`, `/healthz` and `/readyz` answer without a key; everything else needs one where one is set.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from discovery.fingerprints.answer import (
+    Answer,
+    answers_everything,
+    auth_required,
+    impostor,
+    not_the_service,
+    read_object,
+    read_version,
+    unhealthy,
+    verified,
+)
+from discovery.request import Credential
+from discovery.wire import Response, Wire
+
+TITLE = "qdrant - vector search engine"
+
+
+def version_of(response: Response) -> str | None:
+    """The version, where the response to `GET /` is Qdrant's."""
+    if response.status != 200:
+        return None
+    document = read_object(response.body)
+    return read_version(document.get("version")) if document.get("title") == TITLE else None
+
+
+async def identify(wire: Wire, credential: Credential | None) -> Answer:
+    """Ask for the title, then for three things that a page with Qdrant's title on it does not have."""
+    base = wire.place.path.rstrip("/")
+    root = await wire.ask("GET", f"{base}/")
+    version = version_of(root)
+    if version is None:
+        return not_the_service(root, "Qdrant")
+    health, ready, collections, echo = await asyncio.gather(
+        wire.ask("GET", f"{base}/healthz"),
+        wire.ask("GET", f"{base}/readyz"),
+        wire.ask("GET", f"{base}/collections"),
+        answers_everything(wire, base, root),
+    )
+    if health.status != 200 or b"healthz check passed" not in health.body or echo:
+        return impostor("has Qdrant's title, but not its health check")
+    if ready.status != 200 or b"all shards are ready" not in ready.body:
+        return unhealthy(f"Qdrant {version} is not ready (readyz answers {ready.status})", version)
+    if collections.status not in (401, 403):
+        return verified(f"Qdrant {version}", version)
+    if credential is None or credential.secret is None:
+        return auth_required(f"Qdrant {version} wants an API key; set QDRANT_API_KEY", version)
+    keyed = await wire.ask("GET", f"{base}/collections", [("api-key", credential.secret)])
+    if keyed.status != 200:
+        return auth_required(f"Qdrant {version} refused the configured API key", version)
+    return verified(f"Qdrant {version}, with the configured API key", version)

@@ -1,0 +1,178 @@
+"""`mcpServers` documents, as Claude Code and its neighbours write them, turned into candidates.
+
+The files belong to others and are read leniently: what cannot be used becomes a warning or a candidate with its
+problem. Commands found in them are never run, and of environment and headers not even the names leave this module.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import catalog
+from discovery import endpoints, expansion, safe_files
+from discovery.config import is_name
+from discovery.report import Candidate, Source
+from discovery.request import Gathered
+from discovery.text import one_line, shown
+
+MAX_BYTES = 1024 * 1024
+MAX_SERVERS = 2000
+MAX_WARNINGS = 20
+
+NEVER_RUN = "commands found in files are never run"
+_REMOTE_TYPES = ("http", "sse", "streamable-http", "streamableHttp")
+_ZEN_NAMES = ("zen", "zen-mcp", "zen-mcp-server", "pal", "pal-mcp", "pal-mcp-server")
+
+
+@dataclass(frozen=True)
+class McpFile:
+    """A document to read: where it is, how messages call it, the tier its servers belong to, and what is trusted."""
+
+    path: Path
+    label: str
+    source: Source
+    owners: frozenset[int] | None = None
+    max_bytes: int = MAX_BYTES
+
+
+def service_name(name: str) -> str | None:
+    """The service that a server called `name` in an `mcpServers` document would provide, or None for no usable name.
+
+    `redis` there is an MCP server *for* Redis, not Redis itself: it becomes `redis-mcp`.
+    """
+    text = re.sub(r"[^a-z0-9]+", "-", name[:200].lower()).strip("-")
+    if text in _ZEN_NAMES:
+        return "zen-mcp"
+    if text in catalog.SERVICES:
+        return f"{text}-mcp"
+    return text if is_name(text) else None
+
+
+def read_document(file: McpFile) -> tuple[Mapping[str, object] | None, tuple[str, ...]]:
+    """The JSON object in `file` and no warning; or None and why; or None and nothing where there is no such file."""
+    rules = safe_files.Rules(max_bytes=file.max_bytes, owners=file.owners, closed=file.owners is not None)
+    try:
+        data = safe_files.read_file(file.path, rules)
+        if data is None:
+            return None, ()
+        document = json.loads(data.decode("utf-8-sig"))
+    except safe_files.UnsafeFile as error:
+        return None, (f"{file.label} {error}: ignored",)
+    except (ValueError, RecursionError) as error:  # a UnicodeDecodeError and a JSONDecodeError are ValueErrors
+        return None, (f"{file.label} is not JSON ({_why(error)}): ignored",)
+    if not isinstance(document, dict):
+        return None, (f"{file.label} holds {shown(document, 40)}, not a map of servers: ignored",)
+    return document, ()
+
+
+def servers_in(document: Mapping[str, object], stem: str) -> object:
+    """The map of servers in any of the shapes people use: wrapped in `mcpServers`, bare, or one server alone.
+
+    A single server is called `stem`, after its file.
+    """
+    if "mcpServers" in document:
+        return document["mcpServers"]
+    if isinstance(document.get("command"), str) or isinstance(document.get("url"), str):
+        return {stem: document}
+    return {name: value for name, value in document.items() if isinstance(value, dict)}
+
+
+def candidates(file: McpFile, servers: object, environment: Mapping[str, str], key: str = "mcpServers") -> Gathered:
+    """Candidates for `servers`, a map of name to server as found in `file` under `key`."""
+    if not isinstance(servers, dict):
+        return Gathered(warnings=(f"{file.label}: {key} is {shown(servers, 40)}, not a map of servers: ignored",))
+    found: list[Candidate] = []
+    warnings: list[str] = []
+    for name, server in list(servers.items())[:MAX_SERVERS]:
+        where = f"{file.label}: {key}.{one_line(str(name), 64)}"
+        service = service_name(str(name))
+        if service is None:
+            warnings.append(f"{where} has no name that a service can have: ignored")
+        elif not isinstance(server, dict):
+            warnings.append(f"{where} is {shown(server, 40)}, not a server: ignored")
+        else:
+            found.append(_candidate(service, file.source, where, server, environment))
+    if len(servers) > MAX_SERVERS:
+        warnings.append(f"{file.label}: {key} has {len(servers)} servers; only the first {MAX_SERVERS} are looked at")
+    return Gathered(tuple(found), bounded(warnings, file.label))
+
+
+def bounded(warnings: list[str], label: str) -> tuple[str, ...]:
+    """At most `MAX_WARNINGS` of `warnings`, and how many more there were: one bad file must not drown the rest."""
+    if len(warnings) <= MAX_WARNINGS:
+        return tuple(warnings)
+    return (*warnings[:MAX_WARNINGS], f"{label}: {len(warnings) - MAX_WARNINGS} more warnings")
+
+
+def _candidate(
+    service: str, source: Source, where: str, server: Mapping[str, object], environment: Mapping[str, str]
+) -> Candidate:
+    kind, url, command = server.get("type"), server.get("url"), server.get("command")
+    endpoint, problem = "", None
+    if server.get("disabled") is True:
+        problem = "disabled in its file"
+    elif isinstance(url, str) and (kind is None or kind in _REMOTE_TYPES):
+        endpoint, problem = _remote(url, environment)
+    elif isinstance(command, str) and kind in (None, "stdio"):
+        endpoint, problem = _command(command, server.get("args"), environment)
+    else:
+        problem = f"neither a url with a known type nor a stdio command (type {shown(kind, 40)})"
+    return Candidate(service, source, endpoint, where, problem=problem)
+
+
+def _remote(url: str, environment: Mapping[str, str]) -> tuple[str, str | None]:
+    if secrets := expansion.secret_names(url):
+        return "", f"its url would carry {one_line(secrets[0], 60)}, a secret; put that into a header"
+    try:
+        return endpoints.normalise_endpoint(expansion.expand(url, environment)), None
+    except expansion.ExpansionError as error:
+        return "", f"its url {error}"
+    except endpoints.EndpointError as error:
+        return "", f"its url {shown(url)} {error}"
+
+
+def _command(command: str, args: object, environment: Mapping[str, str]) -> tuple[str, str | None]:
+    words = [word for word in args if isinstance(word, str)][:64] if isinstance(args, list) else []
+    program = _program(command)
+    if program == "cmd" and [word.lower() for word in words[:1]] == ["/c"] and len(words) > 1:
+        program, words = _program(words[1]), words[2:]
+    if program != "npx":
+        return "", f"speaks stdio through {shown(program, 40)}: {NEVER_RUN}"
+    package = _npx_package(words)
+    if package is None:
+        return "", f"runs npx without a package one can tell: {NEVER_RUN}"
+    if package.partition("@")[0] == "mcp-remote":
+        # A bridge from stdio to a server that speaks HTTP already: that server is the one to ask.
+        url = next((word for word in words if word.startswith(("http://", "https://"))), "")
+        return _remote(url, environment)
+    return f"npx:{package}", "stdio: not started during discovery"
+
+
+def _program(command: str) -> str:
+    return PurePosixPath(command.replace("\\", "/")[:4096]).name.lower().removesuffix(".exe").removesuffix(".cmd")
+
+
+def _npx_package(words: list[str]) -> str | None:
+    """The package in npx's arguments: that of `--package`, or else the first that is no option."""
+    arguments = iter(words)
+    package = None
+    for word in arguments:
+        if word in ("-p", "--package"):
+            package = next(arguments, None)
+        elif word.startswith("--package="):
+            package = word.removeprefix("--package=")
+        elif not word.startswith("-"):
+            package = word
+        if package is not None:
+            break
+    return package if package is not None and endpoints.is_package(package) else None
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"line {error.lineno}: {error.msg}"
+    return "nested too deeply" if isinstance(error, RecursionError) else one_line(str(error), 80)

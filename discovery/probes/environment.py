@@ -1,0 +1,82 @@
+"""Candidates that the environment (or the project's `.env`) names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from discovery import endpoints
+from discovery.report import Candidate, Source
+from discovery.request import Gathered, Request
+from discovery.text import shown
+
+QDRANT_PORT = "6333"
+
+_URLS = (
+    ("ZEN_MCP_URL", "zen-mcp"),
+    ("UPSTASH_REDIS_REST_URL", "redis"),
+    ("PROMETHEUS_URL", "prometheus"),
+    ("GRAFANA_URL", "grafana"),
+)
+
+
+def environment(request: Request) -> Gathered:
+    """One candidate for each variable that is set and not empty; a bad value is a candidate with its problem."""
+    return Gathered(tuple(_candidates(request)))
+
+
+def _candidates(request: Request) -> Iterator[Candidate]:
+    if host := _value(request, "QDRANT_HOST"):
+        yield _qdrant(request, host, _value(request, "QDRANT_PORT"))
+    if url := _value(request, "REDIS_URL"):
+        yield _redis(request, url)
+    for variable, service in _URLS:
+        if url := _value(request, variable):
+            try:
+                yield _candidate(request, service, variable, endpoints.normalise_endpoint(url))
+            except endpoints.EndpointError as error:
+                yield _candidate(request, service, variable, "", f"{variable}: {shown(url)} {error}")
+
+
+def _value(request: Request, name: str) -> str:
+    return request.environment.get(name, "").strip(" \t")
+
+
+def _candidate(request: Request, service: str, name: str, endpoint: str, problem: str | None = None) -> Candidate:
+    evidence = f"{name} (.env)" if request.origins.get(name) == ".env" else name
+    return Candidate(service, Source.EXTERNAL, endpoint, evidence, problem=problem)
+
+
+def _qdrant(request: Request, host: str, port: str) -> Candidate:
+    """`QDRANT_HOST` may bring a scheme, a port, or both; a bare IPv6 address is taken without brackets too."""
+    try:
+        if port:
+            endpoints.port_number(port)
+    except endpoints.EndpointError as error:
+        return _candidate(request, "qdrant", "QDRANT_PORT", "", f"QDRANT_PORT: {shown(port)} {error}")
+    scheme, separator, rest = host.rpartition("://")
+    if host.count(":") > 1 and not separator and not host.startswith("["):
+        rest = f"[{host}]"
+    try:
+        # Asked with a port no scheme stands for, to learn whether the text brings its own.
+        explicit = endpoints.host_and_port(rest.rstrip("/"), 0)
+        name, _, own = explicit.rpartition(":")
+        if port and own not in ("0", port):
+            problem = f"QDRANT_HOST: {shown(host)} and QDRANT_PORT={port} differ; keep the port in one of them"
+            return _candidate(request, "qdrant", "QDRANT_HOST", "", problem)
+        chosen = own if own != "0" else port or QDRANT_PORT
+        endpoint = endpoints.normalise_endpoint(f"{scheme or 'http'}://{name}:{chosen}")
+    except endpoints.EndpointError as error:
+        return _candidate(request, "qdrant", "QDRANT_HOST", "", f"QDRANT_HOST: {shown(host)} {error}")
+    return _candidate(request, "qdrant", "QDRANT_HOST", endpoint)
+
+
+def _redis(request: Request, url: str) -> Candidate:
+    """The credential in `REDIS_URL` never enters the endpoint; whoever asks gets it separately, from the settings."""
+    scheme, separator, rest = url.partition("://")
+    location = rest.rpartition("@")[2].partition("?")[0]
+    try:
+        endpoint = endpoints.normalise_endpoint(f"{scheme}{separator}{location}", endpoints.REDIS)
+    except endpoints.EndpointError as error:
+        # Any part of a malformed REDIS_URL can be its password: none of it is shown.
+        return _candidate(request, "redis", "REDIS_URL", "", f"REDIS_URL: the value {error}")
+    return _candidate(request, "redis", "REDIS_URL", endpoint)

@@ -1,0 +1,119 @@
+"""Candidates from the user's own files: Claude Code's, the guide's `~/.claude/mcp`, and checkouts of Zen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from discovery import mcp_files, safe_files
+from discovery.mcp_files import McpFile
+from discovery.report import Candidate, Source
+from discovery.request import Gathered, Request
+from discovery.text import one_line
+
+MAX_FILES = 500
+# Claude Code keeps every project's history in ~/.claude.json, which outgrows what a file of servers needs.
+MAX_CLAUDE_JSON = 4 * 1024 * 1024
+
+_CHECKOUTS = ("dev/zen-mcp-server", "zen-mcp-server", "dev/pal-mcp-server", "pal-mcp-server")
+
+
+def user_files(request: Request) -> Gathered:
+    """Servers of `~/.claude.json` (global and for this project), `~/.claude/mcp/**/*.json`, and Zen checkouts."""
+    owners = safe_files.owners_of(request.home)
+    found: list[Candidate] = []
+    warnings: list[str] = []
+    for part in _parts(request, owners):
+        found += part.candidates
+        warnings += part.warnings
+    if len(found) > mcp_files.MAX_SERVERS:
+        warnings.append(f"{len(found)} servers in user files; only the first {mcp_files.MAX_SERVERS} are looked at")
+    return Gathered(tuple(found[: mcp_files.MAX_SERVERS]), tuple(warnings))
+
+
+def claude_folder(home: Path, environment: Mapping[str, str]) -> tuple[Path, str]:
+    """Claude Code's folder of settings and how messages call it: `~/.claude`, or what `CLAUDE_CONFIG_DIR` says."""
+    configured = environment.get("CLAUDE_CONFIG_DIR", "")
+    if configured and "\0" not in configured:
+        return home / configured, "$CLAUDE_CONFIG_DIR"
+    return home / ".claude", "~/.claude"
+
+
+def _parts(request: Request, owners: frozenset[int]) -> Iterator[Gathered]:
+    folder, label = claude_folder(request.home, request.environment)
+    moved = label != "~/.claude"
+    main = McpFile(
+        path=folder / ".claude.json" if moved else request.home / ".claude.json",
+        label=f"{label}/.claude.json" if moved else "~/.claude.json",
+        source=Source.USER,
+        owners=owners,
+        max_bytes=MAX_CLAUDE_JSON,
+    )
+    yield _claude_json(request, main)
+    paths, cut = safe_files.walk_files(folder / "mcp", (".json",), MAX_FILES)
+    for path in paths:
+        inner = path.relative_to(folder).as_posix()
+        yield _whole_file(request, replace(main, path=path, label=_label(label, inner), max_bytes=mcp_files.MAX_BYTES))
+    if cut:
+        yield Gathered(warnings=(f"{label}/mcp has more files than are looked at: only the first {MAX_FILES} count",))
+    yield _ignored_settings(replace(main, path=folder / "settings.json", label=f"{label}/settings.json"))
+    yield Gathered(tuple(_checkouts(request.home)))
+
+
+def _label(prefix: str, inner: str) -> str:
+    return one_line(f"{prefix}/{inner}", 120)
+
+
+def _claude_json(request: Request, file: McpFile) -> Gathered:
+    document, warnings = mcp_files.read_document(file)
+    if document is None:
+        return Gathered(warnings=warnings)
+    user = document.get("mcpServers", {})
+    projects = document.get("projects", {})
+    local = _local_servers(projects, request.root)
+    everywhere = mcp_files.candidates(file, user, request.environment)
+    here = mcp_files.candidates(file, local, request.environment, "projects[this].mcpServers")
+    # Claude Code itself uses the local one of two servers of one name, whether it lives or not.
+    names = set(local) if isinstance(local, dict) else set()
+    shadowed = {f"{file.label}: mcpServers.{one_line(str(name), 64)}" for name in names}
+    kept = (
+        replace(candidate, problem="shadowed by this project's server of the same name")
+        if candidate.evidence in shadowed
+        else candidate
+        for candidate in everywhere.candidates
+    )
+    return Gathered((*here.candidates, *kept), (*here.warnings, *everywhere.warnings))
+
+
+def _local_servers(projects: object, root: Path) -> object:
+    if not isinstance(projects, dict):
+        return {}
+    for name in dict.fromkeys((str(root.absolute()), str(root.resolve()))):
+        project = projects.get(name)
+        if isinstance(project, dict):
+            return project.get("mcpServers", {})
+    return {}
+
+
+def _whole_file(request: Request, file: McpFile) -> Gathered:
+    document, warnings = mcp_files.read_document(file)
+    if document is None:
+        return Gathered(warnings=warnings)
+    return mcp_files.candidates(file, mcp_files.servers_in(document, file.path.stem), request.environment)
+
+
+def _ignored_settings(file: McpFile) -> Gathered:
+    document, warnings = mcp_files.read_document(file)
+    if document is not None and document.get("mcpServers"):
+        return Gathered(
+            warnings=(f"{file.label}: mcpServers found, but Claude Code ignores it, and so does discovery",)
+        )
+    return Gathered(warnings=warnings)
+
+
+def _checkouts(home: Path) -> Iterator[Candidate]:
+    for inner in _CHECKOUTS:
+        if (home / inner).is_dir():
+            problem = f"speaks stdio; start it behind an HTTP bridge and set ZEN_MCP_URL ({mcp_files.NEVER_RUN})"
+            yield Candidate("zen-mcp", Source.USER, "", f"~/{inner}", problem=problem)

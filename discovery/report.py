@@ -1,0 +1,280 @@
+"""The values that discovery passes on: a candidate, what was found out about it, and the report.
+
+All of them are frozen, print, compare, and go through JSON and back. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+class Source(StrEnum):
+    """Where a candidate comes from, in the default order of priority."""
+
+    EXTERNAL = "external_deployment"
+    USER = "user_installation"
+    PROJECT = "project_configuration"
+    DOCKER = "docker_service"
+    NPX = "npx_cloud"
+
+
+DEFAULT_PRIORITY: tuple[Source, ...] = tuple(Source)
+
+
+class Verdict(StrEnum):
+    """What asking a candidate came to. Only `VERIFIED` is ever reused."""
+
+    VERIFIED = "verified"
+    IMPOSTOR = "impostor"
+    UNREACHABLE = "unreachable"
+    UNHEALTHY = "unhealthy"
+    AUTH_REQUIRED = "auth_required"
+    OWNED = "owned"
+    SKIPPED = "skipped"
+
+
+class Ownership(StrEnum):
+    """Whose a candidate is (RELIABILITY section 5).
+
+    `OURS`: our labels and its id in the stack's checkpoint. `ORPHAN`: our labels, in no checkpoint.
+    `FOREIGN_CLAIM`: labels of another stack or project. `EXTERNAL`: no labels of ours.
+    """
+
+    OURS = "ours"
+    ORPHAN = "orphan"
+    FOREIGN_CLAIM = "foreign_claim"
+    EXTERNAL = "external"
+
+
+class Vantage(StrEnum):
+    """From where an endpoint can be reached."""
+
+    ANYWHERE = "anywhere"
+    HOST_LOOPBACK = "host_loopback"
+    CONTAINER_NETWORK = "container_network"  # `Reach.network` names the network to join
+    PROCESS = "process"  # npx: runs inside whoever uses it
+
+
+@dataclass(frozen=True)
+class Reach:
+    """A vantage; for `CONTAINER_NETWORK`, also which network, and the endpoint as seen from within it."""
+
+    vantage: Vantage
+    network: str | None = None
+    endpoint: str | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A place where a service might be, before anybody has asked it.
+
+    `endpoint` is a URL without userinfo (`http://`, `https://`, `redis://`, `rediss://`, `npx:PACKAGE`).
+    `evidence` says what made us think so (`QDRANT_HOST`, `.mcp.json: mcpServers.zen`, `container redis-1`).
+    `container_id` is set where the endpoint is known to lead to a container.
+    `problem` is set when the candidate must not be asked at all: it becomes a `skipped` with that reason.
+    """
+
+    service: str
+    source: Source
+    endpoint: str
+    evidence: str
+    container_id: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A candidate and what asking it came to. `reason` is one line, at most 200 characters, never a secret."""
+
+    candidate: Candidate
+    verdict: Verdict
+    reason: str
+    version: str | None = None
+    elapsed_ms: float = 0.0
+    ownership: Ownership = Ownership.EXTERNAL
+    reach: Reach = field(default_factory=lambda: Reach(Vantage.ANYWHERE))
+
+
+@dataclass(frozen=True)
+class ServiceReport:
+    """One service: `selected` is the first verified finding in order of priority, or None; `findings` is all."""
+
+    selected: Finding | None
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class AgentDefinition:
+    """One file that defines an agent; `tier` is user_override, project_core, project_specific or bundled_default."""
+
+    name: str
+    tier: str
+    path: str
+    model: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class AgentReport:
+    """One agent: the definition that wins, those it shadows, and how its dependencies resolved.
+
+    `dependencies` maps a service's name to the endpoint it resolved to, or None where it is not met.
+    """
+
+    selected: AgentDefinition | None
+    shadowed: tuple[AgentDefinition, ...] = ()
+    dependencies: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """Something of somebody else's that stands where this stack would put its own.
+
+    `kind` is port, container, network or volume; `name` is what is taken (`6333`, `promptcraft-dev-redis`);
+    `holder` says by whom, `remedy` what to do.
+    """
+
+    kind: str
+    name: str
+    holder: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything one look found out. `duration_ms` and the `elapsed_ms` are its only times.
+
+    `previous` is what the last deployment chose: service to `{"source", "endpoint", "reason"}`; empty before the
+    first. `owner` identifies the state that the stack's own objects belong to.
+    """
+
+    stack: str
+    duration_ms: float
+    services: Mapping[str, ServiceReport]
+    agents: Mapping[str, AgentReport] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    obstacles: tuple[Obstacle, ...] = ()
+    previous: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    owner: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of CONTRACT ("Discovery from the command line"), with additions."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "stack": self.stack,
+            "duration_ms": round(self.duration_ms, 1),
+            "services": {name: _service_to_json(service) for name, service in self.services.items()},
+            "agents": {name: _agent_to_json(agent) for name, agent in self.agents.items()},
+            "warnings": list(self.warnings),
+            "obstacles": [asdict(obstacle) for obstacle in self.obstacles],
+            "previous": {name: dict(value) for name, value in self.previous.items()},
+            "owner": self.owner,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Report:
+        """The inverse of `to_json`. Raises `ValueError` for anything `to_json` would not have written."""
+        try:
+            if document["schema_version"] != SCHEMA_VERSION:
+                raise ValueError(f"schema_version {document['schema_version']!r}, expected {SCHEMA_VERSION}")
+            return cls(
+                stack=str(document["stack"]),
+                duration_ms=float(document["duration_ms"]),
+                services={name: _service_from_json(name, value) for name, value in document["services"].items()},
+                agents={name: _agent_from_json(name, value) for name, value in document["agents"].items()},
+                warnings=tuple(str(line) for line in document["warnings"]),
+                obstacles=tuple(Obstacle(**value) for value in document["obstacles"]),
+                previous={str(name): dict(value) for name, value in document["previous"].items()},
+                owner=str(document["owner"]),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a discovery report: {error!r}") from error
+
+
+def _finding_to_json(finding: Finding) -> dict[str, Any]:
+    candidate = finding.candidate
+    return {
+        "source": candidate.source.value,
+        "endpoint": candidate.endpoint,
+        "verdict": finding.verdict.value,
+        "reason": finding.reason,
+        "evidence": candidate.evidence,
+        "elapsed_ms": round(finding.elapsed_ms, 1),
+        "version": finding.version,
+        "ownership": finding.ownership.value,
+        "container_id": candidate.container_id,
+        "reach": {
+            "vantage": finding.reach.vantage.value,
+            "network": finding.reach.network,
+            "endpoint": finding.reach.endpoint,
+        },
+    }
+
+
+def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:
+    reach = value["reach"]
+    return Finding(
+        candidate=Candidate(
+            service=service,
+            source=Source(value["source"]),
+            endpoint=str(value["endpoint"]),
+            evidence=str(value["evidence"]),
+            container_id=value["container_id"],
+        ),
+        verdict=Verdict(value["verdict"]),
+        reason=str(value["reason"]),
+        version=value["version"],
+        elapsed_ms=float(value["elapsed_ms"]),
+        ownership=Ownership(value["ownership"]),
+        reach=Reach(Vantage(reach["vantage"]), reach["network"], reach["endpoint"]),
+    )
+
+
+def _service_to_json(service: ServiceReport) -> dict[str, Any]:
+    return {
+        "selected": None if service.selected is None else _finding_to_json(service.selected),
+        "candidates": [_finding_to_json(finding) for finding in service.findings],
+    }
+
+
+def _service_from_json(name: str, value: Mapping[str, Any]) -> ServiceReport:
+    selected = value["selected"]
+    return ServiceReport(
+        selected=None if selected is None else _finding_from_json(name, selected),
+        findings=tuple(_finding_from_json(name, finding) for finding in value["candidates"]),
+    )
+
+
+def _definition_to_json(definition: AgentDefinition) -> dict[str, Any]:
+    return {
+        "tier": definition.tier,
+        "path": definition.path,
+        "model": definition.model,
+        "problem": definition.problem,
+    }
+
+
+def _definition_from_json(name: str, value: Mapping[str, Any]) -> AgentDefinition:
+    return AgentDefinition(name, str(value["tier"]), str(value["path"]), value["model"], value["problem"])
+
+
+def _agent_to_json(agent: AgentReport) -> dict[str, Any]:
+    return {
+        "selected": None if agent.selected is None else _definition_to_json(agent.selected),
+        "shadowed": [_definition_to_json(definition) for definition in agent.shadowed],
+        "dependencies": dict(agent.dependencies),
+    }
+
+
+def _agent_from_json(name: str, value: Mapping[str, Any]) -> AgentReport:
+    selected = value["selected"]
+    return AgentReport(
+        selected=None if selected is None else _definition_from_json(name, selected),
+        shadowed=tuple(_definition_from_json(name, definition) for definition in value["shadowed"]),
+        dependencies={str(key): value for key, value in value["dependencies"].items()},
+    )

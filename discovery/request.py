@@ -1,0 +1,87 @@
+"""What one look is asked to do, and what a source of candidates is given: plain values, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from discovery.report import Candidate
+from errors import ConfigError
+
+__all__ = [
+    "DEFAULT_BUDGET_SECONDS",
+    "Checkpoint",
+    "ConfigError",
+    "Credential",
+    "Gathered",
+    "Probe",
+    "Request",
+]
+
+DEFAULT_BUDGET_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What the stack's state says is ours.
+
+    `known` is False where the state could not be read: then nothing can be proved ours.
+    `ids` are the engine ids of containers in the state; `owner` identifies that state (`LABEL_OWNER`).
+    `previous` maps a service to the `{"source", "endpoint", "reason"}` of the last deployment's `plan` output.
+    """
+
+    known: bool = True
+    ids: frozenset[str] = frozenset()
+    owner: str = ""
+    previous: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Credential:
+    """A secret for one service; never printed. Sent only to who has proved what it is."""
+
+    username: str | None = field(default=None, repr=False)
+    secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Request:
+    """All inputs of one look.
+
+    `environment` is the process environment over the project's `.env`; `origins` tells for each name which
+    (`"environment"` or `".env"`). `pins` maps a service to a source or an endpoint. `credentials` maps a service
+    to what it may be asked with once its identity is proved. `budget_seconds` is the wall-clock limit of it all.
+    """
+
+    root: Path
+    home: Path
+    stack: str
+    project: str
+    environment: Mapping[str, str]
+    origins: Mapping[str, str] = field(default_factory=dict)
+    port_offset: int = 0
+    share: frozenset[str] = frozenset()
+    pins: Mapping[str, str] = field(default_factory=dict)
+    credentials: Mapping[str, Credential] = field(default_factory=dict, repr=False)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    lock_dir: Path = Path("/tmp")
+    budget_seconds: float = DEFAULT_BUDGET_SECONDS
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What one source of candidates came up with, and what a person should know of it."""
+
+    candidates: tuple[Candidate, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Probe(Protocol):
+    """One source of candidates. May block; the caller holds it to the deadline.
+
+    Never raises for what the world contains (a broken foreign file is a warning); `ConfigError` for our own files.
+    """
+
+    def __call__(self, request: Request) -> Gathered: ...

@@ -1,0 +1,319 @@
+"""Talk to whoever listens at one endpoint, and never be held up, led astray or filled up by it.
+
+One resolved address for the whole conversation (a name that answers differently the second time changes nothing), no
+redirects, no proxies, no `.netrc`, no cookies, no compression, bounded bytes. The wall-clock limit is the caller's
+`asyncio.timeout`: nothing here blocks the loop, so a peer that drips one byte at a time meets it like any other.
+`requests` can do none of that: its time-out restarts with every byte, and it inflates and follows by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import h11
+
+from discovery.addresses import refusal
+from discovery.text import one_line
+
+MAX_BODY = 64 * 1024  # bytes
+_MAX_RAW = 2 * MAX_BODY  # headers, chunk framing and interim responses on top
+_MAX_ADDRESSES = 4
+_READ = 16 * 1024
+
+T = TypeVar("T")
+
+
+class WireError(Exception):
+    """No usable answer; the message is one line for a person."""
+
+
+class UnreachableError(WireError):
+    """Nobody home: refused, unresolved, reset, or closed without a byte."""
+
+
+class RefusedError(WireError):
+    """We will not connect there: the name leads to a forbidden address."""
+
+
+class GarbledError(WireError):
+    """Somebody answered, but not in the protocol that was asked for."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where to connect: an endpoint taken apart. `path` is "" where the endpoint has none."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS proves that the host is the one named."""
+        return self.scheme in ("https", "rediss")
+
+    @property
+    def authority(self) -> str:
+        """`host:port`, IPv6 in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def place_of(endpoint: str) -> Place:
+    """The place an endpoint normalised by `endpoints.normalise_endpoint` names."""
+    parts = urlsplit(endpoint)
+    if parts.hostname is None or parts.port is None:
+        raise ValueError(f"not a normalised endpoint: {endpoint!r}")
+    return Place(parts.scheme, parts.hostname, parts.port, parts.path)
+
+
+@dataclass(frozen=True)
+class Response:
+    """An HTTP response: header names in lower case, at most `MAX_BODY` bytes of body."""
+
+    status: int
+    headers: Sequence[tuple[str, str]] = field(default_factory=tuple)
+    body: bytes = b""
+
+    def header(self, name: str) -> str:
+        """The first header of this name (lower case), or ""."""
+        return next((value for key, value in self.headers if key == name), "")
+
+
+def in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
+    """Run `work` in a thread that can be abandoned: it never delays the end of the process."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+    # A failure that nobody waits for any more is no news: without this, asyncio would print it.
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    def deliver(action: Callable[[], None]) -> None:
+        if not future.done():
+            action()
+
+    def run() -> None:
+        action: Callable[[], None]
+        try:
+            action = functools.partial(future.set_result, work())
+        except BaseException as error:  # noqa: BLE001 - carried over to whoever awaits, never swallowed
+            action = functools.partial(future.set_exception, error)
+        try:
+            loop.call_soon_threadsafe(deliver, action)
+        except RuntimeError:
+            pass  # the loop has ended: the result comes too late for anybody
+
+    threading.Thread(target=run, name="discovery", daemon=True).start()
+    return future
+
+
+def _lookup(host: str) -> tuple[str, ...]:
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class Resolver:
+    """Resolves each name once; the answer holds for the whole look."""
+
+    def __init__(self, lookup: Callable[[str], tuple[str, ...]] = _lookup) -> None:
+        self._lookup = lookup
+        self._pending: dict[str, asyncio.Future[tuple[str, ...]]] = {}
+
+    async def addresses(self, host: str) -> tuple[str, ...]:
+        """The addresses of `host`. Raises `UnreachableError`, or `RefusedError` where any of them is forbidden."""
+        if host not in self._pending:
+            self._pending[host] = in_thread(functools.partial(self._lookup, host))
+        try:
+            # Shielded: several endpoints of one host wait for the same answer, each with its own limit.
+            found = await asyncio.shield(self._pending[host])
+        except (OSError, UnicodeError) as error:
+            raise UnreachableError(f"the name does not resolve ({_os_reason(error)})") from error
+        for address in found:
+            if (why := refusal(address)) is not None:
+                raise RefusedError(f"leads to {why}")
+        if not found:
+            raise UnreachableError("the name has no address")
+        return found[:_MAX_ADDRESSES]
+
+
+class Stream:
+    """One open connection, with what was read of it so far."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`. Raises `UnreachableError`."""
+        try:
+            self._writer.write(data)
+            await self._writer.drain()
+        except OSError as error:
+            raise UnreachableError(f"broke off ({_os_reason(error)})") from error
+
+    async def receive(self) -> bytes:
+        """Some bytes, or b"" at the end. Raises `UnreachableError`."""
+        try:
+            return await self._reader.read(_READ)
+        except OSError as error:
+            raise UnreachableError(f"broke off ({_os_reason(error)})") from error
+
+
+class HttpExchange:
+    """One request on one connection: its response's head, and its body as it comes."""
+
+    def __init__(self, stream: Stream, connection: h11.Connection) -> None:
+        self._stream = stream
+        self._connection = connection
+        self._raw = 0
+        self.head = Response(0)
+        self.body = b""
+        self.ended = False
+
+    async def _event(self) -> object:
+        while True:
+            try:
+                event = self._connection.next_event()
+            except h11.RemoteProtocolError as error:
+                if not self._raw:
+                    raise UnreachableError("closed the connection without an answer") from error
+                raise GarbledError(f"does not speak HTTP ({one_line(str(error), 80)})") from error
+            if event is not h11.NEED_DATA:
+                return event
+            if self._raw > _MAX_RAW:
+                return h11.EndOfMessage()
+            data = await self._stream.receive()
+            self._raw += len(data)
+            self._connection.receive_data(data)
+
+    async def read_head(self) -> None:
+        """Read up to the final status line and headers. Raises `WireError`."""
+        while True:
+            event = await self._event()
+            if isinstance(event, h11.Response):
+                self.head = Response(
+                    event.status_code,
+                    tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in event.headers),
+                )
+                return
+            if not isinstance(event, h11.InformationalResponse):
+                raise GarbledError("answers without a final HTTP status")
+
+    async def read_body(self, enough: Callable[[bytes], bool]) -> bytes:
+        """The body until `enough(body)`, its end, or `MAX_BODY` bytes. Raises `WireError`."""
+        while not self.ended and len(self.body) < MAX_BODY and not enough(self.body):
+            event = await self._event()
+            if isinstance(event, h11.Data):
+                self.body = (self.body + event.data)[:MAX_BODY]
+            else:
+                self.ended = True
+        return self.body
+
+
+def _whole(_body: bytes) -> bool:
+    return False
+
+
+class Wire:
+    """Everything that may be said to one place."""
+
+    def __init__(self, place: Place, addresses: Sequence[str]) -> None:
+        self.place = place
+        self._addresses = tuple(addresses)
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Stream]:
+        """A connection, aborted when left. Raises `UnreachableError`."""
+        reader, writer = await self._open()
+        try:
+            yield Stream(reader, writer)
+        finally:
+            # abort, not close: a peer that does not read must not keep us waiting for the goodbye.
+            writer.transport.abort()
+
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        failure: OSError | None = None
+        for address in self._addresses:
+            try:
+                opened = await asyncio.open_connection(
+                    address,
+                    self.place.port,
+                    ssl=_tls() if self.place.secure else None,
+                    server_hostname=self.place.host if self.place.secure else None,
+                )
+            except OSError as error:
+                failure = failure or error
+                continue
+            # From here on this address is the place: what is proved of one must not be credited to another.
+            self._addresses = (address,)
+            return opened
+        raise UnreachableError(_os_reason(failure)) from failure
+
+    @asynccontextmanager
+    async def exchange(
+        self, method: str, path: str, headers: Sequence[tuple[str, str]] = (), body: bytes = b""
+    ) -> AsyncIterator[HttpExchange]:
+        """Send one request; its head is read, its body is left to the caller. Raises `WireError`."""
+        async with self.connect() as stream:
+            connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_BODY)
+            request = h11.Request(
+                method=method,
+                target=path or "/",
+                headers=[
+                    ("Host", self.place.authority),
+                    ("User-Agent", "promptcraft-discovery"),
+                    ("Accept-Encoding", "identity"),
+                    ("Connection", "close"),
+                    *headers,
+                    *((("Content-Length", str(len(body))),) if body else ()),
+                ],
+            )
+            parts = [connection.send(request)]
+            if body:
+                parts.append(connection.send(h11.Data(data=body)))
+            parts.append(connection.send(h11.EndOfMessage()))
+            await stream.send(b"".join(part for part in parts if part))
+            exchange = HttpExchange(stream, connection)
+            await exchange.read_head()
+            yield exchange
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        enough: Callable[[bytes], bool] = _whole,
+    ) -> Response:
+        """One request and its response, as much of it as `enough` wants. Raises `WireError`."""
+        async with self.exchange(method, path, headers, body) as exchange:
+            content = await exchange.read_body(enough)
+            return Response(exchange.head.status, exchange.head.headers, content)
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+def _os_reason(error: BaseException | None) -> str:
+    """A system error as a reader knows it, without addresses and numbers that differ from run to run."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"TLS: {one_line(error.verify_message, 100)}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {one_line(error.reason or 'handshake failed', 100).replace('_', ' ').lower()}"
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(error, ConnectionResetError):
+        return "connection reset"
+    if isinstance(error, OSError) and error.strerror:
+        return one_line(error.strerror, 100).lower()
+    return error.__class__.__name__

@@ -1,0 +1,137 @@
+"""The agents of the plan, read from their mounted files: Markdown with front matter, or YAML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from gateway.plan import Plan, PlannedAgent
+
+MAX_DEFINITION_BYTES = 256 * 1024
+DEFAULT_MODEL = "sonnet"
+
+
+def _names(value: object) -> object:
+    # "Read, Grep" or ["Read", "Grep"]
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+class FrontMatter(BaseModel):
+    """The keys that matter here; a definition may have more."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    name: str | None = None
+    description: str = ""
+    model: str | None = None
+    tools: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
+    prompt: str = ""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What an agent is told before it is asked."""
+
+    description: str
+    model: str
+    tools: tuple[str, ...]
+    prompt: str
+
+
+class DefinitionError(Exception):
+    """The definition can't be used; the text is one line that says why."""
+
+
+def read_definition(agent: PlannedAgent) -> Definition:
+    """The agent's definition as its file says it now. Raises `DefinitionError`."""
+    if agent.problem is not None:
+        raise DefinitionError(agent.problem)
+    if agent.file is None:
+        raise DefinitionError(f"{agent.label} was not deployed")
+    try:
+        with agent.file.open("rb") as file:
+            content = file.read(MAX_DEFINITION_BYTES + 1)
+    except OSError as error:
+        raise DefinitionError(f"{agent.label}: {error.strerror}") from error
+    if len(content) > MAX_DEFINITION_BYTES:
+        raise DefinitionError(f"{agent.label}: larger than {MAX_DEFINITION_BYTES} bytes")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise DefinitionError(f"{agent.label}: not UTF-8") from error
+    matter, body = _parse(text, agent.label, is_yaml=agent.file.suffix in (".yaml", ".yml"))
+    # The program resolved the model already (an agent may say `inherit`).
+    model = agent.model or matter.model
+    return Definition(
+        description=matter.description,
+        model=DEFAULT_MODEL if model in (None, "inherit") else model,
+        tools=matter.tools,
+        prompt=matter.prompt or body,
+    )
+
+
+def _parse(text: str, path: str, *, is_yaml: bool) -> tuple[FrontMatter, str]:
+    head, body = (text, "") if is_yaml else _split(text)
+    try:
+        document: Any = yaml.safe_load(head) or {}
+        return FrontMatter.model_validate(document), body.strip()
+    except yaml.YAMLError as error:
+        line = (
+            f":{error.problem_mark.line + 1}" if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark else ""
+        )
+        raise DefinitionError(f"{path}{line}: not valid YAML") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise DefinitionError(f"{path}: {'.'.join(map(str, first['loc'])) or 'document'}: {first['msg']}") from error
+
+
+def _split(text: str) -> tuple[str, str]:
+    # ---\nname: ai-engineer\n---\nYou are …
+    lines = text.splitlines()
+    if not lines or lines[0].strip() != "---":
+        return "", text
+    for number, line in enumerate(lines[1:], start=1):
+        if line.strip() == "---":
+            return "\n".join(lines[1:number]), "\n".join(lines[number + 1 :])
+    return "", text
+
+
+def describe(plan: Plan) -> list[dict[str, Any]]:
+    """Every agent of the plan as the API shows it, in order of name."""
+    return [_describe(name, agent) for name, agent in sorted(plan.agents.items())]
+
+
+def unavailable_because(agent: PlannedAgent) -> str | None:
+    """Why the agent can't run now, None when it can."""
+    try:
+        read_definition(agent)
+    except DefinitionError as error:
+        return str(error)
+    unmet = sorted(name for name, endpoint in agent.dependencies.items() if endpoint is None)
+    return f"needs {', '.join(unmet)}, which this stack does not have" if unmet else None
+
+
+def _describe(name: str, agent: PlannedAgent) -> dict[str, Any]:
+    try:
+        definition = read_definition(agent)
+    except DefinitionError:
+        definition = None
+    reason = unavailable_because(agent)
+    return {
+        "id": name,
+        "tier": agent.tier,
+        "path": agent.path,
+        "model": definition.model if definition else agent.model,
+        "description": definition.description if definition else "",
+        "tools": list(definition.tools) if definition else [],
+        "available": reason is None,
+        "reason": reason,
+        "dependencies": {
+            service: {"endpoint": endpoint, "met": endpoint is not None}
+            for service, endpoint in sorted(agent.dependencies.items())
+        },
+        "shadowed": [shadowed.model_dump() for shadowed in agent.shadowed],
+    }

@@ -1,0 +1,38 @@
+"""Redis: PING, then INFO for who it is and whether it can take writes."""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+
+from gateway.checks.answer import Answer, one_line
+from gateway.plan import PlannedService
+
+
+async def ask_redis(service: PlannedService, seconds: float) -> Answer:
+    assert service.endpoint is not None
+    try:
+        client = Redis.from_url(
+            service.endpoint,
+            password=service.secret(),
+            protocol=2,
+            socket_connect_timeout=seconds,
+            socket_timeout=seconds,
+        )
+        async with client:
+            await client.ping()
+            try:
+                info = await client.info()
+            except NoPermissionError:
+                return Answer("ok", problem="INFO is not permitted, so version and memory are unknown")
+    except AuthenticationError as error:
+        return Answer("down", problem=f"wrong or missing password: {one_line(error)}")
+    except (RedisError, OSError) as error:
+        return Answer("down", problem=one_line(error))
+    version = str(info.get("valkey_version") or info.get("redis_version"))
+    if info.get("role") != "master":
+        return Answer("degraded", version, f"is a {info.get('role')}, which takes no writes")
+    limit, used = int(info.get("maxmemory", 0)), int(info.get("used_memory", 0))
+    if limit and used >= limit and info.get("maxmemory_policy") == "noeviction":
+        return Answer("degraded", version, f"is full: {used} of {limit} bytes, and evicts nothing")
+    return Answer("ok", version)

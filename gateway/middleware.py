@@ -1,0 +1,114 @@
+"""What every request passes through, outermost first: its id and log line, then the check of Host and Origin."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import re
+import time
+import uuid
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.errors import error_response
+from gateway.logs import request_id
+
+log = logging.getLogger("gateway.http")
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Asked every few seconds by health checks and scrapers; logged only when they fail.
+QUIET_PATHS = ("/health", "/ready", "/metrics")
+
+
+def route_of(scope: Scope) -> str:
+    """The route's template (`/api/agents/{agent}/runs`), so that paths made up by callers stay out of labels."""
+    return str(getattr(scope.get("route"), "path", "unmatched"))
+
+
+class RequestLog:
+    """Gives a request its id and writes one line when it ends."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        identity = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        token = request_id.set(identity)
+        started, status = time.perf_counter(), 500
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = identity
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        finally:
+            is_quiet = scope["path"] in QUIET_PATHS and status < 400
+            log.log(
+                logging.DEBUG if is_quiet else logging.INFO,
+                "request",
+                extra={
+                    "method": scope["method"],
+                    "route": route_of(scope),
+                    "status": status,
+                    "duration_ms": round((time.perf_counter() - started) * 1000, 1),
+                },
+            )
+            request_id.reset(token)
+
+
+class KnownHost:
+    """Refuses requests under a name that this gateway does not have, and from pages of other origins.
+
+    A page anywhere can make a browser ask an address on the user's machine under a name of the page's choice (DNS
+    rebinding). Such a name is always a public one: IP addresses and names without a dot (`localhost`, a container's
+    alias) can't be rebound, and need no configuration.
+    """
+
+    def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
+        self._app = app
+        self._allowed = frozenset(name.lower() for name in allowed)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (refusal := self._refusal(Headers(scope=scope))) is not None:
+            await error_response(*refusal)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, headers: Headers) -> tuple[int, str, str] | None:
+        host = headers.get("host", "")
+        if not self._is_own(_host_name(f"//{host}")):
+            return 421, "unknown_host", "not a name of this gateway; add it to PROMPTCRAFT_ALLOWED_HOSTS"
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return 403, "foreign_origin", "requests from pages of other origins are not answered"
+        return None
+
+    def _is_own(self, name: str) -> bool:
+        if name in self._allowed or (name and "." not in name and ":" not in name):
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+
+def _host_name(authority: str) -> str:
+    try:
+        return (urlsplit(authority).hostname or "").rstrip(".")
+    except ValueError:
+        return ""

@@ -1,0 +1,106 @@
+"""The deployed plan as the gateway is given it: one JSON file, mounted read-only. Keys not listed are ignored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class PlanError(Exception):
+    """The plan can't be read; the text says which file, what is wrong and what to do."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class PlannedService(_Model):
+    """One service: what was decided and where it is. `credential` is the path of a file with its secret."""
+
+    action: Literal["deploy", "reuse", "relay", "omit"]
+    source: str | None = None
+    endpoint: str | None = None
+    reason: str = ""
+    stand_in: str | None = None
+    protocol: str
+    credential: Path | None = None
+
+    @property
+    def is_used(self) -> bool:
+        return self.action != "omit" and self.endpoint is not None
+
+    def secret(self) -> str | None:
+        """What the credential file holds now. Raises `OSError` when it is named but can't be read."""
+        return None if self.credential is None else self.credential.read_text().strip() or None
+
+
+class Shadowed(_Model):
+    tier: str
+    path: str
+
+
+class PlannedAgent(_Model):
+    """One agent: the definition that won. `file` is where it is mounted, None when it was left out.
+
+    `tier` and `path` are None when there is no definition at all, only something that needs the agent.
+    """
+
+    tier: str | None = None
+    path: str | None = None
+    file: Path | None = None
+    model: str | None = None
+    problem: str | None = None
+    shadowed: tuple[Shadowed, ...] = ()
+    dependencies: dict[str, str | None] = Field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """What to call the definition in a message."""
+        return self.path or "definition"
+
+
+class Limits(_Model):
+    """How much may run at once, over all replicas. Memory in MiB."""
+
+    max_concurrent_agents: int = Field(10, ge=1)
+    agent_memory_mb: int = Field(2048, ge=1)
+    mcp_memory_mb: int = Field(1024, ge=1)
+    models: dict[str, int] = Field(default_factory=lambda: {"opus": 3, "sonnet": 8, "haiku": 15})
+
+
+class Plan(_Model):
+    schema_version: Literal[1]
+    project: str
+    stack: str
+    services: dict[str, PlannedService]
+    limits: Limits = Limits()
+    agents: dict[str, PlannedAgent] = Field(default_factory=dict)
+
+    def used(self, protocol: str) -> dict[str, PlannedService]:
+        """The services of that protocol that are deployed or reused, by name."""
+        return {
+            name: service for name, service in self.services.items() if service.protocol == protocol and service.is_used
+        }
+
+
+def load_plan(path: Path) -> Plan:
+    """The plan in `path`. Raises `PlanError`."""
+    try:
+        return Plan.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise PlanError(
+            f"{path}: {error.strerror}; mount the plan there or name its place in PROMPTCRAFT_PLAN_FILE"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "document"
+        raise PlanError(f"{path}: {where}: {first['msg']}; deploy again with the program of this version") from error
+
+
+def mcp_url(endpoint: str) -> str:
+    """An MCP endpoint with its path: `/mcp` where the plan names only the server."""
+    parts = urlsplit(endpoint)
+    return parts._replace(path="/mcp").geturl() if parts.path in ("", "/") else endpoint

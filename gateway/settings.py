@@ -1,0 +1,52 @@
+"""Everything the environment says to the gateway; read once, at the start."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+
+class SettingsError(Exception):
+    """The environment does not fit; the text names the variable and says what to do."""
+
+
+def _comma_separated(value: object) -> object:
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseModel):
+    """Each field is set by the variable that its alias names. Times in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(lambda value: str(value).upper())
+    ] = Field("INFO", alias="LOG_LEVEL")
+    host: str = Field("0.0.0.0", alias="PROMPTCRAFT_HOST")
+    page_port: Port = Field(7860, alias="PROMPTCRAFT_PAGE_PORT")
+    api_port: Port = Field(7862, alias="PROMPTCRAFT_API_PORT")
+    plan_file: Path = Field(Path("/run/promptcraft/plan.json"), alias="PROMPTCRAFT_PLAN_FILE")
+    # Host names that this gateway is reached under, besides IP addresses and names without a dot.
+    allowed_hosts: Names = Field((), alias="PROMPTCRAFT_ALLOWED_HOSTS")
+    check_seconds: float = Field(2.0, gt=0, le=30, alias="PROMPTCRAFT_CHECK_SECONDS")
+
+    @property
+    def log_level_number(self) -> int:
+        return logging.getLevelNamesMapping()[self.log_level]
+
+
+def load_settings(environment: Mapping[str, str]) -> Settings:
+    """The settings in `environment`; an empty variable counts as absent. Raises `SettingsError`."""
+    try:
+        return Settings.model_validate({name: value for name, value in environment.items() if value != ""})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingsError(f"{first['loc'][0]}: {first['msg']}; correct the variable or leave it out") from error

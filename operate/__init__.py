@@ -1,0 +1,1 @@
+"""What the make targets drive: deploy, preview, destroy and show a stack. Thin over the `pulumi` command."""

@@ -1,0 +1,80 @@
+"""`python -m operate up|preview|down|status --stack NAME`, from the project's root with `make -s env` applied."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import docker
+from rich.console import Console
+
+from catalog import PROJECT
+from discovery.checkpoint import read_checkpoint
+from errors import ConfigError
+from operate.leftovers import purge_volumes, remove_leftovers
+from operate.pulumi_command import PulumiCommand
+from operate.status import show, statuses
+from settings import load_settings
+
+_QUIET = ("--suppress-permalink", "true")
+
+
+def up(pulumi: PulumiCommand, console: Console) -> int:
+    """Deploy, then show what runs."""
+    engine = docker.from_env()
+    checkpoint = read_checkpoint(pulumi.root, PROJECT, pulumi.stack, os.environ)
+    for name in remove_leftovers(engine, pulumi.stack, checkpoint):
+        console.print(f"removed {name}: left behind by an update of this stack that did not finish")
+    code = pulumi.run("up", "--yes", "--skip-preview", "--stack", pulumi.stack, *_QUIET)
+    return code or status(pulumi, console)
+
+
+def preview(pulumi: PulumiCommand, console: Console) -> int:
+    """Show what would change."""
+    return pulumi.run("preview", "--stack", pulumi.stack, *_QUIET)
+
+
+def down(pulumi: PulumiCommand, console: Console) -> int:
+    """Destroy the stack; with PURGE=1 its data volumes as well."""
+    checkpoint = read_checkpoint(pulumi.root, PROJECT, pulumi.stack, os.environ)
+    code = pulumi.run("destroy", "--yes", "--skip-preview", "--stack", pulumi.stack, *_QUIET)
+    if code == 0:
+        engine = docker.from_env()
+        remove_leftovers(engine, pulumi.stack, read_checkpoint(pulumi.root, PROJECT, pulumi.stack, os.environ))
+        if os.environ.get("PURGE") == "1":
+            for name in purge_volumes(engine, pulumi.stack, checkpoint):
+                console.print(f"deleted volume {name}")
+    return code
+
+
+def status(pulumi: PulumiCommand, console: Console) -> int:
+    """Show what runs; 0 only when everything is healthy."""
+    rows = statuses(pulumi.outputs())
+    show(rows, pulumi.stack, console)
+    return 0 if all(row.health == "ok" for row in rows) else 1
+
+
+_ACTIONS = {"up": up, "preview": preview, "down": down, "status": status}
+
+
+def main(arguments: list[str]) -> int:
+    """Run one action. Exit 2 for broken configuration, with one line a problem on stderr."""
+    parser = argparse.ArgumentParser(prog="operate", description=__doc__)
+    parser.add_argument("action", choices=_ACTIONS)
+    parser.add_argument("--stack", default="dev")
+    options = parser.parse_args(arguments)
+    root = Path.cwd()
+    pulumi = PulumiCommand(root, options.stack)
+    try:
+        load_settings(root, options.stack, os.environ)
+        pulumi.select()
+    except ConfigError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
+    return _ACTIONS[options.action](pulumi, Console())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,41 @@
+"""Objects of this very state that the state has lost track of, after an engine or a machine died mid-way.
+
+Only what carries this state's own owner mark is touched; data volumes never are, unless purging was asked for.
+"""
+
+from __future__ import annotations
+
+import docker
+from docker.models.containers import Container
+from docker.models.networks import Network
+
+from catalog import LABEL_OWNER, LABEL_PROJECT, LABEL_STACK, PROJECT
+from discovery.request import Checkpoint
+
+
+def remove_leftovers(engine: docker.DockerClient, stack: str, checkpoint: Checkpoint) -> list[str]:
+    """Remove containers and networks marked as this state's that it does not know; their names."""
+    if not checkpoint.known or not checkpoint.owner:
+        return []
+    containers: list[Container] = engine.containers.list(all=True, filters=_ours(stack, checkpoint))
+    lost = [container for container in containers if container.id not in checkpoint.ids]
+    for container in lost:
+        container.remove(force=True)
+    networks: list[Network] = engine.networks.list(filters=_ours(stack, checkpoint), greedy=True)
+    empty = [network for network in networks if network.id not in checkpoint.ids and not network.attrs["Containers"]]
+    for network in empty:
+        network.remove()
+    return [str(item.name) for item in (*lost, *empty)]
+
+
+def purge_volumes(engine: docker.DockerClient, stack: str, checkpoint: Checkpoint) -> list[str]:
+    """Delete the data volumes of this stack of this state; their names."""
+    volumes = engine.volumes.list(filters=_ours(stack, checkpoint))
+    for volume in volumes:
+        volume.remove()
+    return [volume.name for volume in volumes]
+
+
+def _ours(stack: str, checkpoint: Checkpoint) -> dict[str, list[str]]:
+    marks = {LABEL_PROJECT: PROJECT, LABEL_STACK: stack, LABEL_OWNER: checkpoint.owner}
+    return {"label": [f"{name}={value}" for name, value in marks.items()]}

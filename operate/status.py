@@ -1,0 +1,66 @@
+"""The table that `make up` ends with: each service, where it comes from, its address, its health."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+from rich.console import Console
+from rich.table import Table
+
+_TIMEOUT = (2.0, 10.0)
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """One row. `health` is the application's own word for it; `stand_in` says what is not the real thing."""
+
+    service: str
+    source: str
+    url: str
+    health: str
+    stand_in: str | None = None
+
+
+def statuses(outputs: dict[str, Any]) -> list[ServiceStatus]:
+    """The rows for a stack's outputs, asking the running application what it sees."""
+    detailed = _ask(f"{outputs['urls'].get('promptcraft-api', '')}/api/health/detailed")
+    seen = detailed.get("services", {})
+    rows = []
+    for service, chosen in outputs["plan"].items():
+        if chosen["source"] == "omitted":
+            continue
+        told = seen.get(service, {})
+        own = detailed.get("status") if service == "promptcraft" else told.get("status")
+        rows.append(
+            ServiceStatus(
+                service=service,
+                source=chosen["source"],
+                url=outputs["urls"].get(service) or f"{chosen['endpoint']} (inside)",
+                health=str(own or "unknown"),
+                stand_in=told.get("stand_in"),
+            )
+        )
+    return rows
+
+
+def _ask(url: str) -> dict[str, Any]:
+    try:
+        answer = requests.get(url, timeout=_TIMEOUT, allow_redirects=False)
+        document = answer.json()
+    except (requests.RequestException, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def show(rows: list[ServiceStatus], stack: str, console: Console) -> None:
+    """Print the rows; a stand-in is named as one."""
+    table = Table(title=f"PromptCraft · {stack}", title_justify="left")
+    for column in ("service", "source", "URL", "health"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        style = "green" if row.health == "ok" else "red"
+        source = f"{row.source}\n[yellow]stand-in: {row.stand_in}[/]" if row.stand_in else row.source
+        table.add_row(row.service, source, row.url, f"[{style}]{row.health}[/]")
+    console.print(table)

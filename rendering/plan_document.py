@@ -1,0 +1,84 @@
+"""The plan as the application reads it: `plan.json` (schema in docs/architecture.md)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, assert_never
+
+from catalog import SERVICES
+from discovery.report import AgentDefinition, AgentReport
+from plan import FILES_PATH, SECRETS_PATH, Decision, Deploy, Omit, Plan, Reuse
+
+SCHEMA_VERSION = 1
+
+
+def agent_file(definition: AgentDefinition) -> str:
+    """Where an agent's definition lies inside the application's container."""
+    return f"{FILES_PATH}/agents/{definition.name}{'.md' if definition.path.endswith('.md') else '.yaml'}"
+
+
+def plan_document(plan: Plan, secrets: tuple[str, ...]) -> str:
+    """JSON text, sorted by key. `secrets` names the services whose credential the application may read."""
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "project": plan.project,
+        "stack": plan.stack,
+        "services": {name: _service(name, decision, secrets) for name, decision in plan.decisions.items()},
+        "limits": {
+            "max_concurrent_agents": plan.limits.max_concurrent_agents,
+            "agent_memory_mb": plan.limits.agent_memory_mb,
+            "mcp_memory_mb": plan.limits.mcp_memory_mb,
+            "total_memory_mb": plan.limits.total_memory_mb,
+            "models": dict(plan.limits.models),
+        },
+        "agents": {name: _agent(agent) for name, agent in plan.agents.items()},
+    }
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _service(name: str, decision: Decision, secrets: tuple[str, ...]) -> dict[str, Any]:
+    common = {
+        "protocol": SERVICES[name].protocol.value,
+        "reason": decision.reason,
+        "credential": f"{SECRETS_PATH}/{name}" if name in secrets else None,
+    }
+    match decision:
+        case Deploy(workload=workload, endpoint=endpoint, source=source):
+            return common | {
+                "action": "deploy",
+                "source": source,
+                "endpoint": endpoint,
+                "stand_in": workload.image.stand_in,
+            }
+        case Reuse(endpoint=endpoint, source=source):
+            return common | {"action": "reuse", "source": source, "endpoint": endpoint, "stand_in": None}
+        case Omit():
+            return common | {"action": "omit", "source": None, "endpoint": None, "stand_in": None}
+        case _:
+            assert_never(decision)
+
+
+def _agent(agent: AgentReport) -> dict[str, Any]:
+    chosen = agent.selected
+    shadowed = [{"tier": definition.tier, "path": definition.path} for definition in agent.shadowed]
+    if chosen is None:
+        problems = [definition.problem for definition in agent.shadowed if definition.problem]
+        broken = agent.shadowed[0] if agent.shadowed else None
+        return {
+            "tier": broken.tier if broken else None,
+            "path": broken.path if broken else None,
+            "file": None,
+            "model": None,
+            "problem": problems[0] if problems else "no usable definition",
+            "shadowed": shadowed,
+            "dependencies": dict(agent.dependencies),
+        }
+    return {
+        "tier": chosen.tier,
+        "path": chosen.path,
+        "file": agent_file(chosen),
+        "model": chosen.model,
+        "problem": chosen.problem,
+        "shadowed": shadowed,
+        "dependencies": dict(agent.dependencies),
+    }

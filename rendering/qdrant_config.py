@@ -1,0 +1,15 @@
+"""Qdrant's configuration, on top of its own defaults: the API key, which must not stand in its environment."""
+
+from __future__ import annotations
+
+import json
+
+from plan import SECRETS_PATH
+
+CONFIG_FILE = f"{SECRETS_PATH}/qdrant.yaml"
+
+
+def qdrant_config(api_key: str) -> str:
+    """YAML for `qdrant --config-path` (https://qdrant.tech/documentation/guides/configuration/)."""
+    # A JSON string is a YAML string, whatever the key holds.
+    return f"service:\n  api_key: {json.dumps(api_key)}\n"

@@ -1,0 +1,36 @@
+"""Redis's configuration. `appendfsync everysec`: a kill -9 loses at most the last second of writes."""
+
+from __future__ import annotations
+
+import hashlib
+
+from plan import SECRETS_PATH
+
+CREDENTIAL_FILE = f"{SECRETS_PATH}/redis-acl.conf"
+
+# Room for Redis's own buffers and the copy-on-write of a rewrite, below the container's limit.
+_DATA_SHARE = 0.6
+
+
+def redis_conf(memory_mb: int, data_path: str, *, protected: bool) -> str:
+    """The text of `redis.conf` for a container limited to `memory_mb` MiB."""
+    lines = [
+        "bind * -::*",
+        # Nothing is published on the host, and other networks don't reach the stack's own.
+        "protected-mode no",
+        "port 6379",
+        f"dir {data_path}",
+        "appendonly yes",
+        "appendfsync everysec",
+        "save 300 100",
+        f"maxmemory {int(memory_mb * _DATA_SHARE)}mb",
+        "maxmemory-policy volatile-lru",
+    ]
+    if protected:
+        lines.append(f"include {CREDENTIAL_FILE}")
+    return "\n".join(lines) + "\n"
+
+
+def redis_acl(password: str) -> str:
+    """The default user with this password, by hash: no quoting can go wrong, and the text holds no password."""
+    return f"user default on #{hashlib.sha256(password.encode()).hexdigest()} ~* &* +@all\n"

@@ -1,0 +1,325 @@
+"""The stack's settings: stack file, environment and `.env`, read once, with one precedence.
+
+A value written in `Pulumi.<stack>.yaml` wins over the environment, which wins over `.env`, which wins over the
+default in `Pulumi.yaml`. Everything after this file sees one frozen value.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+import env_file
+from catalog import PROJECT, SERVICES
+from discovery import strict_yaml
+from errors import ConfigError
+from image_references import Image, load_images
+
+SECRET_KEYS = (
+    "grafanaPassword",
+    "qdrantApiKey",
+    "redisPassword",
+    "zenMcpToken",
+    "perplexityApiKey",
+    "upstashRedisRestToken",
+    "sentryAuthToken",
+)
+
+# The guide's variables, and the stack key each stands for.
+VARIABLES = {
+    "ENABLE_MONITORING": "monitoring",
+    "ENVIRONMENT": "environment",
+    "LOG_LEVEL": "logLevel",
+    "MAX_CONCURRENT_AGENTS": "maxConcurrentAgents",
+    "AGENT_MEMORY_LIMIT": "agentMemoryMb",
+    "MCP_RESOURCE_LIMIT": "mcpMemoryMb",
+    "GRAFANA_PASSWORD": "grafanaPassword",
+    "QDRANT_API_KEY": "qdrantApiKey",
+    "ZEN_MCP_TOKEN": "zenMcpToken",
+    "PERPLEXITY_API_KEY": "perplexityApiKey",
+    "UPSTASH_REDIS_REST_TOKEN": "upstashRedisRestToken",
+    "SENTRY_AUTH_TOKEN": "sentryAuthToken",
+}
+
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+def _known(service: str) -> str:
+    if service not in SERVICES:
+        raise ValueError(f"is not a service; use one of {', '.join(SERVICES)}")
+    return service
+
+
+ServiceName = Annotated[str, AfterValidator(_known)]
+
+
+class StackConfig(BaseModel):
+    """What can be set in the namespace `promptcraft-hybrid:` of a stack file. Memory in MiB, disk in GB."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, strict=True)
+
+    services: list[ServiceName] = Field(min_length=1)
+    expected_outside: list[ServiceName]
+    fallback: bool
+    memory_budget_mb: int = Field(gt=0)
+    disk_budget_gb: int = Field(gt=0)
+    monitoring: bool
+    load_balancer: bool
+    replicas: int = Field(ge=1, le=50)
+    engine: Literal["docker", "swarm"]
+    environment: str = Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")
+    public_port: int = Field(ge=1, le=65535)
+    port_offset: int = Field(ge=0, le=50000)
+    discovery: Literal["live", "snapshot"]
+    pin: dict[str, str]
+    share: list[ServiceName]
+    images: dict[ServiceName, str]
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+    max_concurrent_agents: int | None = Field(default=None, ge=1, le=1000)
+    agent_memory_mb: int = Field(default=2048, ge=64)
+    mcp_memory_mb: int = Field(default=1024, ge=64)
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A secret and, for a login, its user name. Neither is ever printed."""
+
+    value: str = field(repr=False)
+    username: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class StackSettings:
+    """All that a stack is told. `environment` is the process environment over `.env`; `origins` says which.
+
+    `secrets` is keyed by the service they open (`redis`, `qdrant`, `zen-mcp`, `grafana`) or, for keys of cloud
+    servers, by their configuration key.
+    """
+
+    stack: str
+    config: StackConfig
+    images: Mapping[str, Image]
+    environment: Mapping[str, str] = field(repr=False)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+    project: str = PROJECT
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The services this stack needs, in catalog order."""
+        names = set(self.config.services)
+        if self.config.monitoring:
+            names |= {"prometheus", "grafana"}
+        if self.config.load_balancer:
+            names.add("nginx")
+        names |= set(self.config.expected_outside)
+        return tuple(name for name in SERVICES if name in names)
+
+
+@dataclass(frozen=True)
+class _Value:
+    """A configured value and where it was written (`file:line`), for error messages."""
+
+    value: Any
+    where: str
+
+
+def load_settings(
+    root: Path, stack: str, environ: Mapping[str, str], overrides: Mapping[str, str] | None = None
+) -> StackSettings:
+    """Read the settings of `stack` from the project folder `root`.
+
+    `overrides` is the configuration as Pulumi's engine hands it to its program (full keys, JSON text, secrets
+    decrypted). Raises `ConfigError` with one line for each problem.
+    """
+    variables = _read_dotenv(root)
+    environment = {name: variable.value for name, variable in variables.items()} | dict(environ)
+    origins = {name: "environment" if name in environ else ".env" for name in environment}
+
+    defaults = _read_defaults(root)
+    written = _read_stack_file(root, stack)
+    secrets = _from_engine(overrides or {}, written, defaults)
+    values = defaults | _from_environment(environment, origins, variables) | written
+    plain = {key: value for key, value in values.items() if key not in SECRET_KEYS}
+    config = _validated(plain, f"Pulumi.{stack}.yaml")
+    return StackSettings(
+        stack=stack,
+        config=config,
+        images=load_images(root, config.images),
+        environment=environment,
+        origins=origins,
+        secrets=_secrets(secrets, environment),
+    )
+
+
+def _read_dotenv(root: Path) -> dict[str, env_file.Variable]:
+    path = root / ".env"
+    if not path.exists():
+        return {}
+    try:
+        return env_file.parse(path.read_text(encoding="utf-8"), ".env")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f".env:1: file: cannot be read ({error.__class__.__name__}); save it as UTF-8 text") from error
+
+
+def _read_yaml(root: Path, file: str) -> strict_yaml.Document:
+    try:
+        document = strict_yaml.read((root / file).read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{file}:1: file: cannot be read ({error.__class__.__name__}); restore it") from error
+    if document.problems:
+        raise ConfigError("\n".join(_yaml_problem(file, problem) for problem in document.problems))
+    return document
+
+
+def _yaml_problem(file: str, problem: strict_yaml.Problem) -> str:
+    key = ".".join(str(part) for part in problem.path) or "file"
+    return f"{file}:{problem.line}: {key}: {problem.what}"
+
+
+def _section(document: strict_yaml.Document, file: str) -> dict[str, Any]:
+    """The `config` map of a Pulumi file; empty where it has none."""
+    config = document.value.get("config") if isinstance(document.value, dict) else None
+    if config is None:
+        return {}
+    if not isinstance(config, dict):
+        raise ConfigError(f"{file}:{document.line(('config',))}: config: must be a map; write `key: value` lines")
+    return config
+
+
+def _read_defaults(root: Path) -> dict[str, _Value]:
+    """The defaults that `Pulumi.yaml` declares, so that they stand in one place only."""
+    document = _read_yaml(root, "Pulumi.yaml")
+    return {
+        key: _Value(entry["default"], f"Pulumi.yaml:{document.line(('config', key))}")
+        for key, entry in _section(document, "Pulumi.yaml").items()
+        if isinstance(entry, dict) and "default" in entry
+    }
+
+
+def _read_stack_file(root: Path, stack: str) -> dict[str, _Value]:
+    """What the stack file says in our namespace; another namespace is its provider's to check."""
+    name = f"Pulumi.{stack}.yaml"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", stack):
+        raise ConfigError(f"{name[:80]!r}:1: stack: not a stack's name; use letters, digits and hyphens")
+    if not (root / name).exists():
+        return {}
+    document = _read_yaml(root, name)
+    config = _section(document, name)
+    prefix = f"{PROJECT}:"
+    return {
+        key.removeprefix(prefix): _Value(value, f"{name}:{document.line(('config', key))}")
+        for key, value in config.items()
+        if key.startswith(prefix)
+    }
+
+
+def _from_engine(
+    overrides: Mapping[str, str], written: dict[str, _Value], defaults: Mapping[str, _Value]
+) -> dict[str, str]:
+    """Take over what the engine knows better: another config file's values, and decrypted secrets (returned)."""
+    secrets = {}
+    for full_key, text in overrides.items():
+        key = full_key.removeprefix(f"{PROJECT}:")
+        if key == full_key:
+            continue
+        if key in SECRET_KEYS:
+            secrets[key] = text
+            continue
+        value = _from_text(text, defaults[key].value if key in defaults else "")
+        if key not in written and key in defaults and value != defaults[key].value:
+            written[key] = _Value(value, "pulumi config")
+    return secrets
+
+
+def _from_text(text: str, like: Any) -> Any:
+    """A configuration text as the type of `like`, or the text itself where it is not one."""
+    if isinstance(like, str):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _from_environment(
+    environment: Mapping[str, str], origins: Mapping[str, str], variables: Mapping[str, env_file.Variable]
+) -> dict[str, _Value]:
+    values = {}
+    for variable, key in VARIABLES.items():
+        text = environment.get(variable, "").strip()
+        if not text or key in SECRET_KEYS:
+            continue
+        where = f".env:{variables[variable].line}" if origins[variable] == ".env" else f"environment: {variable}"
+        values[key] = _Value(_typed(key, text), where)
+    return values
+
+
+def _typed(key: str, text: str) -> Any:
+    """A variable's text as the type its key has; a text that is no such type is left for the validator to refuse."""
+    kind = StackConfig.model_fields[_snake(key)].annotation
+    if kind is bool:
+        return _BOOLEANS.get(text.lower(), text)
+    if kind in (int, int | None):
+        return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else text
+    return text.upper() if key == "logLevel" else text
+
+
+def _snake(key: str) -> str:
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", key).lower()
+
+
+def _validated(values: Mapping[str, _Value], file: str) -> StackConfig:
+    try:
+        return StackConfig.model_validate({key: value.value for key, value in values.items()})
+    except ValidationError as invalid:
+        raise ConfigError("\n".join(_problem(dict(error), values, file) for error in invalid.errors())) from invalid
+
+
+def _problem(error: Mapping[str, Any], values: Mapping[str, _Value], file: str) -> str:
+    key = str(error["loc"][0])
+    where = values[key].where if key in values else f"{file}:1"
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = ", ".join(sorted(defined.alias or name for name, defined in StackConfig.model_fields.items()))
+        return f"{where}: {path}: unknown key; remove it or use one of: {known}"
+    shown = repr(error["input"])[:80]
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{where}: {path}: {shown} is refused: {message[:1].lower()}{message[1:]}; correct the value or remove the key"
+
+
+def _secrets(configured: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, Secret]:
+    """Secrets by the service they open; the stack's own win over the environment's."""
+    found = {key: environment[variable] for variable, key in VARIABLES.items() if environment.get(variable)}
+    keys = {key: value for key, value in found.items() if key in SECRET_KEYS} | dict(configured)
+    secrets = {key: Secret(value) for key, value in keys.items() if value}
+    for key, service in (
+        ("redisPassword", "redis"),
+        ("qdrantApiKey", "qdrant"),
+        ("zenMcpToken", "zen-mcp"),
+        ("grafanaPassword", "grafana"),
+        ("upstashRedisRestToken", "upstash"),
+    ):
+        if key in secrets:
+            secrets[service] = secrets.pop(key)
+    if "redis" not in secrets and (login := _redis_login(environment.get("REDIS_URL", ""))):
+        secrets["redis"] = login
+    return secrets
+
+
+def _redis_login(url: str) -> Secret | None:
+    """The login inside `redis://user:password@host`; a malformed URL is discovery's to report."""
+    try:
+        parts = urlsplit(url.strip())
+        password, username = parts.password, parts.username
+    except ValueError:
+        return None
+    return Secret(unquote(password), unquote(username) if username else None) if password else None

@@ -1,0 +1,173 @@
+"""What each stack declares, for each state of the world: the exact list of resources, by Pulumi's own mocks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import pulumi
+import pytest
+
+from catalog import SERVICES
+from components.stack import PromptCraftStack
+from discovery.config import DiscoveryConfig
+from discovery.report import Finding, Ownership, Reach, Vantage, Verdict
+from plan import decide
+from settings import StackSettings
+from tests.builders import finding, report_of, settings_of
+
+
+class Recorder(pulumi.runtime.Mocks):
+    """Accepts every resource and remembers its type, name and inputs."""
+
+    def __init__(self) -> None:
+        self.resources: list[tuple[str, str, dict[str, Any]]] = []
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        self.resources.append((args.typ, args.name, args.inputs))
+        return f"{args.name}-id", dict(args.inputs) | {"imageId": f"{args.name}-image-id"}
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
+        raise AssertionError(f"the program calls {args.token}, but it may only declare")
+
+
+def declared(stack: str, found: Iterable[Finding] = (), **config: object) -> Recorder:
+    return run(settings_of(stack, **config), found)
+
+
+def run(settings: StackSettings, found: Iterable[Finding] = ()) -> Recorder:
+    """Run the program's second half under Pulumi's mocks, to the end of all its outputs."""
+    recorder = Recorder()
+    plan = decide(report_of(found), settings, DiscoveryConfig())
+
+    def program() -> None:
+        PromptCraftStack(plan, {name: secret.value for name, secret in settings.secrets.items()}, {})
+
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        pulumi.runtime.set_mocks(recorder, project="promptcraft-hybrid", stack=settings.stack, preview=False)
+        pulumi.runtime.test(program)()
+    finally:
+        loop.close()
+        asyncio.set_event_loop(None)
+    return recorder
+
+
+def engine_objects(recorder: Recorder) -> list[str]:
+    """`Container name` for everything on the engine, sorted; components and commands left out."""
+    return sorted(
+        f"{typ.rsplit(':', 1)[1]} {inputs['name']}"
+        for typ, _, inputs in recorder.resources
+        if typ.startswith("docker:") and not typ.endswith("RemoteImage") and "-files" not in str(inputs["name"])
+    )
+
+
+def containers(stack: str, *names: str) -> list[str]:
+    return [f"Container promptcraft-{stack}-{name}" for name in names]
+
+
+def everything(stack: str, *services: str) -> list[str]:
+    volumes = [f"Volume promptcraft-{stack}-{name}-data" for name in services if SERVICES[name].data_path]
+    return sorted([*containers(stack, *services), *volumes, f"Network promptcraft-{stack}-network"])
+
+
+OURS = tuple(
+    finding(name, Verdict.OWNED, ownership=Ownership.OURS) for name in ("redis", "qdrant", "zen-mcp", "promptcraft")
+)
+FOREIGN = (
+    finding("redis", endpoint="redis://10.0.0.5:6379"),
+    finding("qdrant", reach=Reach(Vantage.CONTAINER_NETWORK, "theirs", "http://qdrant-1:6333")),
+    finding("zen-mcp"),
+)
+ALL = ("promptcraft", "redis", "zen-mcp", "qdrant")
+
+
+@pytest.mark.parametrize(
+    ("stack", "found", "services"),
+    [
+        ("dev", (), ALL),
+        ("dev", OURS, ALL),
+        ("dev", FOREIGN, ("promptcraft",)),
+        ("hybrid", (), ALL),
+        ("hybrid", OURS, ALL),
+        ("hybrid", FOREIGN, ("promptcraft",)),
+        ("cloud", (), ("promptcraft",)),
+        ("cloud", OURS, ("promptcraft",)),
+        ("cloud", FOREIGN, ("promptcraft",)),
+    ],
+)
+def test_a_stack_declares_exactly_what_was_not_found(
+    stack: str, found: tuple[Finding, ...], services: tuple[str, ...]
+) -> None:
+    assert engine_objects(declared(stack, found)) == everything(stack, *services)
+
+
+def test_replicas_are_numbered_and_only_the_first_is_published() -> None:
+    recorder = declared("dev", replicas=3)
+    published = {
+        inputs["name"]: len(inputs.get("ports", []))
+        for typ, _, inputs in recorder.resources
+        if typ == "docker:index/container:Container" and "promptcraft-dev-promptcraft-" in inputs["name"]
+    }
+    published.pop("promptcraft-dev-promptcraft-files")
+    assert published == {f"promptcraft-dev-promptcraft-{number}": 2 if number == 1 else 0 for number in (1, 2, 3)}
+
+
+def test_the_application_joins_the_network_of_what_it_reuses() -> None:
+    recorder = declared("dev", FOREIGN)
+    networks = [
+        [network["name"] for network in inputs["networksAdvanced"]]
+        for typ, name, inputs in recorder.resources
+        if typ == "docker:index/container:Container" and name == "promptcraft"
+    ]
+    assert networks == [["promptcraft-dev-network", "theirs"]]
+
+
+def test_every_container_is_hardened_alike() -> None:
+    recorder = declared("dev")
+    running = [
+        inputs
+        for typ, _, inputs in recorder.resources
+        if typ == "docker:index/container:Container" and inputs.get("start") is not False
+    ]
+    assert len(running) == len(ALL)
+    for inputs in running:
+        uid, gid = inputs["user"].split(":")
+        assert int(uid) > 0 and int(gid) > 0
+        assert inputs["readOnly"] is True
+        assert inputs["capabilities"] == {"drops": ["ALL"]}
+        assert inputs["securityOpts"] == ["no-new-privileges:true"]
+        assert inputs["memory"] == inputs["memorySwap"] > 0
+        assert float(inputs["cpus"]) > 0
+        assert inputs["logOpts"].keys() == {"max-file", "max-size"}
+        assert inputs["healthcheck"]["tests"]
+        assert {port["ip"] for port in inputs.get("ports", [])} <= {"127.0.0.1"}
+
+
+def test_no_resource_carries_a_secret_in_the_open() -> None:
+    settings = settings_of("dev", {"QDRANT_API_KEY": "q-key-zzq", "REDIS_URL": "redis://:r-pass-zzq@10.0.0.9"})
+    plan = decide(report_of(), settings, DiscoveryConfig())
+    assert "zzq" not in repr(plan) + repr(settings)
+    recorder = run(settings)
+    for typ, name, inputs in recorder.resources:
+        uploads = inputs.pop("uploads", [])
+        assert "zzq" not in repr(inputs), f"{typ} {name}"
+        assert all("zzq" not in repr(upload) or upload["file"].startswith("/run/promptcraft/secrets/") for upload in uploads)
+
+
+def test_type_tokens_stay_as_they_are() -> None:
+    tokens = {typ for typ, _, _ in declared("dev").resources if typ.startswith("promptcraft:")}
+    assert tokens == {
+        "promptcraft:data_stores:Qdrant",
+        "promptcraft:data_stores:Redis",
+        "promptcraft:files:WorkloadFiles",
+        "promptcraft:lock:Lock",
+        "promptcraft:mcp:ZenMcp",
+        "promptcraft:network:StackNetwork",
+        "promptcraft:process_limits:ProcessLimits",
+        "promptcraft:promptcraft:PromptCraft",
+        "promptcraft:stack:PromptCraftStack",
+        "promptcraft:workload:ContainerWorkload",
+    }

@@ -1,0 +1,30 @@
+"""MCP servers by the official SDK, as the world runs them: streamable HTTP in both eras, and SSE."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import uvicorn
+from mcp.server import MCPServer
+
+
+class SdkServer:
+    """An MCP server called `name` on the loopback, at `/mcp` (or `/sse` with `events`)."""
+
+    def __init__(self, name: str, port: int, events: bool = False, host: str = "127.0.0.1") -> None:
+        self.port = port
+        server = MCPServer(name, version="9.8.2", log_level="CRITICAL")
+        app = server.sse_app() if events else server.streamable_http_app()
+        config = uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=1)
+        self._uvicorn = uvicorn.Server(config)
+        # Made here, in the caller's namespace; connections that come before the loop runs wait in the backlog.
+        self._listener = socket.create_server((host, port))
+        self._thread = threading.Thread(target=self._uvicorn.run, kwargs={"sockets": [self._listener]}, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, and wait until it has stopped."""
+        self._uvicorn.should_exit = True
+        self._thread.join(5)
+        self._listener.close()

@@ -1,0 +1,46 @@
+"""The machine states, one file a source or rule."""
+
+from __future__ import annotations
+
+from ..scenario import Scenario
+from . import (
+    agents,
+    configuration,
+    deadlines,
+    docker_engine,
+    environment,
+    hostile_answers,
+    impostors,
+    locks,
+    npx,
+    ports,
+    priority,
+    processes,
+    project_files,
+    secrets,
+    user_files,
+)
+
+ALL: tuple[Scenario, ...] = tuple(
+    scenario
+    for table in (
+        environment,
+        user_files,
+        project_files,
+        configuration,
+        locks,
+        processes,
+        ports,
+        npx,
+        priority,
+        impostors,
+        secrets,
+        deadlines,
+        hostile_answers,
+        agents,
+        docker_engine,
+    )
+    for scenario in table.scenario.rows
+)
+
+BY_NAME = {scenario.name: scenario for scenario in ALL}

@@ -1,0 +1,252 @@
+"""One machine state: a home, a project, locks, servers and processes; and the run of discovery in the midst of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from .debian import REPOSITORY, binary, library_path
+from .engine import Engine
+from .outcome import Outcome
+from .servers import Server, Talk, await_port
+
+Check = Callable[[Outcome], None]
+
+
+class Closeable(Protocol):
+    def close(self) -> None: ...
+
+
+Thing = TypeVar("Thing", bound=Closeable)
+
+
+class World:
+    """A machine state under construction. Everything in it is gone after `close`."""
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self._engine = engine
+        self.folder = Path(tempfile.mkdtemp(prefix="promptcraft-scenario-"))
+        self.home = self.folder / "home"
+        self.root = self.folder / "root"
+        self.locks = self.folder / "locks"
+        for folder in (self.home, self.root, self.locks):
+            folder.mkdir()
+        self.secrets: list[str] = []
+        self.checks: list[Check] = []
+        self.arguments: list[str] = []
+        self.wrapper: list[str] = []
+        self._close: list[Callable[[], None]] = []
+        self.environment = {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(self.home),
+            "LANG": "C.UTF-8",
+            "MCP_LOCK_DIR": str(self.locks),
+            "DOCKER_HOST": engine.host if engine else f"unix://{self.folder}/no-engine.sock",
+        }
+        for pattern in ("Pulumi*.yaml", "images/references.json"):
+            for source in REPOSITORY.glob(pattern):
+                self.write(f"root/{source.relative_to(REPOSITORY)}", source.read_bytes())
+
+    # --- files and environment ---
+
+    def write(self, name: str, content: bytes | str | Mapping[str, Any] | Sequence[Any], mode: int = 0o600) -> Path:
+        """A file below `home/`, `root/` or `locks/`; what is neither bytes nor text is written as JSON."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            path.write_text(content if isinstance(content, str) else json.dumps(content))
+        path.chmod(mode)
+        return path
+
+    def set(self, **variables: str) -> None:
+        """Environment variables of the run."""
+        self.environment |= variables
+
+    def unset(self, name: str) -> None:
+        """Take a variable out of the run's environment."""
+        del self.environment[name]
+
+    def secret(self) -> str:
+        """A new secret, which must not be printed by the run."""
+        value = f"s3cret-{secrets.token_hex(8)}"
+        self.secrets.append(value)
+        return value
+
+    def configure(self, key: str, value: Any, stack: str = "dev") -> None:
+        """Set a key of ours in the stack's file."""
+        path = self.root / f"Pulumi.{stack}.yaml"
+        text = path.read_text() if path.exists() else "config: {}\n"
+        text = text.replace("config: {}\n", "config:\n")
+        path.write_text(f"{text}  promptcraft-hybrid:{key}: {json.dumps(value)}\n")
+
+    def lock(self, service: str, port: int, pid: object, **other: object) -> Path:
+        """A well-formed lock file, as someone unknown to us would write it."""
+        document = {
+            "service": service,
+            "endpoint": f"http://127.0.0.1:{port}",
+            "project": None,
+            "stack": None,
+            "pid": pid,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1)),
+        }
+        return self.write(f"locks/.mcp-{service}.lock", document | other)
+
+    # --- servers, processes, containers ---
+
+    @property
+    def engine(self) -> Engine:
+        """The Docker Engine, in a scenario whose table says that it needs one."""
+        assert self._engine is not None, "Table(engine=True)"
+        return self._engine
+
+    def keep(self, thing: Thing) -> Thing:
+        """Close `thing` when the scenario is over."""
+        self._close.append(thing.close)
+        return thing
+
+    def serve(self, talk: Talk, port: int, host: str = "127.0.0.1") -> Server:
+        """A server in a thread of ours."""
+        return self.keep(Server(talk, port, host))
+
+    def process(self, *command: str | Path, port: int, host: str = "127.0.0.1", folder: Path | None = None) -> int:
+        """A process of its own that listens on `port`; its pid, once it does."""
+        environment = self.environment | {
+            "LD_LIBRARY_PATH": library_path(),
+            "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+        }
+        child = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=folder or self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+        def end() -> None:
+            child.kill()
+            child.wait()
+
+        self._close.append(end)
+        await_port(port, host, child)
+        return child.pid
+
+    def emulator(self, kind: str, value: str, port: int, host: str = "127.0.0.1") -> int:
+        """An emulator as a process of its own; its pid."""
+        command = (sys.executable, "-m", "scenarios.emulators", kind, value, "--port", str(port), "--host", host)
+        return self.process(*command, port=port, host=host)
+
+    def redis(self, port: int, *options: str) -> int:
+        """The real Redis; its pid."""
+        return self.process(binary("redis-server"), "--port", str(port), "--save", "", *options, port=port)
+
+    def prometheus(self, port: int) -> int:
+        """The real Prometheus; its pid."""
+        self.write("prometheus/prometheus.yml", "global: {scrape_interval: 1m}\n")
+        options = (f"--web.listen-address=127.0.0.1:{port}", "--config.file=prometheus.yml", "--storage.tsdb.path=data")
+        return self.process(binary("prometheus"), *options, port=port, folder=self.folder / "prometheus")
+
+    def nginx(self, port: int) -> int:
+        """The real nginx, with its status page; its pid."""
+        (self.folder / "nginx").mkdir()
+        configuration = (
+            "daemon off; master_process off; pid nginx.pid; error_log stderr;\n"
+            "events {}\n"
+            "http { access_log off; client_body_temp_path t; proxy_temp_path t; fastcgi_temp_path t;\n"
+            "  uwsgi_temp_path t; scgi_temp_path t;\n"
+            f"  server {{ listen 127.0.0.1:{port}; location / {{ return 200 'hello'; }}\n"
+            "    location = /stub_status { stub_status; } } }\n"
+        )
+        path = self.write("nginx/nginx.conf", configuration)
+        return self.process(binary("nginx"), "-p", path.parent, "-c", path, "-e", "stderr", port=port)
+
+    def mount(self, file: Path, over: str) -> None:
+        """Let the run see `file` at the path `over`, in a mount namespace of its own."""
+        script = 'mount --bind "$0" "$1" && shift && exec "$@"'
+        self.wrapper = ["unshare", "--mount", "sh", "-c", script, str(file), over]
+
+    # --- what must hold besides the report ---
+
+    def must_not_be_asked(self, server: Server) -> Server:
+        """Nobody may even connect to `server`."""
+
+        def check(_: Outcome) -> None:
+            assert server.connections == 0, f"port {server.port} was asked: {server.received[:300]!r}"
+
+        self.checks.append(check)
+        return server
+
+    def must_not_learn(self, server: Server, secret: str) -> Server:
+        """`server` may be asked, but not told the secret."""
+
+        def check(_: Outcome) -> None:
+            assert secret.encode() not in server.received, f"port {server.port} was told a secret"
+
+        self.checks.append(check)
+        return server
+
+    def must_not_exist(self, path: Path) -> None:
+        """Nobody may make this file."""
+
+        def check(_: Outcome) -> None:
+            assert not path.exists(), f"{path.name} was made: something was run"
+
+        self.checks.append(check)
+
+    # --- the run ---
+
+    def run(self, stack: str, budget: float) -> Outcome:
+        """Run the command line as a stranger would, and wait for it."""
+        command = [*self.wrapper, sys.executable, "-m", "discovery", "--root", str(self.root), "--json"]
+        command += ["--stack", stack, "--budget", str(budget), *self.arguments]
+        with (self.folder / "stdout").open("wb") as stdout, (self.folder / "stderr").open("wb") as stderr:
+            started = time.monotonic()
+            child = subprocess.Popen(
+                command, cwd=REPOSITORY, env=self.environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+            )
+            peak = _await(child, budget + 20)
+            seconds = time.monotonic() - started
+        return Outcome(
+            exit_code=child.returncode,
+            stdout=(self.folder / "stdout").read_text(errors="surrogateescape"),
+            stderr=(self.folder / "stderr").read_text(errors="surrogateescape"),
+            seconds=seconds,
+            peak_mib=peak,
+            budget=budget,
+        )
+
+    def close(self) -> None:
+        """End everything this state started."""
+        for close in reversed(self._close):
+            close()
+        shutil.rmtree(self.folder)
+
+
+def _await(child: subprocess.Popen[bytes], seconds: float) -> float:
+    """The peak memory of a child in MiB, once it has ended; it is killed where it outlives `seconds`.
+
+    Polled from its own memory map: `ru_maxrss` starts from that of whoever forked it.
+    """
+    deadline = time.monotonic() + seconds
+    peak = 0.0
+    while child.poll() is None:
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{child.pid}/status").read_text().splitlines():
+                # VmHWM:     43120 kB
+                if line.startswith("VmHWM:"):
+                    peak = max(peak, int(line.split()[1]) / 1024)
+        if time.monotonic() > deadline:
+            child.kill()
+        time.sleep(0.005)
+    return peak

@@ -1,0 +1,53 @@
+"""The environment that Pulumi, the tests and a person's shell need after set-up."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolchain import state
+from toolchain.layout import Layout
+from toolchain.plugins import Home, configured_home
+from toolchain.pulumi_cli import Cli
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What set-up came to."""
+
+    cli: Cli
+    home: Home
+    docker_host: str | None
+
+
+def variables(ready: Ready, layout: Layout, environment: Mapping[str, str]) -> dict[str, str]:
+    """Only what has to be set or changed; what the user has configured stays as it is."""
+    told = {
+        "PATH": search_path((layout.venv / "bin", *ready.cli.folders), environment.get("PATH", "")),
+        "VIRTUAL_ENV": str(layout.venv),
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+        **state.variables(layout, environment),
+    }
+    if ready.home.ours:
+        told["PULUMI_HOME"] = str(ready.home.path)
+        if state.credentials(environment).exists():
+            told["PULUMI_CREDENTIALS_PATH"] = environment.get("PULUMI_CREDENTIALS_PATH") or str(
+                configured_home(environment)
+            )
+    if ready.docker_host:
+        told["DOCKER_HOST"] = ready.docker_host
+    return told
+
+
+def search_path(folders: tuple[Path, ...], path: str) -> str:
+    """`path` with `folders` first, each of them once, so that it does not grow when it is made twice."""
+    ours = [str(folder) for folder in folders]
+    return os.pathsep.join([*ours, *(entry for entry in path.split(os.pathsep) if entry and entry not in ours)])
+
+
+def export_lines(told: Mapping[str, str]) -> str:
+    """Lines for a POSIX shell's `eval`."""
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in told.items())

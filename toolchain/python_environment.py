@@ -1,0 +1,74 @@
+"""The virtual environment `.venv`, filled anew only when the requirement files change."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from toolchain import apt, content, progress, shell
+from toolchain.failure import SetupError
+from toolchain.layout import Layout, locked
+
+RUNTIME = "requirements.txt"
+DEVELOPMENT = "requirements-dev.txt"
+
+
+def requirement_files(root: Path, name: str) -> list[Path]:
+    """The file `name` and every file it includes with `-r`, each once."""
+    files: list[Path] = []
+    waiting = [root / name]
+    while waiting:
+        path = waiting.pop(0)
+        if path not in files:
+            files.append(path)
+            included = re.findall(r"^-r\s+(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+            waiting += [path.parent / other for other in included]
+    return files
+
+
+def wanted(root: Path, name: str) -> str:
+    """What `.venv` is stamped with once it holds what `name` asks for."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return content.of_parts([version, *(path.read_bytes() for path in requirement_files(root, name))])
+
+
+def ensure(layout: Layout, *, development: bool) -> None:
+    """Make `.venv` hold the requirements. Raises `SetupError` where it can't be made or filled."""
+    name = DEVELOPMENT if development else RUNTIME
+    # In the environment itself, so that deleting it deletes the claim.
+    stamp = layout.venv / f".{name}.sha256"
+    with locked(layout.private / "python.lock"):
+        hash_ = wanted(layout.root, name)
+        if layout.python.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == hash_:
+            progress.found(f"Python environment .venv with {name}")
+            return
+        if not layout.python.is_file():
+            _create(layout)
+        with progress.step(f"installing {name} into .venv"):
+            shell.run(
+                [
+                    layout.python,
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                    "-r",
+                    layout.root / name,
+                ]
+            )
+        stamp.write_text(hash_, encoding="utf-8")
+
+
+def _create(layout: Layout) -> None:
+    shutil.rmtree(layout.venv, ignore_errors=True)
+    with progress.step("making the Python environment .venv"):
+        try:
+            shell.run([sys.executable, "-m", "venv", layout.venv])
+        except SetupError:
+            shutil.rmtree(layout.venv, ignore_errors=True)
+            # Debian keeps what venv needs in a package of its own.
+            apt.install(["python3-venv"], "to make a Python environment")
+            shell.run([sys.executable, "-m", "venv", layout.venv])

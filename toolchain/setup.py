@@ -1,0 +1,125 @@
+"""All of set-up in order. A second run finds everything by content hashes and one call to the engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from toolchain import (
+    content,
+    engine,
+    images,
+    plugins,
+    progress,
+    pulumi_cli,
+    python_environment,
+    references,
+    state,
+    versions,
+)
+from toolchain.docker import Docker
+from toolchain.environment import Ready
+from toolchain.failure import SetupError
+from toolchain.layout import Layout, write_private
+from toolchain.plugins import Home
+from toolchain.pulumi_cli import INSTALLER, Cli
+from toolchain.reachability import Outside
+
+
+def run(
+    layout: Layout,
+    environment: Mapping[str, str],
+    *,
+    development: bool = False,
+    fresh: bool = False,
+    services: Sequence[str] = images.DEFAULT,
+) -> Ready:
+    """Bring everything into place. `development` adds what tests need; `fresh` asks for better sources again.
+
+    Raises `SetupError` for the first part that can't be had.
+    """
+    known = references.load(layout.root)
+    wanted = [known[name] for name in services if name in known]
+    outside = Outside([INSTALLER, *images.addresses(wanted)])
+    state.ensure(layout)
+    # First, because it is the one part that may need another user's rights.
+    docker = engine.reach(layout, environment)
+
+    def pulumi_side() -> tuple[Cli, Home]:
+        return _pulumi(layout, outside, environment, fresh=fresh)
+
+    def image_side() -> None:
+        python_environment.ensure(layout, development=development)
+        images.resolve(services, docker, layout, outside, fresh=fresh)
+
+    with ThreadPoolExecutor(max_workers=2) as both:
+        making, building = both.submit(image_side), both.submit(pulumi_side)
+        making.result()
+        cli, home = building.result()
+    return Ready(cli, home, docker.host)
+
+
+def _pulumi(layout: Layout, outside: Outside, environment: Mapping[str, str], *, fresh: bool) -> tuple[Cli, Home]:
+    pinned = versions.pinned(layout.root / python_environment.RUNTIME)
+    inputs = _pulumi_inputs(layout, environment)
+    if not fresh and (known := _remembered(layout, inputs, pinned.plugins)):
+        progress.found(f"pulumi and its plugins ({known[0].program})")
+        return known
+    cli = pulumi_cli.obtain(layout, outside, pinned.pulumi)
+    progress.found(f"pulumi {pinned.pulumi if cli.part.folders else cli.part.program}: {cli.how}")
+    home = plugins.obtain(pinned.plugins, cli.part, layout, outside, environment)
+    document = {
+        "inputs": inputs,
+        "program": str(cli.part.program),
+        "folders": [str(folder) for folder in cli.part.folders],
+        "home": str(home.path),
+        "ours": home.ours,
+    }
+    write_private(layout.stamp, json.dumps(document, indent=2) + "\n")
+    return cli.part, home
+
+
+def _pulumi_inputs(layout: Layout, environment: Mapping[str, str]) -> str:
+    """A hash over all that decides which Pulumi is taken, without starting it."""
+    parts: list[str | bytes] = [(layout.root / python_environment.RUNTIME).read_bytes()]
+    parts += [environment.get("PULUMI_HOME", ""), str(layout.cache)]
+    parts += [content.of_folder(module.path) for module in plugins.MODULES.values()]
+    for folder in ("cli", "python-host"):
+        parts.append(content.of_folder(layout.root / "toolchain" / folder))
+    for entry in environment.get("PATH", "").split(":"):
+        program = Path(entry) / "pulumi"
+        if program.is_file():
+            status = program.stat()
+            parts.append(f"{program}:{status.st_mtime_ns}:{status.st_size}")
+            break
+    return content.of_parts(parts)
+
+
+def _remembered(layout: Layout, inputs: str, wanted: tuple[versions.Plugin, ...]) -> tuple[Cli, Home] | None:
+    """What was chosen last time, if the same would be chosen again and is still there."""
+    try:
+        document = json.loads(layout.stamp.read_text(encoding="utf-8"))
+        cli = Cli(Path(document["program"]), tuple(Path(folder) for folder in document["folders"]))
+        home = Home(Path(document["home"]), bool(document["ours"]))
+        same = document["inputs"] == inputs
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    there = cli.program.is_file() and all(folder.is_dir() for folder in cli.folders)
+    beside = cli.program.resolve().parent
+    plugged = all(
+        plugins.program(home.path, plugin).is_file() or (beside / plugin.program).is_file() for plugin in wanted
+    )
+    return (cli, home) if same and there and plugged else None
+
+
+def make_images(layout: Layout, environment: Mapping[str, str], services: Sequence[str], *, fresh: bool) -> Docker:
+    """Only the images of `services`, for a plan that declares more than the default stack."""
+    known = references.load(layout.root)
+    if unknown := [name for name in services if name not in known]:
+        raise SetupError(f"{references.FILE}: {unknown[0]}: no such image; it lists {', '.join(known)}")
+    docker = engine.reach(layout, environment)
+    outside = Outside(images.addresses(known[name] for name in services))
+    images.resolve(services, docker, layout, outside, fresh=fresh)
+    return docker
