@@ -6,9 +6,9 @@ from pathlib import Path
 import pulumi
 
 from components.stack import PromptCraftStack, outputs
+from decide import decide
 from discovery import deploy_look
 from errors import ConfigError
-from plan import decide
 from settings import load_settings
 
 root = Path(__file__).resolve().parent

@@ -108,7 +108,8 @@ _SERVICES = (
                 "CMD",
                 "python3",
                 "-c",
-                "import urllib.request as r; [r.urlopen(f'http://127.0.0.1:{p}/health', timeout=2) for p in (7860, 7862)]",
+                "from urllib.request import urlopen as u; "
+                "[u(f'http://127.0.0.1:{port}/health', timeout=2) for port in (7860, 7862)]",
             )
         ),
         memory_mb=384,

@@ -99,7 +99,8 @@ def _exact(reference: str, service: str) -> str:
     match = _REFERENCE.fullmatch(reference)
     if match is None or not (match["tag"] or match["digest"]) or match["tag"] == ":latest":
         raise ConfigError(
-            f"pulumi config: images.{service}: {reference[:80]!r} is not an exact image; write name:tag or name@sha256:…"
+            f"pulumi config: images.{service}: {reference[:80]!r} is not an exact image; "
+            "write name:tag or name@sha256:…"
         )
     return reference
 

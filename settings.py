@@ -167,7 +167,9 @@ def _read_dotenv(root: Path) -> dict[str, env_file.Variable]:
     try:
         return env_file.parse(path.read_text(encoding="utf-8"), ".env")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f".env:1: file: cannot be read ({error.__class__.__name__}); save it as UTF-8 text") from error
+        raise ConfigError(
+            f".env:1: file: cannot be read ({error.__class__.__name__}); save it as UTF-8 text"
+        ) from error
 
 
 def _read_yaml(root: Path, file: str) -> strict_yaml.Document:
@@ -293,7 +295,9 @@ def _problem(error: Mapping[str, Any], values: Mapping[str, _Value], file: str) 
         return f"{where}: {path}: unknown key; remove it or use one of: {known}"
     shown = repr(error["input"])[:80]
     message = str(error["msg"]).removeprefix("Value error, ")
-    return f"{where}: {path}: {shown} is refused: {message[:1].lower()}{message[1:]}; correct the value or remove the key"
+    return (
+        f"{where}: {path}: {shown} is refused: {message[:1].lower()}{message[1:]}; correct the value or remove the key"
+    )
 
 
 def _secrets(configured: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, Secret]:

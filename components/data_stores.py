@@ -29,7 +29,9 @@ class Redis(pulumi.ComponentResource):
         super().__init__("promptcraft:data_stores:Redis", "redis", None, opts)
         password = secrets.get("redis")
         files = Files(
-            plain={"redis.conf": redis_conf(workload.memory_mb, workload.data_path or "/data", protected=bool(password))},
+            plain={
+                "redis.conf": redis_conf(workload.memory_mb, workload.data_path or "/data", protected=bool(password))
+            },
             secret={"redis-acl.conf": redis_acl(password), "redis": password} if password else {},
         )
         self.containers = ContainerWorkload(

@@ -1,6 +1,6 @@
 """Claim and release the lock files of what this program deploys: `python -m discovery.locks claim|release …`.
 
-Exit status: 0 done, 1 held by somebody else or unsafe, 2 wrong arguments. Run by the deployment itself, so nothing
+Exit status: 0 done, 1 held by somebody else or unsafe (0 with `--yield`), 2 wrong arguments. Run by the deployment itself, so nothing
 secret is ever an argument.
 """
 
@@ -158,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stack", required=True)
     parser.add_argument("--endpoint", help="URL without credentials; needed by claim")
     parser.add_argument("--pid", type=int, help="the process that serves; none for a container")
+    parser.add_argument("--yield", dest="yields", action="store_true", help="leave a lock that others hold, exit 0")
     parser.add_argument("--dir", type=Path, default=Path(os.environ.get("MCP_LOCK_DIR") or "/tmp"))
     options = parser.parse_args(arguments)
     try:
@@ -174,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except LockHeldError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        return 0 if options.yields else 1
     except (LockError, endpoints.EndpointError) as error:
         parser.error(f"the lock {error}")
 

@@ -17,11 +17,10 @@ from discovery import endpoints, expansion, safe_files
 from discovery.config import is_name
 from discovery.report import Candidate, Source
 from discovery.request import Gathered
-from discovery.text import one_line, shown
+from discovery.text import bounded, one_line, shown
 
 MAX_BYTES = 1024 * 1024
 MAX_SERVERS = 2000
-MAX_WARNINGS = 20
 
 NEVER_RUN = "commands found in files are never run"
 _REMOTE_TYPES = ("http", "sse", "streamable-http", "streamableHttp")
@@ -99,13 +98,6 @@ def candidates(file: McpFile, servers: object, environment: Mapping[str, str], k
     if len(servers) > MAX_SERVERS:
         warnings.append(f"{file.label}: {key} has {len(servers)} servers; only the first {MAX_SERVERS} are looked at")
     return Gathered(tuple(found), bounded(warnings, file.label))
-
-
-def bounded(warnings: list[str], label: str) -> tuple[str, ...]:
-    """At most `MAX_WARNINGS` of `warnings`, and how many more there were: one bad file must not drown the rest."""
-    if len(warnings) <= MAX_WARNINGS:
-        return tuple(warnings)
-    return (*warnings[:MAX_WARNINGS], f"{label}: {len(warnings) - MAX_WARNINGS} more warnings")
 
 
 def _candidate(

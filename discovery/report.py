@@ -117,6 +117,7 @@ class AgentDefinition:
     path: str
     model: str | None = None
     problem: str | None = None
+    sha256: str | None = None  # of the file's bytes, so that a deployment takes what the look saw
 
 
 @dataclass(frozen=True)
@@ -256,11 +257,12 @@ def _definition_to_json(definition: AgentDefinition) -> dict[str, Any]:
         "path": definition.path,
         "model": definition.model,
         "problem": definition.problem,
+        "sha256": definition.sha256,
     }
 
 
 def _definition_from_json(name: str, value: Mapping[str, Any]) -> AgentDefinition:
-    return AgentDefinition(name, str(value["tier"]), str(value["path"]), value["model"], value["problem"])
+    return AgentDefinition(name, str(value["tier"]), str(value["path"]), value["model"], value["problem"], value["sha256"])
 
 
 def _agent_to_json(agent: AgentReport) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from discovery.report import Candidate
+from discovery.world import Inventory, Listener
 from errors import ConfigError
 
 __all__ = [
@@ -30,12 +31,14 @@ class Checkpoint:
     `known` is False where the state could not be read: then nothing can be proved ours.
     `ids` are the engine ids of containers in the state; `owner` identifies that state (`LABEL_OWNER`).
     `previous` maps a service to the `{"source", "endpoint", "reason"}` of the last deployment's `plan` output.
+    `problem` says, for a person, why the state is not `known`.
     """
 
     known: bool = True
     ids: frozenset[str] = frozenset()
     owner: str = ""
     previous: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -72,10 +75,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Gathered:
-    """What one source of candidates came up with, and what a person should know of it."""
+    """What one source of candidates came up with, and what a person should know of it.
+
+    `inventory` and `listeners` are what the engine and the process table said, where the probe asked them: they tell
+    whose the candidates of all the others are.
+    """
 
     candidates: tuple[Candidate, ...] = ()
     warnings: tuple[str, ...] = ()
+    inventory: Inventory | None = None
+    listeners: tuple[Listener, ...] | None = None
 
 
 class Probe(Protocol):

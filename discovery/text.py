@@ -31,6 +31,13 @@ def one_line(text: str, limit: int = 200) -> str:
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 
+def bounded(warnings: list[str], label: str, limit: int = 20) -> tuple[str, ...]:
+    """At most `limit` of `warnings`, and how many more there were: one bad file must not drown the rest."""
+    if len(warnings) <= limit:
+        return tuple(warnings)
+    return (*warnings[:limit], f"{label}: {len(warnings) - limit} more warnings")
+
+
 def _without_secrets(value: str) -> str:
     if "@" in value:
         value = _USERINFO.sub(lambda match: f"{match[1] or ''}***@", value, count=1)

@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -106,10 +106,9 @@ def in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
             action = functools.partial(future.set_result, work())
         except BaseException as error:  # noqa: BLE001 - carried over to whoever awaits, never swallowed
             action = functools.partial(future.set_exception, error)
-        try:
+        # Where the loop has ended, the result comes too late for anybody.
+        with suppress(RuntimeError):
             loop.call_soon_threadsafe(deliver, action)
-        except RuntimeError:
-            pass  # the loop has ended: the result comes too late for anybody
 
     threading.Thread(target=run, name="discovery", daemon=True).start()
     return future

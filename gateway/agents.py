@@ -79,9 +79,9 @@ def _parse(text: str, path: str, *, is_yaml: bool) -> tuple[FrontMatter, str]:
         document: Any = yaml.safe_load(head) or {}
         return FrontMatter.model_validate(document), body.strip()
     except yaml.YAMLError as error:
-        line = (
-            f":{error.problem_mark.line + 1}" if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark else ""
-        )
+        mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+        # Lines count from 1, and front matter begins on the second.
+        line = f":{mark.line + (1 if is_yaml else 2)}" if mark else ""
         raise DefinitionError(f"{path}{line}: not valid YAML") from error
     except ValidationError as error:
         first = error.errors()[0]

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import docker
+from discovery.checkpoint import read_checkpoint
 from rich.console import Console
 
 from catalog import PROJECT
-from discovery.checkpoint import read_checkpoint
 from errors import ConfigError
 from operate.leftovers import purge_volumes, remove_leftovers
 from operate.pulumi_command import PulumiCommand

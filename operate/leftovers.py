@@ -5,6 +5,8 @@ Only what carries this state's own owner mark is touched; data volumes never are
 
 from __future__ import annotations
 
+from typing import Any
+
 import docker
 from docker.models.containers import Container
 from docker.models.networks import Network
@@ -25,7 +27,7 @@ def remove_leftovers(engine: docker.DockerClient, stack: str, checkpoint: Checkp
     empty = [network for network in networks if network.id not in checkpoint.ids and not network.attrs["Containers"]]
     for network in empty:
         network.remove()
-    return [str(item.name) for item in (*lost, *empty)]
+    return [*(str(container.name) for container in lost), *(str(network.name) for network in empty)]
 
 
 def purge_volumes(engine: docker.DockerClient, stack: str, checkpoint: Checkpoint) -> list[str]:
@@ -36,6 +38,6 @@ def purge_volumes(engine: docker.DockerClient, stack: str, checkpoint: Checkpoin
     return [volume.name for volume in volumes]
 
 
-def _ours(stack: str, checkpoint: Checkpoint) -> dict[str, list[str]]:
+def _ours(stack: str, checkpoint: Checkpoint) -> Any:
     marks = {LABEL_PROJECT: PROJECT, LABEL_STACK: stack, LABEL_OWNER: checkpoint.owner}
     return {"label": [f"{name}={value}" for name, value in marks.items()]}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -80,9 +81,7 @@ def messages_in(response: Response) -> tuple[dict[str, Any], ...]:
     else:
         texts = [response.body]
     documents = [read_json(text) for text in texts]
-    return tuple(
-        document for document in documents if isinstance(document, dict) and document.get("jsonrpc") == "2.0"
-    )
+    return tuple(document for document in documents if isinstance(document, dict) and document.get("jsonrpc") == "2.0")
 
 
 def events_in(body: bytes) -> tuple[tuple[str, str], ...]:
@@ -205,8 +204,8 @@ async def _ask_path(wire: Wire, path: str, credential: Credential | None) -> Ans
     if (introduced := _introduced(response)) and introduced.name:
         return _answer(introduced, path)
     initialized = await _initialize(wire, path, token)
-    if found := _introduced(initialized):
-        return _answer(found, path)
+    if legacy := _introduced(initialized):
+        return _answer(legacy, path)
     if introduced:
         return _answer(introduced, path)
     if rejection is not None and rejection.code in (_UNSUPPORTED_VERSION, _HEADER_MISMATCH, _NO_METHOD):
@@ -261,10 +260,9 @@ async def _initialize(wire: Wire, path: str, token: str | None) -> Response:
     response = await _post(wire, path, _initialize_message(LEGACY), [], token)
     session = response.header("mcp-session-id")
     if _SESSION.fullmatch(session):
-        try:
+        # Tidying up is a courtesy; servers may refuse it (405) or hang up.
+        with suppress(WireError):
             await wire.ask("DELETE", path, [("Mcp-Session-Id", session), *_bearer(token)])
-        except WireError:
-            pass  # tidying up is a courtesy; servers may refuse it (405) or hang up
     return response
 
 
@@ -317,4 +315,6 @@ async def _hold_stream(wire: Wire, path: str, stream: HttpExchange) -> Answer:
     await _post(wire, address, _initialize_message(_KNOWN_LEGACY[-1]), [], None)
     body = await stream.read_body(_has_answer)
     introduced = _introduced(Response(200, stream.head.headers, body))
-    return _answer(introduced, path) if introduced else impostor("has MCP's event stream, but does not introduce itself")
+    return (
+        _answer(introduced, path) if introduced else impostor("has MCP's event stream, but does not introduce itself")
+    )

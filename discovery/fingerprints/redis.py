@@ -87,17 +87,12 @@ def _judge_failure(failure: Failure) -> Answer:
 
 
 def _refuses(reply: Reply, verb: str) -> bool:
-    return (
-        isinstance(reply, Failure) and reply.text.lower().startswith("err unknown command") and verb in reply.text
-    )
+    return isinstance(reply, Failure) and reply.text.lower().startswith("err unknown command") and verb in reply.text
 
 
 def _role(reply: Reply) -> str | None:
-    return reply[0].decode("ascii", "replace") if isinstance(reply, tuple) and reply and _is_bytes(reply[0]) else None
-
-
-def _is_bytes(reply: Reply) -> bool:
-    return isinstance(reply, bytes)
+    first = reply[0] if isinstance(reply, tuple) and reply else None
+    return first.decode("ascii", "replace") if isinstance(first, bytes) else None
 
 
 async def identify(wire: Wire, credential: Credential | None) -> Answer:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from discovery import mcp_files, safe_files
+from discovery.claude_home import MOVED_LABEL, claude_folder
 from discovery.mcp_files import McpFile
 from discovery.report import Candidate, Source
 from discovery.request import Gathered, Request
@@ -32,17 +33,9 @@ def user_files(request: Request) -> Gathered:
     return Gathered(tuple(found[: mcp_files.MAX_SERVERS]), tuple(warnings))
 
 
-def claude_folder(home: Path, environment: Mapping[str, str]) -> tuple[Path, str]:
-    """Claude Code's folder of settings and how messages call it: `~/.claude`, or what `CLAUDE_CONFIG_DIR` says."""
-    configured = environment.get("CLAUDE_CONFIG_DIR", "")
-    if configured and "\0" not in configured:
-        return home / configured, "$CLAUDE_CONFIG_DIR"
-    return home / ".claude", "~/.claude"
-
-
 def _parts(request: Request, owners: frozenset[int]) -> Iterator[Gathered]:
     folder, label = claude_folder(request.home, request.environment)
-    moved = label != "~/.claude"
+    moved = label == MOVED_LABEL
     main = McpFile(
         path=folder / ".claude.json" if moved else request.home / ".claude.json",
         label=f"{label}/.claude.json" if moved else "~/.claude.json",

@@ -11,9 +11,9 @@ import pytest
 
 from catalog import SERVICES
 from components.stack import PromptCraftStack
+from decide import decide
 from discovery.config import DiscoveryConfig
 from discovery.report import Finding, Ownership, Reach, Vantage, Verdict
-from plan import decide
 from settings import StackSettings
 from tests.builders import finding, report_of, settings_of
 
@@ -28,11 +28,11 @@ class Recorder(pulumi.runtime.Mocks):
         self.resources.append((args.typ, args.name, args.inputs))
         return f"{args.name}-id", dict(args.inputs) | {"imageId": f"{args.name}-image-id"}
 
-    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
+    def call(self, args: pulumi.runtime.MockCallArgs) -> Any:
         raise AssertionError(f"the program calls {args.token}, but it may only declare")
 
 
-def declared(stack: str, found: Iterable[Finding] = (), **config: object) -> Recorder:
+def declared(stack: str, found: Iterable[Finding] = (), **config: Any) -> Recorder:
     return run(settings_of(stack, **config), found)
 
 
@@ -48,7 +48,7 @@ def run(settings: StackSettings, found: Iterable[Finding] = ()) -> Recorder:
     asyncio.set_event_loop(loop)
     try:
         pulumi.runtime.set_mocks(recorder, project="promptcraft-hybrid", stack=settings.stack, preview=False)
-        pulumi.runtime.test(program)()
+        pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
     finally:
         loop.close()
         asyncio.set_event_loop(None)
@@ -154,7 +154,9 @@ def test_no_resource_carries_a_secret_in_the_open() -> None:
     for typ, name, inputs in recorder.resources:
         uploads = inputs.pop("uploads", [])
         assert "zzq" not in repr(inputs), f"{typ} {name}"
-        assert all("zzq" not in repr(upload) or upload["file"].startswith("/run/promptcraft/secrets/") for upload in uploads)
+        assert all(
+            "zzq" not in repr(upload) or upload["file"].startswith("/run/promptcraft/secrets/") for upload in uploads
+        )
 
 
 def test_type_tokens_stay_as_they_are() -> None:

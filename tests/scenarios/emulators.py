@@ -29,7 +29,9 @@ def qdrant(version: str = "1.12.0", key: str | None = None, ready: bool = True) 
         given = request.headers.get("api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
         if key is not None and given != key:
             return Reply("Must provide an API key or an Authorization bearer token", 401)
-        return Reply({"result": {"collections": []}, "status": "ok", "time": 0.0}) if path == "/collections" else NOT_FOUND
+        return (
+            Reply({"result": {"collections": []}, "status": "ok", "time": 0.0}) if path == "/collections" else NOT_FOUND
+        )
 
     return http(route)
 
@@ -58,7 +60,14 @@ def victoria_metrics() -> Talk:
 
 def prometheus_not_ready() -> Talk:
     """Prometheus that replays its log: alive, and not yet to be used."""
-    build = {"version": "2.42.0", "revision": "1", "branch": "HEAD", "buildUser": "u", "buildDate": "d", "goVersion": "go"}
+    build = {
+        "version": "2.42.0",
+        "revision": "1",
+        "branch": "HEAD",
+        "buildUser": "u",
+        "buildDate": "d",
+        "goVersion": "go",
+    }
     replies = {
         "/api/v1/status/buildinfo": Reply({"status": "success", "data": build}),
         "/-/healthy": Reply("Prometheus Server is Healthy.\n"),

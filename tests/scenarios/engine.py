@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import shutil
 import signal
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import requests
 from docker.models.containers import Container
 
 from .debian import REPOSITORY, UNPACKED
@@ -52,7 +52,7 @@ class Engine:
     def _connect(self) -> docker.DockerClient:
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
-            with contextlib.suppress(docker.errors.DockerException):
+            with contextlib.suppress(docker.errors.DockerException, requests.ConnectionError):
                 client = docker.DockerClient(base_url=self.host, version="1.41")
                 if client.ping():
                     return client
@@ -125,5 +125,5 @@ def emulator(kind: str, value: str, port: int) -> tuple[str, ...]:
 
 def _folder(name: str) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
-    info.type, info.mode, info.mtime = tarfile.DIRTYPE, 0o1777, int(os.path.getmtime(__file__))
+    info.type, info.mode = tarfile.DIRTYPE, 0o1777
     return info

@@ -94,7 +94,9 @@ def dripping_events() -> Talk:
     return drip(head + b": ping\n\n" * 500, at_once=len(head), seconds=0.05)
 
 
-def endless(chunk: bytes = b"x" * 65536, head: bytes = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n") -> Talk:
+def endless(
+    chunk: bytes = b"x" * 65536, head: bytes = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+) -> Talk:
     """A body without end."""
 
     def talk(connection: Connection) -> None:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -95,10 +96,10 @@ class World:
         document = {
             "service": service,
             "endpoint": f"http://127.0.0.1:{port}",
-            "project": None,
-            "stack": None,
+            "project": "somebody-else",
+            "stack": "main",
             "pid": pid,
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 1)),
+            "created": datetime.now(UTC).isoformat(),
         }
         return self.write(f"locks/.mcp-{service}.lock", document | other)
 

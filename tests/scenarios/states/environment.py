@@ -112,7 +112,9 @@ def _(world: World) -> None:
     world.set(GRAFANA_URL="http://127.0.0.1:7030")
 
 
-@scenario("a variable in .env counts", selects("qdrant", 7333, EXTERNAL), lists("qdrant", 7333, "verified", evidence=r"\.env"))
+@scenario(
+    "a variable in .env counts", selects("qdrant", 7333, EXTERNAL), lists("qdrant", 7333, "verified", evidence=r"\.env")
+)
 def _(world: World) -> None:
     world.serve(qdrant(), 7333)
     world.write("root/.env", "# ours\nexport QDRANT_HOST=127.0.0.1\nQDRANT_PORT='7333' # shifted\n")
@@ -152,7 +154,9 @@ def _(world: World) -> None:
     world.set(GRAFANA_URL="gopher://127.0.0.1:7030/_GET")
 
 
-@scenario("a URL with a user and a password is refused, and the password not shown", refuses("prometheus", "PROMETHEUS_URL"))
+@scenario(
+    "a URL with a user and a password is refused, and the password not shown", refuses("prometheus", "PROMETHEUS_URL")
+)
 def _(world: World) -> None:
     world.must_not_be_asked(world.serve(grafana(), 7090))
     world.set(PROMETHEUS_URL=f"http://admin:{world.secret()}@127.0.0.1:7090")

@@ -1,0 +1,339 @@
+"""Decide what to declare: `decide(report, settings, config) -> Plan`, pure.
+
+Nothing here looks at the world or knows Pulumi, so the same report and settings always give the same plan, and no
+reason holds anything that changes between two looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from catalog import SERVICES, Service, container_name, volume_name
+from discovery.config import DiscoveryConfig
+from discovery.report import Finding, Report, Vantage, Verdict
+from errors import ConfigError
+from plan import (
+    DEPLOYED,
+    FILES_PATH,
+    Budget,
+    Decision,
+    Deploy,
+    Limits,
+    Omit,
+    Plan,
+    PublishedPort,
+    Replica,
+    Reuse,
+    Workload,
+    summarised,
+)
+from settings import StackSettings
+
+LOOPBACK = "127.0.0.1"
+ALL_INTERFACES = "0.0.0.0"
+
+
+def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> Plan:
+    """Choose for every service of the catalog. Raises `ConfigError`, one line a problem, when the stack can't be."""
+    notices = list(report.warnings)
+    problems: list[str] = []
+    chosen: dict[str, Reuse | str] = {}
+    for name in settings.wanted:
+        finding = _usable(name, report, settings)
+        chosen[name] = _source_of(name, finding, report, settings, notices, problems)
+
+    joined = tuple(
+        sorted({choice.network for choice in chosen.values() if isinstance(choice, Reuse) and choice.network})
+    )
+    decisions: dict[str, Decision] = {}
+    for name in SERVICES:
+        choice = chosen.get(name)
+        if choice is None:
+            decisions[name] = Omit("not part of this stack")
+        elif isinstance(choice, Reuse):
+            decisions[name] = choice
+        else:
+            decisions[name] = _deploy(SERVICES[name], choice, settings, config, joined)
+
+    deploys = [decision for decision in decisions.values() if isinstance(decision, Deploy)]
+    budget = _budget(deploys, settings)
+    problems += _over_budget(deploys, budget, settings)
+    problems += _in_the_way(deploys, report, settings)
+    problems += (
+        f"Pulumi.{settings.stack}.yaml: services: {decision.workload.service} can't be deployed yet; "
+        "run it elsewhere and name it in the environment, or set monitoring and loadBalancer to false"
+        for decision in deploys
+        if not SERVICES[decision.workload.service].deployable
+    )
+    if settings.config.engine == "swarm":
+        problems.append(f"Pulumi.{settings.stack}.yaml: engine: 'swarm' is not supported yet; use 'docker'")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return Plan(
+        project=settings.project,
+        stack=settings.stack,
+        owner=report.owner,
+        decisions=decisions,
+        budget=budget,
+        limits=_limits(settings, config),
+        agents=report.agents,
+        notices=tuple(notices + list(_changes(decisions, report))),
+        log_level=settings.config.log_level,
+    )
+
+
+def _usable(name: str, report: Report, settings: StackSettings) -> Finding | None:
+    """The best verified finding that the stack's containers can reach."""
+    service = report.services.get(name)
+    if service is None or service.selected is None or name in _OUR_OWN:
+        return None
+    others = () if name in settings.config.pin else service.findings
+    verified = (finding for finding in (service.selected, *others) if finding.verdict is Verdict.VERIFIED)
+    return next((finding for finding in verified if _reachable(finding)), None)
+
+
+# The application and its front door are what a stack is for: never somebody else's.
+_OUR_OWN = frozenset({"promptcraft", "nginx"})
+
+
+def _reachable(finding: Finding) -> bool:
+    return finding.reach.vantage in (Vantage.ANYWHERE, Vantage.CONTAINER_NETWORK)
+
+
+def _source_of(
+    name: str,
+    finding: Finding | None,
+    report: Report,
+    settings: StackSettings,
+    notices: list[str],
+    problems: list[str],
+) -> Reuse | str:
+    """What serves `name`: a `Reuse`, or the reason why this stack runs it itself."""
+    previous = report.previous.get(name, {}).get("source")
+    pinned = name in settings.config.pin
+    if finding is not None and previous == DEPLOYED and SERVICES[name].data_path and not pinned:
+        notices.append(
+            f"{name}: {finding.candidate.source.value} {finding.candidate.endpoint} is there, but this stack's own "
+            f"{name} holds data; kept. To change over: "
+            f"pulumi config set --path 'pin.{name}' {finding.candidate.source.value}"
+        )
+        return _own_reason(name, settings)
+    if finding is not None:
+        network = finding.reach.network if finding.reach.vantage is Vantage.CONTAINER_NETWORK else None
+        return Reuse(
+            endpoint=finding.reach.endpoint or finding.candidate.endpoint,
+            host_endpoint=finding.candidate.endpoint,
+            source=finding.candidate.source.value,
+            reason=f"{finding.candidate.evidence}: proved to be {SERVICES[name].title}",
+            network=network,
+        )
+    turned_down = _turned_down(name, report)
+    if pinned:
+        problems.append(
+            f"Pulumi.{settings.stack}.yaml: pin.{name}: {settings.config.pin[name]!r} cannot be honoured: "
+            f"{turned_down or 'nothing was found there'}; start it, or remove the pin"
+        )
+    if turned_down:
+        notices.append(f"{name}: {turned_down}")
+    if name in settings.config.expected_outside:
+        how = f"set {_VARIABLES.get(name, 'its address')} to where it runs"
+        if not settings.config.fallback:
+            problems.append(
+                f"Pulumi.{settings.stack}.yaml: expectedOutside: {name} was not found; {how}, or set fallback to true"
+            )
+        else:
+            notices.append(f"{name}: expected outside but not found; declared as a fallback ({how})")
+    return _own_reason(name, settings)
+
+
+_VARIABLES = {"qdrant": "QDRANT_HOST", "zen-mcp": "ZEN_MCP_URL", "redis": "REDIS_URL", "prometheus": "PROMETHEUS_URL"}
+
+
+def _own_reason(name: str, settings: StackSettings) -> str:
+    if name in _OUR_OWN:
+        return "always this stack's own"
+    if name in settings.config.expected_outside:
+        return "expected outside, not usable there: this stack's fallback"
+    return "no usable candidate elsewhere: run by this stack"
+
+
+def _turned_down(name: str, report: Report) -> str | None:
+    """Why a verified candidate is not used after all; None where there was none."""
+    service = report.services.get(name)
+    if service is None or service.selected is None or name in _OUR_OWN:
+        return None
+    candidate = service.selected.candidate
+    return (
+        f"{candidate.source.value} {candidate.endpoint} ({candidate.evidence}) is verified but turned down: "
+        "it is bound to the host's loopback, which containers cannot reach"
+    )
+
+
+def _changes(decisions: Mapping[str, Decision], report: Report) -> Iterator[str]:
+    """One line for each service whose source differs from the last deployment's."""
+    for name, decision in decisions.items():
+        before = report.previous.get(name)
+        now = summarised(decision)
+        if before is None or (before.get("source"), before.get("endpoint")) == (now["source"], now["endpoint"]):
+            continue
+        why = _absence(name, before.get("endpoint"), report) or now["reason"]
+        yield f"{name}: was {_described(before)}, will be {_described(now)}: {why}"
+
+
+def _absence(name: str, endpoint: str | None, report: Report) -> str | None:
+    """What became of the endpoint that was used before, if it is still a candidate."""
+    service = report.services.get(name)
+    for finding in service.findings if service else ():
+        if endpoint in (finding.candidate.endpoint, finding.reach.endpoint) and finding.verdict is not Verdict.VERIFIED:
+            return f"{finding.candidate.evidence} is {finding.verdict.value}: {finding.reason}"
+    return None
+
+
+def _described(summary: Mapping[str, str | None]) -> str:
+    return f"{summary.get('source')} {summary.get('endpoint') or ''}".strip()
+
+
+_SCHEMES = {"redis": "redis"}
+_PATHS = {"zen-mcp": "/mcp"}
+
+
+def _deploy(
+    service: Service, reason: str, settings: StackSettings, config: DiscoveryConfig, join: tuple[str, ...]
+) -> Deploy:
+    server = config.servers.get(service.name)
+    required = server.resource_requirements if server else None
+    image = settings.images[service.name]
+    workload = Workload(
+        service=service.name,
+        image=image,
+        replicas=_replicas(service, settings),
+        user=service.user,
+        memory_mb=(required.memory_mb if required and required.memory_mb else service.memory_mb),
+        cpu_cores=(required.cpu_cores if required and required.cpu_cores else service.cpu_cores),
+        pids=service.pids,
+        health_check=service.health_check,
+        environment=_environment(service, settings),
+        tmpfs_mb=service.tmpfs_mb,
+        volume=volume_name(settings.stack, service.name) if service.data_path else None,
+        data_path=service.data_path,
+        needs=service.needs,
+        join=join if service.name == "promptcraft" else (),
+        secrets=tuple(name for name in (service.name, *service.needs) if name in settings.secrets),
+    )
+    scheme = _SCHEMES.get(service.name, "http")
+    endpoint = f"{scheme}://{service.name}:{service.port}{_PATHS.get(service.name, '')}"
+    named = f"{reason} ({image.stand_in})" if image.stand_in else reason
+    return Deploy(workload=workload, endpoint=endpoint, reason=named)
+
+
+def _replicas(service: Service, settings: StackSettings) -> tuple[Replica, ...]:
+    count = settings.config.replicas if service.replicable else 1
+    ports = tuple(_published(service, settings))
+    if count == 1:
+        return (Replica(container_name(settings.stack, service.name), ports),)
+    # A host port has one holder: the first replica answers on loopback, the load balancer reaches them all.
+    return tuple(
+        Replica(container_name(settings.stack, service.name, number), ports if number == 1 else ())
+        for number in range(1, count + 1)
+    )
+
+
+def _published(service: Service, settings: StackSettings) -> Iterator[PublishedPort]:
+    offset = settings.config.port_offset
+    if service.name == "nginx":
+        ip = ALL_INTERFACES if settings.config.environment == "production" else LOOPBACK
+        yield PublishedPort(ip, settings.config.public_port + offset, service.port)
+        return
+    # Sorted, since the provider reads ports back sorted and replaces the container on any other order.
+    for port in sorted(service.ports, key=lambda port: port.container):
+        if port.published is not None:
+            yield PublishedPort(LOOPBACK, port.published + offset, port.container)
+
+
+def _environment(service: Service, settings: StackSettings) -> dict[str, str]:
+    match service.name:
+        case "promptcraft":
+            return {
+                "ENABLE_MONITORING": str(settings.config.monitoring).lower(),
+                "ENVIRONMENT": settings.config.environment,
+                "LOG_LEVEL": settings.config.log_level,
+                "PROMPTCRAFT_PLAN_FILE": f"{FILES_PATH}/plan.json",
+            }
+        case "zen-mcp":
+            return {"LOG_LEVEL": settings.config.log_level}
+        case "qdrant":
+            # On a read-only root, everything it writes must lie on the volume.
+            return {
+                "QDRANT_INIT_FILE_PATH": f"{service.data_path}/.qdrant-initialized",
+                "QDRANT__STORAGE__SNAPSHOTS_PATH": f"{service.data_path}/snapshots",
+                "QDRANT__TELEMETRY_DISABLED": "true",
+            }
+        case _:
+            return {}
+
+
+def _budget(deploys: list[Deploy], settings: StackSettings) -> Budget:
+    def total(of: Mapping[str, float]) -> float:
+        return sum(of[deploy.workload.service] * len(deploy.workload.replicas) for deploy in deploys)
+
+    return Budget(
+        memory_mb=int(total({deploy.workload.service: deploy.workload.memory_mb for deploy in deploys})),
+        limit_mb=settings.config.memory_budget_mb,
+        cpu_cores=round(total({deploy.workload.service: deploy.workload.cpu_cores for deploy in deploys}), 2),
+        disk_gb=round(total({name: service.disk_gb for name, service in SERVICES.items()}), 2),
+        disk_limit_gb=settings.config.disk_budget_gb,
+    )
+
+
+def _over_budget(deploys: list[Deploy], budget: Budget, settings: StackSettings) -> Iterator[str]:
+    file = f"Pulumi.{settings.stack}.yaml"
+    if budget.memory_mb > budget.limit_mb:
+        parts = ", ".join(
+            f"{deploy.workload.service} {len(deploy.workload.replicas)} x {deploy.workload.memory_mb}"
+            for deploy in deploys
+        )
+        yield (
+            f"{file}: memoryBudgetMb: {budget.limit_mb} MiB is less than the {budget.memory_mb} MiB of limits "
+            f"({parts}); raise it, run fewer replicas, or lower resource_requirements in .mcp/discovery-config.yaml"
+        )
+    if budget.disk_gb > budget.disk_limit_gb:
+        parts = ", ".join(
+            f"{deploy.workload.service} {SERVICES[deploy.workload.service].disk_gb}" for deploy in deploys
+        )
+        yield (
+            f"{file}: diskBudgetGb: {budget.disk_limit_gb} GB is less than the {budget.disk_gb} GB estimated "
+            f"({parts}); raise it or run fewer services"
+        )
+
+
+def _in_the_way(deploys: list[Deploy], report: Report, settings: StackSettings) -> Iterator[str]:
+    """Obstacles to what would be declared: each named with its holder, before anything is half-created."""
+    ports = {
+        str(port.external): deploy.workload.service
+        for deploy in deploys
+        for replica in deploy.workload.replicas
+        for port in replica.ports
+    }
+    names = {replica.name: deploy.workload.service for deploy in deploys for replica in deploy.workload.replicas}
+    volumes = {deploy.workload.volume: deploy.workload.service for deploy in deploys if deploy.workload.volume}
+    networks = {container_name(settings.stack, "network"): "network"}
+    taken: Mapping[str, Mapping[str, str]] = {
+        "port": ports,
+        "container": names,
+        "volume": volumes,
+        "network": networks,
+    }
+    for obstacle in report.obstacles:
+        if (service := taken[obstacle.kind].get(obstacle.name)) is not None:
+            yield f"{service}: {obstacle.kind} {obstacle.name} is held by {obstacle.holder}; {obstacle.remedy}"
+
+
+def _limits(settings: StackSettings, config: DiscoveryConfig) -> Limits:
+    files = config.resource_limits
+    return Limits(
+        max_concurrent_agents=settings.config.max_concurrent_agents or files.max_concurrent_agents,
+        agent_memory_mb=settings.config.agent_memory_mb,
+        mcp_memory_mb=settings.config.mcp_memory_mb,
+        total_memory_mb=files.total_memory_mb,
+        models={str(model): count for model, count in files.model_limits.items()},
+    )

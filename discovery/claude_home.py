@@ -1,0 +1,17 @@
+"""Where Claude Code keeps the user's settings, and how messages call that place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+DEFAULT_LABEL = "~/.claude"
+MOVED_LABEL = "$CLAUDE_CONFIG_DIR"
+
+
+def claude_folder(home: Path, environment: Mapping[str, str]) -> tuple[Path, str]:
+    """The folder and its name in messages: `~/.claude`, or what `CLAUDE_CONFIG_DIR` says."""
+    configured = environment.get("CLAUDE_CONFIG_DIR", "")
+    if configured and "\0" not in configured:
+        return home / configured, MOVED_LABEL
+    return home / ".claude", DEFAULT_LABEL

@@ -1,0 +1,279 @@
+"""What the Docker Engine says runs: read once, over the connection that the `docker` command would use.
+
+No engine is not the same as an engine that does not answer. The first means that no container runs; after the second
+nobody knows, and whoever judges by the inventory has to be told so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from discovery.request import Request
+from discovery.text import one_line
+from discovery.world import Attachment, Binding, Container, EngineState, Inventory, plain_address
+
+if TYPE_CHECKING:
+    import docker
+
+# Per read, in seconds; the wall-clock limit is the caller's, who abandons the thread.
+_READ_TIMEOUT = 2
+_MAX_CONTEXT_FILE = 64 * 1024
+# Label keys that are read: foreign ones can be many and long, and hold secrets.
+_LABEL_PREFIXES = ("ai.promptcraft.", "com.docker.compose.", "com.docker.swarm.")
+_MAX_CONTAINERS = 5000
+_OLDEST_API = "1.24"  # the oldest that docker-py speaks
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where the engine should be. `configured` is False where a default socket was simply there."""
+
+    base_url: str
+    configured: bool
+    tls_folder: Path | None = None
+
+
+class EngineConfigError(Exception):
+    """The environment or a Docker context names an engine in a way that cannot be followed."""
+
+
+def connection(environment: Mapping[str, str], home: Path) -> Connection | None:
+    """`DOCKER_HOST`, else the current Docker context, else a socket at its usual place; None where there is none.
+
+    Source: Docker's documentation, "Docker contexts" and "Daemon socket option". Raises `EngineConfigError`.
+    """
+    if host := environment.get("DOCKER_HOST", "").strip():
+        certificates = Path(environment.get("DOCKER_CERT_PATH") or home / ".docker")
+        return Connection(host, True, certificates if environment.get("DOCKER_TLS_VERIFY") else None)
+    folder = Path(environment.get("DOCKER_CONFIG") or home / ".docker")
+    name = environment.get("DOCKER_CONTEXT") or _read_json(folder / "config.json").get("currentContext") or "default"
+    if name != "default":
+        return _from_context(folder, str(name))
+    for path in _default_sockets(environment, home):
+        if _is_socket(path):
+            return Connection(f"unix://{path}", False)
+    return None
+
+
+def inventory(request: Request) -> Inventory:
+    """All containers, networks and volumes of the engine; `BROKEN` with a `problem` where it cannot say."""
+    try:
+        found = connection(request.environment, request.home)
+    except EngineConfigError as error:
+        return Inventory(EngineState.BROKEN, problem=str(error))
+    if found is None:
+        return Inventory(EngineState.ABSENT)
+    return _ask(found)
+
+
+def _ask(found: Connection) -> Inventory:
+    # Imported here, in the probe's own thread: where there is no engine nobody waits for it.
+    import docker
+    import requests
+
+    url = urlsplit(found.base_url)
+    if url.scheme not in ("unix", "tcp", "http", "https", "npipe"):
+        return _broken(found, f"an engine behind {one_line(url.scheme, 20)}:// is not looked at")
+    try:
+        with _client(found, _OLDEST_API) as client:
+            spoken = str(client.version(api_version=False)["ApiVersion"])
+        if _number(spoken) < _number(_OLDEST_API):
+            return _broken(found, f"speaks API {one_line(spoken, 20)}, which is too old; {_OLDEST_API} is needed")
+        with _client(found, spoken) as client:
+            containers = client.containers(all=True)
+            networks = client.networks()
+            volumes = client.volumes()
+    except (
+        docker.errors.DockerException,
+        requests.RequestException,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ) as error:
+        return _broken(found, _reason(error))
+    host = "127.0.0.1" if url.scheme in ("unix", "npipe") or not url.hostname else url.hostname
+    address = plain_address(host)
+    return Inventory(
+        EngineState.ANSWERED,
+        containers_of(containers),
+        labels_by_name(networks),
+        labels_by_name(volumes.get("Volumes") if isinstance(volumes, dict) else None),
+        host=host,
+        local=host == "localhost" or (address is not None and address.is_loopback),
+    )
+
+
+@contextmanager
+def _client(found: Connection, version: str) -> Iterator[docker.APIClient]:
+    import docker
+
+    client = docker.APIClient(
+        base_url=found.base_url, version=version, timeout=_READ_TIMEOUT, tls=_tls(found.tls_folder) or False
+    )
+    # No proxy and no .netrc of the environment: an engine is asked directly or not at all.
+    client.trust_env = False
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def _broken(found: Connection, why: str) -> Inventory:
+    shown = one_line(found.base_url.rpartition("@")[2], 80)
+    return Inventory(
+        EngineState.BROKEN,
+        problem=f"the Docker Engine at {shown} {why}; what runs in containers is unknown; start it or correct DOCKER_HOST",
+    )
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).lower()
+    if "permission denied" in text:
+        return "refuses us (permission denied)"
+    if "timed out" in text or "timeout" in text:
+        return "does not answer in time"
+    if "no such file" in text or "filenotfound" in text:
+        return "is not there (no such socket)"
+    if "refused" in text:
+        return "refuses the connection"
+    if "500 server error" in text or "internal server error" in text:
+        return "answers with an error (500)"
+    return f"gives no usable answer ({error.__class__.__name__})"
+
+
+def containers_of(document: object) -> tuple[Container, ...]:
+    """The containers in the engine's list (`GET /containers/json`), sorted by name. Total: what is odd is left out."""
+    entries = document[:_MAX_CONTAINERS] if isinstance(document, list) else []
+    found = (_container(entry) for entry in entries if isinstance(entry, dict))
+    return tuple(sorted((item for item in found if item is not None), key=lambda item: (item.name, item.id)))
+
+
+def labels_by_name(document: object) -> dict[str, dict[str, str]]:
+    """Name and labels of each network or volume in the engine's list. Total."""
+    entries = document if isinstance(document, list) else []
+    named = (entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("Name"), str))
+    return {entry["Name"]: _labels(entry.get("Labels")) for entry in named}
+
+
+def _container(entry: Mapping[str, Any]) -> Container | None:
+    identifier = entry.get("Id")
+    if not isinstance(identifier, str) or not identifier:
+        return None
+    names = _strings(entry.get("Names"))
+    settings = entry.get("NetworkSettings")
+    networks = settings.get("Networks") if isinstance(settings, dict) else None
+    status = _text(entry.get("Status"))
+    return Container(
+        id=identifier,
+        # A link adds names with a second slash; the container's own has one.
+        name=min(names, key=lambda name: (name.count("/"), name), default=identifier[:12]).lstrip("/"),
+        image=_text(entry.get("Image")),
+        labels=_labels(entry.get("Labels")),
+        status=_text(entry.get("State")),
+        health=next((word for word in ("unhealthy", "healthy") if f"({word})" in status), ""),
+        networks={
+            str(name): Attachment(
+                _text(place.get("IPAddress")), _text(place.get("Gateway")), _text(place.get("GlobalIPv6Address"))
+            )
+            for name, place in (networks.items() if isinstance(networks, dict) else ())
+            if isinstance(place, dict)
+        },
+        bindings=_bindings(entry.get("Ports")),
+    )
+
+
+def _bindings(document: object) -> tuple[Binding, ...]:
+    found = set()
+    for entry in document if isinstance(document, list) else []:
+        if not isinstance(entry, dict) or entry.get("Type", "tcp") != "tcp" or not _is_port(entry.get("PrivatePort")):
+            continue
+        public = entry.get("PublicPort")
+        if _is_port(public):
+            found.add(Binding(entry["PrivatePort"], _text(entry.get("IP")) or "0.0.0.0", public))
+        else:
+            found.add(Binding(entry["PrivatePort"]))
+    return tuple(sorted(found, key=lambda item: (item.container_port, item.host_port or 0, item.host_ip or "")))
+
+
+def _is_port(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _strings(value: object) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _labels(document: object) -> dict[str, str]:
+    items = document.items() if isinstance(document, dict) else ()
+    return {key: _text(value) for key, value in items if isinstance(key, str) and key.startswith(_LABEL_PREFIXES)}
+
+
+def _from_context(folder: Path, name: str) -> Connection:
+    """The engine of a named context: its folder is the SHA-256 of its name."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    endpoints = _read_json(folder / "contexts" / "meta" / digest / "meta.json").get("Endpoints")
+    docker = endpoints.get("docker") if isinstance(endpoints, dict) else None
+    host = docker.get("Host") if isinstance(docker, dict) else None
+    if not isinstance(host, str) or not host:
+        raise EngineConfigError(
+            f"the Docker context {one_line(name, 60)!r} is not defined; choose one: docker context ls"
+        )
+    tls = folder / "contexts" / "tls" / digest / "docker"
+    return Connection(host, True, tls if tls.is_dir() else None)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A small file of Docker's own as a map; empty where it is missing or something else."""
+    try:
+        if not path.is_file() or path.stat().st_size > _MAX_CONTEXT_FILE:
+            return {}
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _default_sockets(environment: Mapping[str, str], home: Path) -> Iterable[Path]:
+    yield Path("/var/run/docker.sock")
+    if runtime := environment.get("XDG_RUNTIME_DIR"):
+        yield Path(runtime) / "docker.sock"
+    yield home / ".docker" / "run" / "docker.sock"
+    yield home / ".docker" / "desktop" / "docker.sock"
+    yield Path(f"/run/user/{os.getuid()}/docker.sock")
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return stat.S_ISSOCK(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # it may be there; being refused a look at it is for the connection to report
+
+
+def _tls(folder: Path | None) -> Any:
+    if folder is None:
+        return None
+    import docker
+
+    files = {name: folder / f"{name}.pem" for name in ("ca", "cert", "key")}
+    pair = (str(files["cert"]), str(files["key"])) if files["cert"].exists() else None
+    return docker.tls.TLSConfig(client_cert=pair, ca_cert=str(files["ca"]), verify=True)

@@ -1,0 +1,140 @@
+"""Candidates from processes that listen, on whatever port; and who listens where, which tells whose a port is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+import psutil
+
+from catalog import SERVICES
+from discovery.probes.ports import scheme_of
+from discovery.report import Candidate, Source
+from discovery.request import Gathered, Request
+from discovery.text import one_line
+from discovery.world import Address, Listener, plain_address
+
+# What a program of each service is called, as a whole name.
+PROGRAMS: Mapping[str, str] = {
+    "redis-server": "redis",
+    "valkey-server": "redis",
+    "qdrant": "qdrant",
+    "prometheus": "prometheus",
+    "grafana": "grafana",
+    "grafana-server": "grafana",
+    "nginx": "nginx",
+}
+# An MCP server runs inside one of these, and its own name is among the arguments.
+RUNTIMES = frozenset({"node", "bun", "deno", "uv", "uvx", "mcp-proxy"})
+_PYTHON = re.compile(r"python(?:[0-9](?:\.[0-9]{1,2})?)?")
+_SUFFIXES = (".py", ".js", ".mjs", ".cjs", ".ts")
+_CONTAINER = re.compile(r"[0-9a-f]{64}")
+_MAX_WORDS = 64
+_MAX_CANDIDATES = 200
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is known of a process: the kernel's name for it, and its arguments where we may read them."""
+
+    name: str
+    arguments: tuple[str, ...] = ()
+    container_id: str | None = None
+
+
+def processes(request: Request) -> Gathered:
+    """Candidates at the sockets of programs known by name. What may not be read is unknown, not absent."""
+    try:
+        connections = psutil.net_connections(kind="tcp")
+    except (psutil.Error, OSError, RuntimeError) as error:
+        return Gathered(warnings=(f"who listens on this machine is unknown ({error.__class__.__name__})",))
+    sockets = sorted(
+        {
+            (connection.laddr.ip, connection.laddr.port, connection.pid)
+            for connection in connections
+            if connection.laddr and connection.status == psutil.CONN_LISTEN
+        },
+        key=str,
+    )
+    programs = {pid: _program(pid) for _, _, pid in sockets if pid is not None}
+    listeners: list[Listener] = []
+    found: list[Candidate] = []
+    for ip, port, pid in sockets:
+        address = plain_address(ip)
+        if address is None:
+            continue
+        program = programs.get(pid) if pid is not None else None
+        listeners.append(_listener(address, port, pid, program))
+        service = service_of(program) if program else None
+        if program and service and not address.is_link_local:
+            evidence = f"process {one_line(program.name, 40)} on port {port}"
+            endpoint = f"{scheme_of(service)}://{_reachable(address)}:{port}"
+            found.append(Candidate(service, Source.EXTERNAL, endpoint, evidence, program.container_id))
+    return Gathered(tuple(dict.fromkeys(found))[:_MAX_CANDIDATES], listeners=tuple(listeners))
+
+
+def service_of(program: Program) -> str | None:
+    """The service a program runs, by whole names only, or None."""
+    words = tuple(words_of(program.arguments))
+    for name in (program.name, *words[:1]):
+        if name in PROGRAMS:
+            return PROGRAMS[name]
+    if program.name in RUNTIMES or _PYTHON.fullmatch(program.name) or (words and words[0] in RUNTIMES):
+        return next((service for word in words if (service := _MCP_PROGRAMS.get(word))), None)
+    return _MCP_PROGRAMS.get(program.name)
+
+
+def words_of(arguments: Iterable[str]) -> Iterator[str]:
+    """The last part of each argument's path without a script's suffix: what a program is called on a command line."""
+    for argument in list(arguments)[:_MAX_WORDS]:
+        # A server may rewrite its arguments into one line: "redis-server 127.0.0.1:6380".
+        word = PurePath(argument[:1024].split(" ", 1)[0]).name.lower()
+        yield next((word.removesuffix(suffix) for suffix in _SUFFIXES if word.endswith(suffix)), word)
+
+
+def container_of(cgroup: str) -> str | None:
+    """The container a process runs in by the text of its `/proc/PID/cgroup`, or None."""
+    return next(iter(_CONTAINER.findall(cgroup)), None)
+
+
+_MCP_PROGRAMS: Mapping[str, str] = {
+    name: service.name
+    for service in SERVICES.values()
+    for name in (*service.identities, *service.images)
+    # "zen" and "pal" are other people's words too.
+    if service.identities and ("-" in name)
+}
+
+
+def _program(pid: int) -> Program | None:
+    try:
+        process = psutil.Process(pid)
+        name = process.name()
+    except psutil.Error:
+        return None
+    try:
+        arguments = tuple(process.cmdline())
+    except psutil.Error:
+        arguments = ()
+    return Program(name, arguments, _container_id(pid))
+
+
+def _container_id(pid: int) -> str | None:
+    try:
+        return container_of(Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii", errors="replace"))
+    except OSError:
+        return None
+
+
+def _listener(address: Address, port: int, pid: int | None, program: Program | None) -> Listener:
+    if program is None:
+        return Listener(address, port, pid)
+    return Listener(address, port, pid, program.name, program.container_id)
+
+
+def _reachable(address: Address) -> str:
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return str(address) if address.version == 4 else f"[{address}]"

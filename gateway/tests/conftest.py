@@ -1,0 +1,259 @@
+"""Real neighbours for the gateway: a Redis, the two stand-ins, and the gateway itself as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from redis import Redis
+from redis.exceptions import AuthenticationError, ConnectionError
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 15.0
+
+Plan = dict[str, Any]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until(is_so: Callable[[], bool], what: str, seconds: float = START_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        # Only the pause between two looks; the condition decides.
+        time.sleep(0.02)
+
+
+@dataclass
+class Process:
+    """A process of ours; `stop` ends it as an engine would, `kill` as a crash would."""
+
+    popen: subprocess.Popen[bytes]
+
+    def stop(self) -> int:
+        self.popen.send_signal(signal.SIGTERM)
+        return self.popen.wait(timeout=15)
+
+    def kill(self) -> None:
+        self.popen.kill()
+        self.popen.wait()
+
+
+@contextmanager
+def process(command: list[str], log: Path, **environment: str) -> Iterator[Process]:
+    with log.open("ab") as output:
+        started = Process(
+            subprocess.Popen(command, env={**os.environ, **environment}, cwd=ROOT, stdout=output, stderr=output)
+        )
+    try:
+        yield started
+    finally:
+        started.kill()
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx2.get(url, timeout=2, trust_env=False).status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def redis_answers(port: int) -> bool:
+    client = Redis(port=port, socket_timeout=2)
+    try:
+        return bool(client.ping())
+    except AuthenticationError:
+        return True
+    except ConnectionError:
+        return False
+    finally:
+        client.close()
+
+
+@contextmanager
+def redis_server(folder: Path, *options: str, port: int | None = None) -> Iterator[tuple[int, Process]]:
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.fail("these tests need the program redis-server (Debian: apt-get install redis-server)")
+    port = port or free_port()
+    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder), *options]
+    with process(command, folder / "redis.log") as server:
+        wait_until(lambda: redis_answers(port), "redis answers")
+        yield port, server
+
+
+@contextmanager
+def zen_mcp(folder: Path) -> Iterator[tuple[str, Process]]:
+    port = free_port()
+    command = [sys.executable, str(ROOT / "images/zen-mcp/server.py")]
+    with process(command, folder / "zen.log", HOST="127.0.0.1", PORT=str(port)) as server:
+        url = f"http://127.0.0.1:{port}"
+        wait_until(lambda: answers(f"{url}/health"), "zen-mcp answers")
+        yield url, server
+
+
+@contextmanager
+def qdrant(folder: Path) -> Iterator[tuple[str, Process]]:
+    port = free_port()
+    command = [sys.executable, str(ROOT / "images/qdrant/server.py")]
+    environment = {"HOST": "127.0.0.1", "PORT": str(port), "QDRANT_STORAGE": str(folder / "qdrant")}
+    with process(command, folder / "qdrant.log", **environment) as server:
+        url = f"http://127.0.0.1:{port}"
+        wait_until(lambda: answers(f"{url}/readyz"), "qdrant answers")
+        yield url, server
+
+
+@dataclass
+class Gateway:
+    """A running gateway; `api` and `page` are clients of its two ports."""
+
+    process: Process
+    api: httpx2.Client
+    page: httpx2.Client
+    log: Path
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+def service(protocol: str, endpoint: str | None, **more: Any) -> dict[str, Any]:
+    return {
+        "action": "deploy" if endpoint else "omit",
+        "source": "deployed" if endpoint else None,
+        "endpoint": endpoint,
+        "reason": "nothing was found",
+        "stand_in": None,
+        "protocol": protocol,
+        "credential": None,
+        **more,
+    }
+
+
+def agent(file: Path | None, **more: Any) -> dict[str, Any]:
+    return {
+        "tier": "project_core",
+        "path": f".agents/core/{file.name}" if file else None,
+        "file": str(file) if file else None,
+        "model": None,
+        "problem": None,
+        "shadowed": [],
+        "dependencies": {},
+        **more,
+    }
+
+
+def plan_of(services: dict[str, Any], agents: dict[str, Any] | None = None, **limits: Any) -> Plan:
+    return {
+        "schema_version": 1,
+        "project": "promptcraft-hybrid",
+        "stack": "dev",
+        "services": services,
+        "limits": {"max_concurrent_agents": 10, "models": {"opus": 3, "sonnet": 8, "haiku": 15}, **limits},
+        "agents": agents or {},
+    }
+
+
+@contextmanager
+def gateway(folder: Path, plan: Plan, name: str = "gateway", **environment: str) -> Iterator[Gateway]:
+    plan_file, log = folder / f"{name}.json", folder / f"{name}.log"
+    plan_file.write_text(json.dumps(plan))
+    page_port, api_port = free_port(), free_port()
+    settings = {
+        "PROMPTCRAFT_PLAN_FILE": str(plan_file),
+        "PROMPTCRAFT_HOST": "127.0.0.1",
+        "PROMPTCRAFT_PAGE_PORT": str(page_port),
+        "PROMPTCRAFT_API_PORT": str(api_port),
+        **environment,
+    }
+    with ExitStack() as stack:
+        running = stack.enter_context(process([sys.executable, "-m", "gateway"], log, **settings))
+        api = stack.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{api_port}", timeout=30, trust_env=False))
+        page = stack.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{page_port}", timeout=30, trust_env=False))
+        for client in (api, page):
+            url = str(client.base_url.join("/health"))
+            wait_until(lambda url=url: running.popen.poll() is not None or answers(url), "the gateway answers")  # type: ignore[misc]
+            assert running.popen.poll() is None, log.read_text()
+        yield Gateway(running, api, page, log)
+
+
+@dataclass
+class Street:
+    """A gateway with its neighbours, all well."""
+
+    gateway: Gateway
+    redis_port: int
+    redis: Process
+    zen: Process
+    qdrant: Process
+    plan: Plan
+    folder: Path
+
+
+AI_ENGINEER = "---\nname: ai-engineer\ndescription: Builds\nmodel: sonnet\ntools: Read, Grep\n---\nBe brief.\n"
+
+
+@contextmanager
+def whole_street(tmp_path: Path) -> Iterator[Street]:
+    with ExitStack() as stack:
+        password = tmp_path / "redis.secret"
+        password.write_text("hunter2\n")
+        redis_port, redis = stack.enter_context(redis_server(tmp_path, "--requirepass", "hunter2"))
+        zen_url, zen = stack.enter_context(zen_mcp(tmp_path))
+        qdrant_url, vectors = stack.enter_context(qdrant(tmp_path))
+        definition = tmp_path / "ai-engineer.md"
+        definition.write_text(AI_ENGINEER)
+        broken = tmp_path / "broken.md"
+        broken.write_text("---\nname: broken\nmodel: [\n---\n")
+        plan = plan_of(
+            {
+                "redis": service("redis", f"redis://127.0.0.1:{redis_port}", credential=str(password)),
+                "qdrant": service("qdrant", qdrant_url, stand_in="over qdrant-edge-py"),
+                "zen-mcp": service("mcp", zen_url, stand_in="on the MCP SDK"),
+                "promptcraft": service("promptcraft", "http://promptcraft:7862"),
+                "grafana": service("grafana", None),
+            },
+            {
+                "ai-engineer": agent(
+                    definition,
+                    shadowed=[{"tier": "bundled_default", "path": ".agents/defaults/ai-engineer.md"}],
+                    dependencies={"qdrant": qdrant_url},
+                ),
+                "broken": agent(broken),
+                "lonely": agent(definition, dependencies={"grafana": None}),
+                "missing": agent(tmp_path / "missing.md"),
+            },
+        )
+        running = stack.enter_context(gateway(tmp_path, plan))
+        yield Street(running, redis_port, redis, zen, vectors, plan, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
+    """Shared by the tests of a module, which leave it as it was."""
+    with whole_street(tmp_path_factory.mktemp("street")) as built:
+        yield built
+
+
+@pytest.fixture
+def own_street(tmp_path: Path) -> Iterator[Street]:
+    """One for a test that kills something in it."""
+    with whole_street(tmp_path) as built:
+        yield built

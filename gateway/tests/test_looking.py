@@ -1,0 +1,231 @@
+"""What the gateway says of itself, its neighbours and its agents, asked over HTTP."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.tests.conftest import ROOT, Street, free_port, gateway, plan_of, redis_server, service, wait_until
+
+
+def test_both_ports_say_who_they_are(street: Street) -> None:
+    for client in (street.gateway.api, street.gateway.page):
+        answer = client.get("/health")
+        assert answer.status_code == 200
+        assert answer.json()["status"] == "ok"
+        assert answer.json()["service"] == "promptcraft"
+
+
+def test_every_service_is_asked_and_shown_with_its_source(street: Street) -> None:
+    found = street.gateway.api.get("/api/health/detailed").json()
+    assert found["status"] == "ok", found
+    services = found["services"]
+    assert {name: one["status"] for name, one in services.items()} == {
+        "redis": "ok",
+        "qdrant": "ok",
+        "zen-mcp": "ok",
+        "promptcraft": "ok",
+        "grafana": "omitted",
+    }
+    assert services["redis"]["version"].startswith("7.")
+    assert services["zen-mcp"]["version"] == "1.0.0"
+    for name in ("redis", "qdrant", "zen-mcp"):
+        assert services[name]["source"] == "deployed"
+        assert services[name]["endpoint"] == street.plan["services"][name]["endpoint"]
+        assert services[name]["latency_ms"] > 0
+        assert services[name]["differs"] is None
+    assert "hunter2" not in str(found)
+
+
+def statuses(street: Street) -> dict[str, str]:
+    found = street.gateway.api.get("/api/health/detailed").json()
+    return {"overall": found["status"], **{name: one["status"] for name, one in found["services"].items()}}
+
+
+@pytest.mark.parametrize(
+    ("victim", "name", "overall"),
+    [("redis", "redis", "degraded"), ("qdrant", "qdrant", "degraded"), ("zen", "zen-mcp", "down")],
+)
+def test_a_neighbour_that_dies_is_seen_and_degraded_is_not_down(
+    own_street: Street, victim: str, name: str, overall: str
+) -> None:
+    assert statuses(own_street)[name] == "ok"
+    getattr(own_street, victim).kill()
+    wait_until(lambda: statuses(own_street)[name] == "down", f"{name} is down")
+    assert statuses(own_street)["overall"] == overall
+    assert own_street.gateway.api.get("/health").status_code == 200
+    discovery = own_street.gateway.api.get("/api/discovery/status").json()
+    assert discovery["differs"] is True
+    assert "does not answer" in discovery["services"][name]["differs"]
+    assert discovery["services"][name]["planned"]["reason"] == "nothing was found"
+
+
+def test_a_neighbour_that_comes_back_is_seen(own_street: Street) -> None:
+    own_street.redis.kill()
+    wait_until(lambda: statuses(own_street)["redis"] == "down", "redis is down")
+    with redis_server(own_street.folder, "--requirepass", "hunter2", port=own_street.redis_port):
+        wait_until(lambda: statuses(own_street)["redis"] == "ok", "redis is ok again")
+
+
+def test_a_stand_in_where_the_real_service_was_planned_is_a_difference(street: Street, tmp_path: Path) -> None:
+    plan = plan_of({"zen-mcp": service("mcp", street.plan["services"]["zen-mcp"]["endpoint"] + "/mcp")})
+    with gateway(tmp_path, plan, name="other") as other:
+        found = other.api.get("/api/discovery/status").json()
+    assert found["services"]["zen-mcp"]["differs"] == "planned as the real service, and a stand-in answers"
+    assert found["services"]["zen-mcp"]["now"]["status"] == "ok"
+
+
+def test_a_wrong_password_and_an_impostor_are_named(street: Street, tmp_path: Path) -> None:
+    zen = street.plan["services"]["zen-mcp"]["endpoint"]
+    plan = plan_of(
+        {
+            "redis": service("redis", f"redis://127.0.0.1:{street.redis_port}"),
+            "qdrant": service("qdrant", zen),
+            "nobody": service("mcp", f"http://127.0.0.1:{free_port()}"),
+            "named": service("mcp", "http://no-such-host.invalid:8000/mcp"),
+            "odd": service("ftp", "ftp://127.0.0.1"),
+        }
+    )
+    with gateway(tmp_path, plan, name="other") as other:
+        services = other.api.get("/api/health/detailed").json()["services"]
+    assert "password" in services["redis"]["problem"]
+    assert services["qdrant"]["status"] == "down"
+    assert services["nobody"]["status"] == services["named"]["status"] == "down"
+    assert services["odd"]["status"] == "unknown"
+
+
+def test_one_slow_neighbour_costs_no_other(tmp_path: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        port = silent.getsockname()[1]
+        services: dict[str, Any] = {f"slow-{n}": service("mcp", f"http://127.0.0.1:{port}") for n in range(3)}
+        services["slow-redis"] = service("redis", f"redis://127.0.0.1:{port}")
+        with gateway(tmp_path, plan_of(services), PROMPTCRAFT_CHECK_SECONDS="0.5") as running:
+            started = time.monotonic()
+            found = running.api.get("/api/health/detailed").json()["services"]
+            assert time.monotonic() - started < 2
+    assert {one["status"] for one in found.values()} == {"down"}
+
+
+def test_agents_are_shown_with_where_they_come_from_and_why_one_cannot_run(street: Street) -> None:
+    agents = {one["id"]: one for one in street.gateway.api.get("/api/agents/available").json()["agents"]}
+    good = agents["ai-engineer"]
+    assert good["available"] is True
+    assert good["reason"] is None
+    assert good["tier"] == "project_core"
+    assert good["model"] == "sonnet"
+    assert good["tools"] == ["Read", "Grep"]
+    assert good["shadowed"] == [{"tier": "bundled_default", "path": ".agents/defaults/ai-engineer.md"}]
+    assert good["dependencies"]["qdrant"]["met"] is True
+    assert agents["broken"]["reason"] == ".agents/core/broken.md:3: not valid YAML"
+    assert agents["lonely"]["reason"] == "needs grafana, which this stack does not have"
+    assert "No such file" in agents["missing"]["reason"]
+    assert not any(agents[name]["available"] for name in ("broken", "lonely", "missing"))
+
+
+def test_the_page_has_the_data_and_nothing_from_elsewhere(street: Street) -> None:
+    page = street.gateway.page.get("/")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    for path in ("/", "/page.css", "/page.js"):
+        text = street.gateway.page.get(path).text
+        assert "http://" not in text
+        assert "https://" not in text
+    for path in ("/api/health/detailed", "/api/discovery/status", "/api/agents/available"):
+        assert street.gateway.page.get(path).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({"Host": "evil.example"}, 421, "unknown_host"),
+        ({"Host": "localhost.evil.example"}, 421, "unknown_host"),
+        ({"Host": ""}, 421, "unknown_host"),
+        ({"Origin": "http://evil.example"}, 403, "foreign_origin"),
+        ({"Origin": "null"}, 403, "foreign_origin"),
+    ],
+)
+def test_foreign_names_and_pages_are_refused(street: Street, headers: dict[str, str], status: int, code: str) -> None:
+    for client in (street.gateway.api, street.gateway.page):
+        answer = client.get("/api/agents/available", headers=headers)
+        assert answer.status_code == status
+        assert answer.json()["error"]["code"] == code
+
+
+@pytest.mark.parametrize("host", ["localhost:7862", "promptcraft", "127.0.0.1", "[::1]:7862", "10.0.0.7:80"])
+def test_own_names_need_no_configuration(street: Street, host: str) -> None:
+    answer = street.gateway.api.get("/api/agents/available", headers={"Host": host, "Origin": f"http://{host}"})
+    assert answer.status_code == 200
+
+
+def test_a_public_name_is_answered_once_it_is_configured(tmp_path: Path) -> None:
+    with gateway(tmp_path, plan_of({}), PROMPTCRAFT_ALLOWED_HOSTS="craft.example, other.example") as running:
+        assert running.api.get("/health", headers={"Host": "Craft.Example:80"}).status_code == 200
+        assert running.api.get("/health", headers={"Host": "third.example"}).status_code == 421
+
+
+def test_errors_have_one_shape(street: Street) -> None:
+    api = street.gateway.api
+    assert api.get("/nowhere").json() == {"error": {"code": "not_found", "message": "Not Found"}}
+    assert api.post("/health").json()["error"]["code"] == "method_not_allowed"
+
+
+def test_logs_are_json_with_the_request_id(street: Street) -> None:
+    street.gateway.api.get("/api/agents/available", headers={"X-Request-ID": "test-7"})
+    street.gateway.api.get("/nowhere/SECRET-PATH", headers={"X-Request-ID": "bad id\twith spaces"})
+    lines = [line for line in street.gateway.log_lines() if line["logger"] == "gateway.http"]
+    assert lines[-2]["request_id"] == "test-7"
+    assert lines[-2]["route"] == "/api/agents/available"
+    assert lines[-2]["level"] == "info"
+    assert lines[-1]["route"] == "unmatched"
+    assert "SECRET" not in str(lines)
+    assert lines[-1]["request_id"] != "bad id\twith spaces"
+
+
+def test_sigterm_ends_it_cleanly_and_at_once(own_street: Street) -> None:
+    started = time.monotonic()
+    assert own_street.gateway.process.stop() == 0
+    assert time.monotonic() - started < 3
+
+
+def test_it_is_small_at_rest(street: Street) -> None:
+    statuses(street)
+    status = Path(f"/proc/{street.gateway.process.popen.pid}/status").read_text()
+    resident_kib = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+    assert resident_kib / 1024 <= 120
+
+
+@pytest.mark.parametrize(
+    ("plan", "environment", "message"),
+    [
+        (None, {}, "No such file or directory; mount the plan there"),
+        ("{", {}, "document:"),
+        ('{"schema_version": 2, "project": "p", "stack": "s", "services": {}}', {}, "schema_version"),
+        ('{"schema_version": 1}', {}, "project"),
+        (None, {"PROMPTCRAFT_API_PORT": "http"}, "PROMPTCRAFT_API_PORT"),
+        (None, {"LOG_LEVEL": "LOUD"}, "LOG_LEVEL"),
+    ],
+)
+def test_what_it_cannot_start_with_is_one_clear_line(
+    tmp_path: Path, plan: str | None, environment: dict[str, str], message: str
+) -> None:
+    plan_file = tmp_path / "plan.json"
+    if plan is not None:
+        plan_file.write_text(plan)
+    ended = subprocess.run(
+        [sys.executable, "-m", "gateway"],
+        cwd=ROOT,
+        env={"PROMPTCRAFT_PLAN_FILE": str(plan_file), **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert ended.returncode == 2
+    assert message in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1

@@ -1,0 +1,144 @@
+"""A copy of the project with a stack of its own: own state, locks, home and ports, so that nothing of a developer's
+own stacks is touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.models.containers import Container
+
+from catalog import LABEL_STACK
+from tests.builders import ROOT
+
+# Below the ephemeral ports, above the well-known ones of a developer's own stack.
+_OFFSETS = range(10_000, 20_000, 100)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that ended: its exit code and everything it printed."""
+
+    code: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Project:
+    """One throw-away checkout with one stack. `offset` shifts the stack's ports; `environment` is set for commands."""
+
+    root: Path
+    stack: str
+    offset: int
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def create(cls, folder: Path, like: str = "dev", config: Mapping[str, object] | None = None) -> Project:
+        """Copy what git tracks (and would track) to `folder`, with a stack shaped like the committed stack `like`."""
+        root = folder / "project"
+        listed = subprocess.run(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for name in listed.splitlines():
+            if (ROOT / name).is_file():
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, root / name)
+        (root / ".venv").symlink_to(ROOT / ".venv")
+        for folder_name in ("state", "locks", "home"):
+            (folder / folder_name).mkdir(mode=0o700)
+        (root / ".promptcraft").mkdir(mode=0o700)
+        shutil.copy2(ROOT / ".promptcraft" / "images.json", root / ".promptcraft")
+        (root / ".promptcraft" / "owner").write_text(secrets.token_hex(8))
+        stack = f"t{secrets.token_hex(3)}"
+        offset = secrets.choice(_OFFSETS)
+        project = cls(root, stack, offset)
+        project.configure(like, {"portOffset": offset, **(config or {})})
+        project.environment.update(
+            {
+                "HOME": str(folder / "home"),
+                "MCP_LOCK_DIR": str(folder / "locks"),
+                "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+                "PULUMI_CONFIG_PASSPHRASE": secrets.token_hex(16),
+                "PULUMI_HOME": os.environ.get("PULUMI_HOME", str(Path.home() / ".pulumi")),
+            }
+        )
+        return project
+
+    def configure(self, like: str, config: Mapping[str, object]) -> None:
+        """Write the stack file: the committed one of `like`, and `config` on top."""
+        lines = (ROOT / f"Pulumi.{like}.yaml").read_text(encoding="utf-8").replace("config: {}", "config:")
+        added = "".join(f"  promptcraft-hybrid:{key}: {json.dumps(value)}\n" for key, value in config.items())
+        (self.root / f"Pulumi.{self.stack}.yaml").write_text(lines + added, encoding="utf-8")
+
+    def run(self, *command: str, **environment: str) -> Done:
+        """Run a command in the project; never raises for its exit code."""
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=os.environ | self.environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout)
+
+    def operate(self, action: str, **environment: str) -> Done:
+        """What `make <action>` does once set-up is done."""
+        return self.run(".venv/bin/python", "-m", "operate", action, "--stack", self.stack, **environment)
+
+    def pulumi(self, *arguments: str, **environment: str) -> Done:
+        """Plain `pulumi`, as somebody would call it by hand."""
+        return self.run("pulumi", *arguments, "--stack", self.stack, "--non-interactive", **environment)
+
+    def discover(self, **environment: str) -> dict[str, Any]:
+        """The report of `python -m discovery --json`."""
+        done = subprocess.run(
+            [".venv/bin/python", "-m", "discovery", "--stack", self.stack, "--json"],
+            cwd=self.root,
+            env=os.environ | self.environment | environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        report: dict[str, Any] = json.loads(done.stdout)
+        return report
+
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs."""
+        text = self.pulumi("stack", "output", "--json").text
+        outputs: dict[str, Any] = json.loads(text[text.index("{") :])
+        return outputs
+
+    def url(self, port: int, path: str = "") -> str:
+        """A published port of the stack, before its offset, as a URL on this host."""
+        return f"http://127.0.0.1:{port + self.offset}{path}"
+
+    def containers(self, engine: docker.DockerClient) -> list[Container]:
+        """Every container of the stack, running or not."""
+        found: list[Container] = engine.containers.list(all=True, filters={"label": f"{LABEL_STACK}={self.stack}"})
+        return found
+
+    def leave_nothing(self, engine: docker.DockerClient) -> None:
+        """Remove what a failed test may have left of this stack, by its label."""
+        for container in self.containers(engine):
+            container.remove(force=True)
+        mine = {"label": f"{LABEL_STACK}={self.stack}"}
+        for network in engine.networks.list(filters=mine):
+            network.remove()
+        for volume in engine.volumes.list(filters=mine):
+            volume.remove(force=True)

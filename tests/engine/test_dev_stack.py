@@ -1,0 +1,194 @@
+"""The dev stack for real: deployed once, then asked everything that `make up` promises, in the order of its life."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import httpx2
+import pytest
+import requests
+from docker.models.containers import Container
+from mcp.client.session import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+
+from tests.engine.project import Done, Project
+
+pytestmark = pytest.mark.engine
+
+SECRETS = {
+    "QDRANT_API_KEY": "qdrant-secret-6b1f",
+    "ZEN_MCP_TOKEN": "zen-secret-90ac",
+    "REDIS_URL": "redis://:redis-secret-77d2@192.0.2.1:6379",
+}
+VALUES = ("qdrant-secret-6b1f", "zen-secret-90ac", "redis-secret-77d2")
+SERVICES = ("promptcraft", "redis", "zen-mcp", "qdrant")
+NO_CHANGES = ("preview", "--refresh", "--expect-no-changes")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, engine: docker.DockerClient) -> Iterator[Project]:
+    project = Project.create(tmp_path_factory.mktemp("dev"))
+    project.environment.update(SECRETS)
+    yield project
+    project.leave_nothing(engine)
+
+
+@pytest.fixture(scope="module")
+def deployed(project: Project) -> Done:
+    done = project.operate("up")
+    assert done.code == 0, done.text
+    return done
+
+
+@pytest.fixture(scope="module")
+def running(deployed: Done, project: Project, engine: docker.DockerClient) -> dict[str, Container]:
+    """The running containers by service."""
+    prefix = f"promptcraft-{project.stack}-"
+    return {
+        str(container.name).removeprefix(prefix): container
+        for container in project.containers(engine)
+        if container.status == "running"
+    }
+
+
+def redis_cli(container: Container, command: str) -> str:
+    shell = f'REDISCLI_AUTH="$(cat /run/promptcraft/secrets/redis)" redis-cli {command}'
+    output = container.exec_run(["sh", "-c", shell]).output
+    assert isinstance(output, bytes)
+    return output.decode().strip()
+
+
+def test_up_ends_with_a_table_of_four_healthy_services(deployed: Done) -> None:
+    table = deployed.text[deployed.text.rindex("PromptCraft ·") :]
+    assert table.count(" ok ") == len(SERVICES)
+    assert "stand-in" in table
+
+
+def test_every_service_answers_in_its_own_protocol(deployed: Done, project: Project) -> None:
+    for port in (7860, 7862):
+        health = requests.get(project.url(port, "/health"), timeout=5).json()
+        assert (health["status"], health["service"]) == ("ok", "promptcraft")
+    detailed = requests.get(project.url(7862, "/api/health/detailed"), timeout=10).json()
+    assert detailed["status"] == "ok"
+    assert {name: told["status"] for name, told in detailed["services"].items() if told["status"] != "ok"} == {}
+    assert requests.get(project.url(6333, "/readyz"), timeout=5).status_code == 200
+
+
+def test_zen_mcp_answers_the_official_client(deployed: Done, project: Project) -> None:
+    async def handshake() -> str:
+        headers = {"Authorization": f"Bearer {SECRETS['ZEN_MCP_TOKEN']}"}
+        async with (
+            httpx2.AsyncClient(headers=headers) as client,
+            streamable_http_client(project.url(8000, "/mcp"), http_client=client) as streams,
+            ClientSession(streams[0], streams[1]) as session,
+        ):
+            return (await session.initialize()).server_info.name
+
+    assert "zen" in asyncio.run(handshake())
+
+
+def test_redis_answers_inside_its_container(running: dict[str, Container]) -> None:
+    assert redis_cli(running["redis"], "ping") == "PONG"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_container_is_hardened(service: str, running: dict[str, Container], project: Project) -> None:
+    attributes = running[service].attrs
+    config, host = attributes["Config"], attributes["HostConfig"]
+    uid, _, gid = config["User"].partition(":")
+    assert int(uid) >= 1 and int(gid) >= 1
+    assert host["ReadonlyRootfs"] is True
+    assert host["CapDrop"] == ["ALL"] and not host["CapAdd"]
+    assert set(host["SecurityOpt"]) <= {"no-new-privileges", "no-new-privileges:true"} and host["SecurityOpt"]
+    assert host["Privileged"] is False
+    assert host["Memory"] == host["MemorySwap"] > 0
+    assert host["NanoCpus"] > 0
+    assert 1 <= host["PidsLimit"] <= 256
+    assert host["LogConfig"]["Config"].keys() >= {"max-size", "max-file"}
+    assert {limit["Name"] for limit in host["Ulimits"]} == {"core", "nofile", "nproc"}
+    assert host["RestartPolicy"]["Name"] == "unless-stopped"
+    assert all("noexec" in options and "nosuid" in options and "size=" in options for options in host["Tmpfs"].values())
+    assert not [mount for mount in attributes["Mounts"] if mount["Type"] != "volume" and mount["Type"] != "tmpfs"]
+    assert attributes["State"]["Health"]["Status"] == "healthy"
+    bindings = [binding for ports in (host["PortBindings"] or {}).values() for binding in ports]
+    assert {binding["HostIp"] for binding in bindings} <= {"127.0.0.1"}
+    assert list(attributes["NetworkSettings"]["Networks"]) == [f"promptcraft-{project.stack}-network"]
+
+
+def test_a_second_up_changes_nothing_three_times_over(deployed: Done, project: Project) -> None:
+    for _ in range(3):
+        again = project.pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
+        assert again.code == 0, again.text
+        preview = project.pulumi(*NO_CHANGES)
+        assert preview.code == 0, preview.text
+
+
+def test_discovery_calls_the_stacks_own_services_owned(running: dict[str, Container], project: Project) -> None:
+    report = project.discover()
+    ids = {container.id for container in running.values()}
+    for service in SERVICES:
+        told = report["services"][service]
+        assert told["selected"] is None
+        own = [candidate for candidate in told["candidates"] if candidate["container_id"] in ids]
+        assert own and {candidate["verdict"] for candidate in own} == {"owned"}
+
+
+def test_a_lock_names_who_serves(deployed: Done, project: Project) -> None:
+    path = Path(project.environment["MCP_LOCK_DIR"]) / ".mcp-qdrant.lock"
+    lock = json.loads(path.read_text())
+    assert (lock["stack"], lock["endpoint"], lock["pid"]) == (project.stack, project.url(6333), None)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_no_secret_stands_anywhere_in_the_open(deployed: Done, project: Project, engine: docker.DockerClient) -> None:
+    inspected = "".join(json.dumps(container.attrs) for container in project.containers(engine))
+    logs = "".join(container.logs().decode(errors="replace") for container in project.containers(engine))
+    texts = {"inspect": inspected, "logs": logs, "output": deployed.text, "discovery": json.dumps(project.discover())}
+    state = Path(project.environment["PULUMI_BACKEND_URL"].removeprefix("file://"))
+    for folder in (state, project.root / ".promptcraft", Path(project.environment["PULUMI_HOME"]) / "logs"):
+        for path in folder.rglob("*"):
+            if path.is_file():
+                texts[str(path)] = path.read_text(errors="replace")
+    assert [(where, value) for where, text in texts.items() for value in VALUES if value in text] == []
+
+
+def test_down_keeps_the_data_and_up_finds_it_again(
+    running: dict[str, Container], project: Project, engine: docker.DockerClient
+) -> None:
+    assert redis_cli(running["redis"], "set kept yes") == "OK"
+    key = {"api-key": SECRETS["QDRANT_API_KEY"]}
+    collection = project.url(6333, "/collections/kept")
+    body: dict[str, Any] = {"vectors": {"size": 2, "distance": "Cosine"}}
+    assert requests.put(collection, json=body, headers=key, timeout=10).status_code == 200
+    body = {"points": [{"id": 7, "vector": [0.6, 0.8], "payload": {"kept": True}}]}
+    assert requests.put(f"{collection}/points?wait=true", json=body, headers=key, timeout=10).status_code == 200
+
+    down = project.operate("down")
+    assert down.code == 0, down.text
+    assert project.containers(engine) == []
+    mine = {"label": f"ai.promptcraft.stack={project.stack}"}
+    assert engine.networks.list(filters=mine) == []
+    assert list(Path(project.environment["MCP_LOCK_DIR"]).iterdir()) == []
+    assert {volume.name for volume in engine.volumes.list(filters=mine)} == {
+        f"promptcraft-{project.stack}-redis-data",
+        f"promptcraft-{project.stack}-qdrant-data",
+    }
+
+    up = project.operate("up")
+    assert up.code == 0, up.text
+    redis = engine.containers.get(f"promptcraft-{project.stack}-redis")
+    assert redis_cli(redis, "get kept") == "yes"
+    point = requests.get(f"{collection}/points/7", headers=key, timeout=10).json()["result"]
+    assert point["payload"] == {"kept": True}
+
+
+def test_purge_removes_the_data_too(project: Project, engine: docker.DockerClient) -> None:
+    down = project.operate("down", PURGE="1")
+    assert down.code == 0, down.text
+    assert engine.volumes.list(filters={"label": f"ai.promptcraft.stack={project.stack}"}) == []

@@ -1,0 +1,148 @@
+"""One deadline for all: nobody can stretch it, and one slow candidate costs no other."""
+
+from __future__ import annotations
+
+import socket
+
+from ..emulators import qdrant
+from ..impostors import (
+    drip,
+    dripping_body,
+    dripping_events,
+    dripping_headers,
+    endless,
+    endless_continue,
+    endless_headers,
+    gzip_bomb,
+    one_long_header,
+    raw,
+    tarpit,
+)
+from ..outcome import Outcome
+from ..scenario import Table, ends_within, lists, selects, selects_nothing, stays_below
+from ..servers import Talk
+from ..world import World
+
+scenario = Table()
+
+_OTHERS = (6379, 8000, 8001, 8002, 9090, 3000, 7862)
+_HTTP = ("zen-mcp", "prometheus", "grafana", "promptcraft")
+
+
+def _slow(what: str, talk: Talk, *verdicts: str) -> None:
+    """The same nuisance on every port but Qdrant's, which must be found all the same."""
+
+    def start(world: World) -> None:
+        for port in _OTHERS:
+            world.serve(talk, port)
+        world.serve(qdrant(), 6333)
+
+    expected = verdicts or ("unreachable", "impostor")
+    scenario(
+        f"{what} costs the budget at most, and no other service",
+        selects("qdrant", 6333),
+        selects_nothing("redis", *_HTTP),
+        lists("grafana", 3000, expected),
+        lists("zen-mcp", 8001, expected),
+        lists("redis", 6379, expected),
+        ends_within(1.5),
+        stays_below(150),
+        budget=1.0,
+    )(start)
+
+
+_slow("a server that accepts and says nothing", tarpit, "unreachable")
+_slow("a server that drips headers", dripping_headers())
+_slow("a server that drips its body", dripping_body())
+_slow("a server that drips a status line", drip(b"HTTP/1.1 200 OK\r\n" * 20))
+_slow("an event stream that never says anything", dripping_events())
+_slow("a body without end", endless())
+_slow(
+    "a body without end in chunks",
+    endless(b"1000\r\n" + b"x" * 4096 + b"\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+)
+_slow("headers without end", endless_headers())
+_slow("informational answers without end", endless_continue())
+_slow(
+    "a stream of events without end",
+    endless(b"data: {}\n\n" * 100, b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"),
+)
+_slow("a Redis line without end", endless(b"+" + b"x" * 65536, b""))
+_slow("a Redis value of a terabyte", endless(b"x" * 65536, b"$1099511627776\r\n"))
+_slow("a Redis list of a billion", endless(b"+x\r\n" * 100, b"*1000000000\r\n"))
+_slow("Redis lists in lists", endless(b"*1\r\n" * 1000, b""))
+_slow("a compressed bomb", gzip_bomb())
+_slow("one header of 200 KB", one_long_header())
+_slow("a body that claims to be longer than it is", raw(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n{}"))
+
+
+@scenario(
+    "fifty configured servers that never answer cost the budget at most",
+    selects("qdrant", 6333),
+    ends_within(1.5),
+    budget=1.0,
+)
+def _(world: World) -> None:
+    names = [f"silent-{number}" for number in range(50)]
+    for number in range(50):
+        world.keep(socket.create_server(("127.0.0.1", 20000 + number)))
+    entries = {n: {"type": "http", "url": f"http://127.0.0.1:{20000 + i}/mcp"} for i, n in enumerate(names)}
+    world.write("root/.mcp.json", {"mcpServers": entries})
+    world.write("root/.mcp/discovery-config.yaml", "servers:\n" + "".join(f"  {name}: {{}}\n" for name in names))
+    world.serve(qdrant(), 6333)
+
+
+@scenario(
+    "a host that drops every packet costs the budget at most",
+    lists("grafana", 7030, "unreachable"),
+    selects("qdrant", 6333),
+    ends_within(1.5),
+    budget=1.0,
+)
+def _(world: World) -> None:
+    # A full backlog is what a dropped packet looks like: the handshake is never answered.
+    full = world.keep(socket.create_server(("127.0.0.1", 7030), backlog=0))
+    for _ in range(3):
+        waiting = world.keep(socket.socket())
+        waiting.setblocking(False)
+        waiting.connect_ex(full.getsockname())
+    world.serve(qdrant(), 6333)
+    world.set(GRAFANA_URL="http://127.0.0.1:7030")
+
+
+@scenario(
+    "an engine that accepts and never answers costs the budget at most, and is named",
+    selects("qdrant", 6333),
+    ends_within(1.5),
+    budget=1.0,
+)
+def _(world: World) -> None:
+    engine = world.keep(socket.socket(socket.AF_UNIX))
+    engine.bind(str(world.folder / "hung.sock"))
+    engine.listen(8)
+    world.set(DOCKER_HOST=f"unix://{world.folder}/hung.sock")
+    world.serve(qdrant(), 6333)
+
+    def check(outcome: Outcome) -> None:
+        assert any("ngine" in line or "ocker" in line for line in outcome.report["warnings"])
+
+    world.checks.append(check)
+
+
+@scenario("an engine that is no engine costs nothing else", selects("qdrant", 6333), ends_within(1.5))
+def _(world: World) -> None:
+    world.serve(endless(), 2375)
+    world.set(DOCKER_HOST="tcp://127.0.0.1:2375")
+    world.serve(qdrant(), 6333)
+
+
+@scenario("a DOCKER_HOST that is no address costs nothing else", selects("qdrant", 6333))
+def _(world: World) -> None:
+    world.set(DOCKER_HOST="nonsense://\x1b[2J")
+    world.serve(qdrant(), 6333)
+
+
+@scenario("a tenth of a second is a budget too", ends_within(0.6), budget=0.1)
+def _(world: World) -> None:
+    for port in _OTHERS:
+        world.serve(tarpit, port)

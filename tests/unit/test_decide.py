@@ -1,0 +1,177 @@
+"""Decisions: for each state of the world, what serves each service and why."""
+
+from __future__ import annotations
+
+import pytest
+
+from decide import decide
+from discovery.config import DiscoveryConfig, parse_discovery_config
+from discovery.report import Finding, Obstacle, Ownership, Reach, Source, Vantage, Verdict
+from errors import ConfigError
+from plan import Deploy, Omit, Plan, Reuse
+from tests.builders import finding, report_of, settings_of
+
+CONFIG = DiscoveryConfig()
+LOOPBACK = Reach(Vantage.HOST_LOOPBACK)
+QDRANT = finding("qdrant", endpoint="http://10.0.0.5:6333", evidence="QDRANT_HOST")
+
+
+def plan_of(*found: Finding, stack: str = "dev", previous: dict[str, dict[str, str | None]] | None = None) -> Plan:
+    return decide(report_of(found, previous=previous), settings_of(stack), CONFIG)
+
+
+def source(plan: Plan, service: str) -> str | None:
+    return plan.summary()[service]["source"]
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        ((), "deployed"),
+        ((QDRANT,), "external_deployment"),
+        ((finding("qdrant", Verdict.IMPOSTOR),), "deployed"),
+        ((finding("qdrant", Verdict.UNREACHABLE),), "deployed"),
+        ((finding("qdrant", Verdict.AUTH_REQUIRED),), "deployed"),
+        ((finding("qdrant", Verdict.SKIPPED),), "deployed"),
+        ((finding("qdrant", Verdict.OWNED, ownership=Ownership.OURS),), "deployed"),
+        ((finding("qdrant", reach=LOOPBACK),), "deployed"),
+        ((finding("qdrant", reach=Reach(Vantage.PROCESS)),), "deployed"),
+        ((finding("qdrant", reach=LOOPBACK), finding("qdrant", source=Source.DOCKER)), "docker_service"),
+    ],
+)
+def test_only_what_is_verified_and_reachable_from_containers_is_reused(
+    found: tuple[Finding, ...], expected: str
+) -> None:
+    assert source(plan_of(*found), "qdrant") == expected
+
+
+def test_a_verified_service_on_the_loopback_is_turned_down_aloud() -> None:
+    plan = plan_of(finding("qdrant", endpoint="http://127.0.0.1:6333", reach=LOOPBACK))
+    assert [line for line in plan.notices if "http://127.0.0.1:6333" in line and "loopback" in line]
+
+
+def test_a_service_in_another_network_is_reached_by_joining_it() -> None:
+    plan = plan_of(finding("redis", reach=Reach(Vantage.CONTAINER_NETWORK, "theirs", "redis://cache:6379")))
+    decision, app = plan.decisions["redis"], plan.decisions["promptcraft"]
+    assert isinstance(decision, Reuse) and isinstance(app, Deploy)
+    assert (decision.endpoint, decision.network, app.workload.join) == ("redis://cache:6379", "theirs", ("theirs",))
+
+
+def test_the_application_is_never_somebody_elses() -> None:
+    assert source(plan_of(finding("promptcraft")), "promptcraft") == "deployed"
+
+
+def test_a_reason_holds_nothing_that_changes_between_two_looks() -> None:
+    first = plan_of(finding("qdrant", Verdict.UNREACHABLE))
+    second = plan_of(finding("qdrant", Verdict.OWNED, ownership=Ownership.OURS))
+    assert first.summary() == second.summary()
+
+
+@pytest.mark.parametrize(
+    ("pinned", "expected"), [({}, "deployed"), ({"qdrant": "external_deployment"}, "external_deployment")]
+)
+def test_own_data_is_not_abandoned_without_a_pin(pinned: dict[str, str], expected: str) -> None:
+    report = report_of([QDRANT], previous={"qdrant": {"source": "deployed", "endpoint": "http://qdrant:6333"}})
+    plan = decide(report, settings_of("dev", pin=pinned), CONFIG)
+    assert source(plan, "qdrant") == expected
+    assert any(line.startswith("qdrant:") for line in plan.notices)
+
+
+def test_a_vanished_service_is_announced_with_what_replaces_it_and_why() -> None:
+    before: dict[str, dict[str, str | None]] = {
+        "qdrant": {"source": "external_deployment", "endpoint": "http://10.0.0.5:6333"}
+    }
+    gone = finding("qdrant", Verdict.UNREACHABLE, endpoint="http://10.0.0.5:6333", evidence="QDRANT_HOST")
+    plan = plan_of(gone, previous=before)
+    assert [
+        line
+        for line in plan.notices
+        if line.startswith("qdrant: was external_deployment http://10.0.0.5:6333, will be deployed http://qdrant:6333")
+        and "QDRANT_HOST is unreachable" in line
+    ]
+
+
+def test_an_unchanged_source_is_not_announced() -> None:
+    settled = plan_of(QDRANT).summary()
+    assert plan_of(QDRANT, previous=settled).notices == ()
+
+
+def test_a_pin_that_cannot_be_honoured_is_an_error_naming_it() -> None:
+    with pytest.raises(ConfigError, match=r"pin\.qdrant: 'external_deployment' cannot be honoured"):
+        decide(report_of(), settings_of("dev", pin={"qdrant": "external_deployment"}), CONFIG)
+
+
+def test_hybrid_falls_back_with_a_warning_or_fails_when_told_not_to() -> None:
+    warned = [line for line in plan_of(stack="hybrid").notices if "fallback" in line]
+    assert {line.split(":")[0] for line in warned} == {"qdrant", "zen-mcp"}
+    with pytest.raises(ConfigError) as raised:
+        decide(report_of(), settings_of("hybrid", fallback=False), CONFIG)
+    assert "QDRANT_HOST" in str(raised.value) and "ZEN_MCP_URL" in str(raised.value)
+
+
+def test_the_budget_names_services_and_numbers() -> None:
+    with pytest.raises(ConfigError, match=r"memoryBudgetMb: 500 MiB .* 992 MiB .*promptcraft 1 x 384"):
+        decide(report_of(), settings_of("dev", memory_budget_mb=500), CONFIG)
+    with pytest.raises(ConfigError, match=r"diskBudgetGb: 1 GB .*qdrant 2.0"):
+        decide(report_of(), settings_of("dev", disk_budget_gb=1), CONFIG)
+
+
+def test_resource_requirements_override_a_servers_limits() -> None:
+    config = parse_discovery_config(
+        b"servers:\n  zen-mcp:\n    resource_requirements:\n      memory_mb: 300\n      cpu_cores: 0.25\n"
+    )
+    decision = decide(report_of(), settings_of("dev"), config).decisions["zen-mcp"]
+    assert isinstance(decision, Deploy)
+    assert (decision.workload.memory_mb, decision.workload.cpu_cores) == (300, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("port", "6333"),
+        ("container", "promptcraft-dev-qdrant"),
+        ("volume", "promptcraft-dev-qdrant-data"),
+        ("network", "promptcraft-dev-network"),
+    ],
+)
+def test_what_stands_in_the_way_is_named_with_its_holder(kind: str, name: str) -> None:
+    obstacle = Obstacle(kind, name, "somebody (pid 7)", "stop it")
+    with pytest.raises(ConfigError, match=rf"{kind} {name} is held by somebody \(pid 7\); stop it"):
+        decide(report_of(obstacles=(obstacle,)), settings_of("dev"), CONFIG)
+
+
+def test_an_obstacle_to_what_is_not_declared_is_none() -> None:
+    obstacle = Obstacle("port", "6333", "the Qdrant that is reused", "")
+    assert (
+        source(decide(report_of([QDRANT], obstacles=(obstacle,)), settings_of("dev"), CONFIG), "qdrant") != "deployed"
+    )
+
+
+def test_the_port_offset_moves_every_published_port() -> None:
+    plan = decide(report_of(), settings_of("dev", port_offset=100), CONFIG)
+    ports = {
+        port.external for deploy in plan.deployments for replica in deploy.workload.replicas for port in replica.ports
+    }
+    assert ports == {7960, 7962, 8100, 6433}
+
+
+def test_what_a_service_needs_is_declared_before_it() -> None:
+    order = [deploy.workload.service for deploy in plan_of().deployments]
+    assert order.index("promptcraft") == len(order) - 1
+
+
+def test_cloud_uses_nothing_but_the_application() -> None:
+    plan = plan_of(QDRANT, stack="cloud")
+    assert isinstance(plan.decisions["qdrant"], Omit)
+    assert [deploy.workload.service for deploy in plan.deployments] == ["promptcraft"]
+
+
+def test_what_cannot_be_deployed_is_refused_before_anything_is_declared() -> None:
+    with pytest.raises(ConfigError, match="prometheus can't be deployed yet"):
+        plan_of(stack="production")
+
+
+def test_a_stand_in_is_named_in_the_reason() -> None:
+    plan = plan_of()
+    for deploy in plan.deployments:
+        assert (deploy.workload.image.stand_in or "") in deploy.reason

@@ -1,0 +1,109 @@
+"""Settings: one precedence, and errors that name file, line, key, value and cure."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from errors import ConfigError
+from settings import StackSettings, load_settings
+from tests.builders import ROOT
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
+    (tmp_path / "images").mkdir()
+    shutil.copy(ROOT / "images" / "references.json", tmp_path / "images")
+    for context in ("gateway", "zen-mcp"):
+        (tmp_path / context).mkdir()
+    return tmp_path
+
+
+def write(project: Path, *lines: str) -> None:
+    text = "".join(f"  promptcraft-hybrid:{line}\n" for line in lines)
+    (project / "Pulumi.dev.yaml").write_text(f"config:\n{text}")
+
+
+def load(project: Path, environ: dict[str, str] | None = None, **overrides: str) -> StackSettings:
+    full = {f"promptcraft-hybrid:{key}": value for key, value in overrides.items()}
+    return load_settings(project, "dev", environ or {}, full)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("replicas: -1", "Pulumi.dev.yaml:2: replicas: -1 is refused"),
+        ("replicas: three", "Pulumi.dev.yaml:2: replicas: 'three' is refused"),
+        ("replicas: 0", "Pulumi.dev.yaml:2: replicas: 0 is refused"),
+        ("monitoring: 1", "Pulumi.dev.yaml:2: monitoring: 1 is refused"),
+        ("replica: 2", "Pulumi.dev.yaml:2: replica: unknown key"),
+        ("engine: podman", "Pulumi.dev.yaml:2: engine: 'podman' is refused"),
+        ("services: [redis, postgres]", "Pulumi.dev.yaml:2: services.1: 'postgres' is refused: is not a service"),
+        ("images: {redis: 'redis:latest'}", "images.redis: 'redis:latest' is not an exact image"),
+        ("images: {redis: 'redis'}", "images.redis: 'redis' is not an exact image"),
+        ("images: {redis: 'redis:1;rm -rf'}", "images.redis: 'redis:1;rm -rf' is not an exact image"),
+        ("portOffset: 022", "Pulumi.dev.yaml:2: config.promptcraft-hybrid:portOffset"),
+        ("monitoring: no", "Pulumi.dev.yaml:2: config.promptcraft-hybrid:monitoring"),
+    ],
+)
+def test_a_bad_key_or_value_is_one_line_with_its_place(project: Path, line: str, expected: str) -> None:
+    write(project, line)
+    with pytest.raises(ConfigError) as raised:
+        load(project)
+    assert str(raised.value).startswith(expected) or expected in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_every_problem_is_told_at_once(project: Path) -> None:
+    write(project, "replicas: -1", "colour: red")
+    with pytest.raises(ConfigError) as raised:
+        load(project)
+    assert [line.split(": ")[1] for line in str(raised.value).splitlines()] == ["replicas", "colour"]
+
+
+def test_malformed_yaml_names_the_line(project: Path) -> None:
+    (project / "Pulumi.dev.yaml").write_text("config:\n  a: [1\n  b: 2\n")
+    with pytest.raises(ConfigError, match=r"^Pulumi\.dev\.yaml:3: file: is not YAML"):
+        load(project)
+
+
+@pytest.mark.parametrize(
+    ("stack_file", "environ", "dot_env", "expected"),
+    [
+        ("logLevel: ERROR", {"LOG_LEVEL": "DEBUG"}, "LOG_LEVEL=WARNING", "ERROR"),
+        (None, {"LOG_LEVEL": "debug"}, "LOG_LEVEL=WARNING", "DEBUG"),
+        (None, {}, "LOG_LEVEL=WARNING", "WARNING"),
+        (None, {}, "", "INFO"),
+    ],
+)
+def test_stack_file_over_environment_over_dot_env_over_default(
+    project: Path, stack_file: str | None, environ: dict[str, str], dot_env: str, expected: str
+) -> None:
+    if stack_file:
+        write(project, stack_file)
+    (project / ".env").write_text(dot_env + "\n")
+    assert load(project, environ).config.log_level == expected
+
+
+def test_the_engines_defaults_do_not_outrank_the_environment(project: Path) -> None:
+    assert load(project, {"LOG_LEVEL": "DEBUG"}, logLevel="INFO").config.log_level == "DEBUG"
+
+
+def test_a_bad_variable_is_named_with_its_line(project: Path) -> None:
+    (project / ".env").write_text("# limits\nMAX_CONCURRENT_AGENTS=many\n")
+    with pytest.raises(ConfigError, match=r"^\.env:2: maxConcurrentAgents: 'many' is refused"):
+        load(project)
+
+
+def test_a_stack_secret_outranks_the_environments_and_neither_prints(project: Path) -> None:
+    settings = load(project, {"QDRANT_API_KEY": "from-environment"}, qdrantApiKey="from-stack")
+    assert settings.secrets["qdrant"].value == "from-stack"
+    assert "from-" not in repr(settings)
+
+
+def test_a_password_in_redis_url_is_a_secret_with_its_user(project: Path) -> None:
+    secret = load(project, {"REDIS_URL": "rediss://app:p%40ss@cache.example:6380/0"}).secrets["redis"]
+    assert (secret.username, secret.value) == ("app", "p@ss")
