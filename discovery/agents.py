@@ -132,7 +132,7 @@ def _definition(path: Path, label: str, tier: _Tier) -> AgentDefinition | None:
         if data is None:
             return None  # removed since the folder was listed, or a link to nowhere
         fields = _fields(path.suffix, data)
-        name, model = fields.get("name", path.stem), fields.get("model")
+        name, model = fields.get("name"), fields.get("model")
         if not isinstance(name, str) or not is_name(name):
             raise _BrokenError(f"its name {shown(name, 60)} is not lower-case letters, digits and '-'")
         if model is not None and not (isinstance(model, str) and _MODEL.fullmatch(model)):

@@ -10,13 +10,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
+import re
 import subprocess
 import zlib
 from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from discovery import safe_files
 from discovery.request import Checkpoint
@@ -27,6 +27,8 @@ EXPORT_SECONDS = 20.0
 
 _OWNED_TYPES = ("docker:index/container:Container", "docker:index/network:Network", "docker:index/service:Service")
 _STACK_TYPE = "pulumi:pulumi:Stack"
+# Letters, digits, '-', '_' and '.' (Pulumi's `tokens.ParseStackName`); not '.' or '..', since it becomes a file's name.
+_STACK_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,100}")
 _PLAN_KEYS = ("source", "endpoint", "reason")
 
 
@@ -39,7 +41,10 @@ def read_checkpoint(root: Path, project: str, stack: str, environ: Mapping[str, 
 
     No stack yet is known and empty; a state that cannot be read is not `known`, and `problem` says why.
     """
+    owner = ""
     try:
+        if _STACK_NAME.fullmatch(stack) is None or _STACK_NAME.fullmatch(project) is None:
+            raise _UnreadableError("cannot be located: its name is none that Pulumi allows")
         backend = _backend(root, environ)
         owner = _owner(root, backend)
         if not backend:
@@ -53,7 +58,7 @@ def read_checkpoint(root: Path, project: str, stack: str, environ: Mapping[str, 
         resources = _resources(state, project, stack)
         return Checkpoint(ids=frozenset(_ids(resources)), owner=owner, previous=_previous(resources))
     except _UnreadableError as error:
-        return Checkpoint(known=False, owner=_owner(root, ""), problem=f"the state of stack {stack} {error}")
+        return Checkpoint(known=False, owner=owner, problem=f"the state of stack {one_line(stack, 60)} {error}")
 
 
 def export_checkpoint(

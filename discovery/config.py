@@ -56,8 +56,9 @@ def _ordered(value: object) -> object:
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if not values:
         raise ValueError("is empty; list at least one entry or remove the key")
-    if len(set(values)) < len(values):
-        raise ValueError("names the same entry twice; keep one")
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            raise ValueError(f"names {value} twice; keep one")
     return values
 
 
@@ -243,7 +244,7 @@ def _read(root: Path, label: str) -> bytes | None:
 
 
 def _parse(model: type[_Model], label: str, data: bytes) -> _Model:
-    document = strict_yaml.read(data)
+    document = strict_yaml.read(data, numbered=("priority_order",))
     if document.problems and document.value is None:
         raise strict_yaml.config_error(label, document.problems)
     result: _Model | None = None

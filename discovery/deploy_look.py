@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from catalog import SERVICES
 from discovery.agents import read_texts
 from discovery.checkpoint import read_checkpoint
 from discovery.config import DiscoveryConfig, load_discovery_config
@@ -50,6 +51,7 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
         environment=environment,
         origins=settings.origins,
         port_offset=settings.config.port_offset,
+        host_ports=_host_ports(settings),
         share=frozenset(settings.config.share),
         pins=settings.config.pin,
         credentials={name: Credential(secret.username, secret.value) for name, secret in settings.secrets.items()},
@@ -57,6 +59,14 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
         lock_dir=Path(environment.get("MCP_LOCK_DIR") or "/tmp"),
         budget_seconds=budget_seconds,
     )
+
+
+def _host_ports(settings: StackSettings) -> tuple[int, ...]:
+    """Every port that the stack may publish on the host."""
+    offset = settings.config.port_offset
+    published = [port.published for name in settings.wanted for port in SERVICES[name].ports if port.published]
+    public = [settings.config.public_port] if "nginx" in settings.wanted else []
+    return tuple(port + offset for port in (*published, *public))
 
 
 def _snapshot(root: Path, stack: str) -> Report:

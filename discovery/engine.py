@@ -136,7 +136,7 @@ def _broken(found: Connection, why: str) -> Inventory:
     shown = one_line(found.base_url.rpartition("@")[2], 80)
     return Inventory(
         EngineState.BROKEN,
-        problem=f"the Docker Engine at {shown} {why}; what runs in containers is unknown; start it or correct DOCKER_HOST",
+        problem=f"the Docker Engine at {shown} {why}; what runs in containers is unknown; start it or mend DOCKER_HOST",
     )
 
 

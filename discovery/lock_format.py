@@ -75,7 +75,9 @@ def read(path: Path) -> bytes | None:
 def parse(data: bytes) -> Lock:
     """A lock from its bytes. Raises `LockError`."""
     try:
-        value = json.loads(data.decode("utf-8"))
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_distinct)
+    except LockError:
+        raise
     except (ValueError, RecursionError):
         raise LockError("is not JSON") from None
     if not isinstance(value, dict):
@@ -110,6 +112,13 @@ def stale_reason(lock: Lock, now: float) -> str | None:
     except psutil.AccessDenied:
         return f"process {lock.pid} cannot be looked at"
     return None
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Two readers may take different ones of two equal keys: such a lock says nothing."""
+    if len({key for key, _ in pairs}) < len(pairs):
+        raise LockError("has a key twice")
+    return dict(pairs)
 
 
 def _text(value: dict[str, object], key: str) -> str:

@@ -1,7 +1,7 @@
 """Claim and release the lock files of what this program deploys: `python -m discovery.locks claim|release …`.
 
-Exit status: 0 done, 1 held by somebody else or unsafe (0 with `--yield`), 2 wrong arguments. Run by the deployment itself, so nothing
-secret is ever an argument.
+Exit status: 0 done, 1 held by somebody else or unsafe (0 with `--yield`), 2 wrong arguments. Run by the deployment
+itself, so nothing secret is ever an argument.
 """
 
 from __future__ import annotations

@@ -54,8 +54,9 @@ class Request:
     """All inputs of one look.
 
     `environment` is the process environment over the project's `.env`; `origins` tells for each name which
-    (`"environment"` or `".env"`). `pins` maps a service to a source or an endpoint. `credentials` maps a service
-    to what it may be asked with once its identity is proved. `budget_seconds` is the wall-clock limit of it all.
+    (`"environment"` or `".env"`). `host_ports` are those that the stack may publish. `pins` maps a service to a
+    source or an endpoint. `credentials` maps a service to what it may be asked with once its identity is proved.
+    `budget_seconds` is the wall-clock limit of it all.
     """
 
     root: Path
@@ -65,6 +66,7 @@ class Request:
     environment: Mapping[str, str]
     origins: Mapping[str, str] = field(default_factory=dict)
     port_offset: int = 0
+    host_ports: tuple[int, ...] = ()
     share: frozenset[str] = frozenset()
     pins: Mapping[str, str] = field(default_factory=dict)
     credentials: Mapping[str, Credential] = field(default_factory=dict, repr=False)

@@ -7,7 +7,7 @@ of aliases grow to gigabytes. Here all of that is a problem with a line number; 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import yaml
@@ -55,8 +55,11 @@ class Document:
         return self.lines.get(path, 1)
 
 
-def read(data: bytes) -> Document:
-    """Parse `data`. Never raises: a document that is no YAML at all is one problem and the value None."""
+def read(data: bytes, numbered: Collection[str] = ()) -> Document:
+    """Parse `data`. Never raises: a document that is no YAML at all is one problem and the value None.
+
+    `numbered` names the keys below which a map's own keys may be numbers, as in `1: first`.
+    """
     if len(data) > MAX_BYTES:
         return _broken(1, f"is larger than {MAX_BYTES // 1024} KiB; shorten it")
     if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
@@ -68,7 +71,7 @@ def read(data: bytes) -> Document:
         return _broken(line, f"is not UTF-8 (byte {data[error.start]:#04x}); save it as UTF-8")
     if "\0" in text:
         return _broken(text.count("\n", 0, text.index("\0")) + 1, "has a NUL character; remove it")
-    composer = _Composer(text)
+    composer = _Composer(text, numbered)
     try:
         return composer.document()
     except yaml.reader.ReaderError as error:
@@ -109,8 +112,9 @@ def _broken(line: int, what: str) -> Document:
 class _Composer:
     """Builds the value from PyYAML's events: they still tell a quoted `no` from a plain one, and hold no aliases."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, numbered: Collection[str]) -> None:
         self.line = 1
+        self._numbered = numbered
         self._events: Iterator[yaml.Event] = iter(yaml.parse(text, Loader=yaml.SafeLoader))
         self._lines: dict[Path, int] = {(): 1}
         self._problems: list[Problem] = []
@@ -188,13 +192,12 @@ class _Composer:
         here = (*path, event.value)
         if event.anchor is not None:
             self._problem(here, f"has an anchor (&{_named(event)}); remove it")
+        known = len(self._problems)
         value = self._scalar(event, here)
-        if value is None and not self._has_problem(here):
-            self._problem(path, "has an empty key; give it a name")
+        numbered = isinstance(value, int) and bool(path) and path[-1] in self._numbered
+        if len(self._problems) == known and not isinstance(value, str) and not numbered:
+            self._problem(here, f"{shown(event.value)} is a key that is not text; put it in quotes")
         return event.value
-
-    def _has_problem(self, path: Path) -> bool:
-        return any(problem.path == path for problem in self._problems)
 
     def _scalar(self, event: yaml.ScalarEvent, path: Path) -> object:
         if event.tag is not None:

@@ -50,15 +50,28 @@ def _run(options: argparse.Namespace, where: Layout) -> int:
 
 def _set_up(options: argparse.Namespace, where: Layout) -> dict[str, str]:
     started = time.monotonic()
-    ready = setup.run(where, os.environ, development=options.development, fresh=options.fresh)
+    ready = setup.run(where, os.environ, parts=options.parts, development=options.development, fresh=options.fresh)
     progress.found(f"set-up is complete after {time.monotonic() - started:.1f} s")
     return environment.variables(ready, where, os.environ)
+
+
+def _parts(text: str) -> frozenset[str]:
+    parts = frozenset(text.split(","))
+    if unknown := sorted(parts - setup.PARTS):
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is not a part")
+    return parts
 
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--quiet", action="store_true", help="leave out what needed nothing")
     common.add_argument("--fresh", action="store_true", help="ask for better sources again: registries, installers")
+    common.add_argument(
+        "--parts",
+        type=_parts,
+        default=setup.PARTS,
+        help=f"only these, separated by commas: {', '.join(sorted(setup.PARTS))}",
+    )
     common.add_argument("--development", action="store_true", help="with what tests and checks need")
     parser = argparse.ArgumentParser(prog="python3 -m toolchain", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -10,28 +10,30 @@ from pathlib import Path
 
 from toolchain import state
 from toolchain.layout import Layout
-from toolchain.plugins import Home, configured_home
+from toolchain.plugins import Home, configured_home, our_home
 from toolchain.pulumi_cli import Cli
 
 
 @dataclass(frozen=True)
 class Ready:
-    """What set-up came to."""
+    """What set-up came to; a part that was not asked for is None."""
 
-    cli: Cli
-    home: Home
-    docker_host: str | None
+    cli: Cli | None = None
+    home: Home | None = None
+    docker_host: str | None = None
 
 
 def variables(ready: Ready, layout: Layout, environment: Mapping[str, str]) -> dict[str, str]:
     """Only what has to be set or changed; what the user has configured stays as it is."""
     told = {
-        "PATH": search_path((layout.venv / "bin", *ready.cli.folders), environment.get("PATH", "")),
+        "PATH": search_path(
+            (layout.venv / "bin", *(ready.cli.folders if ready.cli else ())), environment.get("PATH", "")
+        ),
         "VIRTUAL_ENV": str(layout.venv),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         **state.variables(layout, environment),
     }
-    if ready.home.ours:
+    if ready.home and ready.home.ours:
         told["PULUMI_HOME"] = str(ready.home.path)
         if state.credentials(environment).exists():
             told["PULUMI_CREDENTIALS_PATH"] = environment.get("PULUMI_CREDENTIALS_PATH") or str(
@@ -40,6 +42,20 @@ def variables(ready: Ready, layout: Layout, environment: Mapping[str, str]) -> d
     if ready.docker_host:
         told["DOCKER_HOST"] = ready.docker_host
     return told
+
+
+def without_ours(layout: Layout, environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment` as it was before `eval "$(make -s env)"`, so that set-up does not take its own work for found."""
+    before = dict(environment)
+    entries = before.get("PATH", "").split(os.pathsep)
+    before["PATH"] = os.pathsep.join(
+        entry
+        for entry in entries
+        if entry and not Path(entry).is_relative_to(layout.cache) and entry != str(layout.venv / "bin")
+    )
+    if before.get("PULUMI_HOME") == str(our_home(layout)):
+        del before["PULUMI_HOME"]
+    return before
 
 
 def search_path(folders: tuple[Path, ...], path: str) -> str:

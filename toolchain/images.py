@@ -140,8 +140,9 @@ def _obtain(
         if not outside.all_answer(reference.build.asks):
             return None
         name = context_tag(reference, layout)
+        python = references.load(layout.root)["python"].pullable or ""
         with progress.step(f"building {reference.name} from {reference.build.context}/Dockerfile"):
-            docker.build(layout.root / reference.build.context, name, {}, {})
+            docker.build(layout.root / reference.build.context, name, {"PYTHON_IMAGE": python}, {})
         return Resolved(name, None, "built")
 
     def made() -> Resolved | None:

@@ -30,21 +30,21 @@ class Cli:
     folders: tuple[Path, ...] = ()
 
 
-def obtain(layout: Layout, outside: Outside, version: str) -> ways.Obtained[Cli]:
-    """A CLI with a Python language host. Raises `SetupError` where there is no way to one."""
+def obtain(layout: Layout, outside: Outside, version: str, path: str) -> ways.Obtained[Cli]:
+    """A CLI with a Python language host; `path` is where to look first. Raises `SetupError` where there is no way to one."""
     return ways.first(
         "pulumi",
         (
-            ways.Way("found on PATH", found),
+            ways.Way("found on PATH", lambda: found(path)),
             ways.Way("installed by Pulumi's installer", lambda: _installed(layout, outside, version)),
             ways.Way("built from Go modules", lambda: _built(layout, version)),
         ),
     )
 
 
-def found() -> Cli | None:
-    """The `pulumi` on PATH, if it is new enough and can run Python programs."""
-    program = shutil.which("pulumi")
+def found(path: str) -> Cli | None:
+    """The `pulumi` on `path`, if it is new enough and can run Python programs."""
+    program = shutil.which("pulumi", path=path)
     if program is None:
         return None
     version = shell.answer([program, "version"], timeout=20) or ""
@@ -54,7 +54,7 @@ def found() -> Cli | None:
         )
         return None
     beside = Path(program).resolve().parent / LANGUAGE_HOST
-    if not beside.is_file() and shutil.which(LANGUAGE_HOST) is None:
+    if not beside.is_file() and shutil.which(LANGUAGE_HOST, path=path) is None:
         progress.note(f"{program} can't run Python programs: {LANGUAGE_HOST} is missing")
         return None
     return Cli(Path(program))

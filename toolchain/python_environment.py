@@ -37,8 +37,7 @@ def wanted(root: Path, name: str) -> str:
 def ensure(layout: Layout, *, development: bool) -> None:
     """Make `.venv` hold the requirements. Raises `SetupError` where it can't be made or filled."""
     name = DEVELOPMENT if development else RUNTIME
-    # In the environment itself, so that deleting it deletes the claim.
-    stamp = layout.venv / f".{name}.sha256"
+    stamp = _stamp(layout, name)
     with locked(layout.private / "python.lock"):
         hash_ = wanted(layout.root, name)
         if layout.python.is_file() and stamp.is_file() and stamp.read_text(encoding="utf-8") == hash_:
@@ -60,6 +59,13 @@ def ensure(layout: Layout, *, development: bool) -> None:
                 ]
             )
         stamp.write_text(hash_, encoding="utf-8")
+        if development:  # it includes what the program itself needs
+            _stamp(layout, RUNTIME).write_text(wanted(layout.root, RUNTIME), encoding="utf-8")
+
+
+def _stamp(layout: Layout, name: str) -> Path:
+    # In the environment itself, so that deleting it deletes the claim.
+    return layout.venv / f".{name}.sha256"
 
 
 def _create(layout: Layout) -> None:

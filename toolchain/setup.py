@@ -20,7 +20,7 @@ from toolchain import (
     versions,
 )
 from toolchain.docker import Docker
-from toolchain.environment import Ready
+from toolchain.environment import Ready, without_ours
 from toolchain.failure import SetupError
 from toolchain.layout import Layout, write_private
 from toolchain.plugins import Home
@@ -28,37 +28,42 @@ from toolchain.pulumi_cli import INSTALLER, Cli
 from toolchain.reachability import Outside
 
 
+# The Python environment is always made: without it there is nothing to run.
+PARTS = frozenset({"python", "engine", "pulumi", "images"})
+
+
 def run(
     layout: Layout,
     environment: Mapping[str, str],
     *,
+    parts: frozenset[str] = PARTS,
     development: bool = False,
     fresh: bool = False,
-    services: Sequence[str] = images.DEFAULT,
 ) -> Ready:
-    """Bring everything into place. `development` adds what tests need; `fresh` asks for better sources again.
+    """Bring `parts` into place. `development` adds what tests need; `fresh` asks for better sources again.
 
     Raises `SetupError` for the first part that can't be had.
     """
+    before = without_ours(layout, environment)
     known = references.load(layout.root)
-    wanted = [known[name] for name in services if name in known]
-    outside = Outside([INSTALLER, *images.addresses(wanted)])
+    outside = Outside([INSTALLER, *images.addresses(known[name] for name in images.DEFAULT)])
     state.ensure(layout)
     # First, because it is the one part that may need another user's rights.
-    docker = engine.reach(layout, environment)
+    docker = engine.reach(layout, before) if {"engine", "images"} & parts else None
 
-    def pulumi_side() -> tuple[Cli, Home]:
-        return _pulumi(layout, outside, environment, fresh=fresh)
+    def pulumi_side() -> tuple[Cli, Home] | tuple[None, None]:
+        return _pulumi(layout, outside, before, fresh=fresh) if "pulumi" in parts else (None, None)
 
-    def image_side() -> None:
+    def python_side() -> None:
         python_environment.ensure(layout, development=development)
-        images.resolve(services, docker, layout, outside, fresh=fresh)
+        if docker and "images" in parts:
+            images.resolve(images.DEFAULT, docker, layout, outside, fresh=fresh)
 
     with ThreadPoolExecutor(max_workers=2) as both:
-        making, building = both.submit(image_side), both.submit(pulumi_side)
-        making.result()
+        filling, building = both.submit(python_side), both.submit(pulumi_side)
+        filling.result()
         cli, home = building.result()
-    return Ready(cli, home, docker.host)
+    return Ready(cli, home, docker.host if docker else None)
 
 
 def _pulumi(layout: Layout, outside: Outside, environment: Mapping[str, str], *, fresh: bool) -> tuple[Cli, Home]:
@@ -67,7 +72,7 @@ def _pulumi(layout: Layout, outside: Outside, environment: Mapping[str, str], *,
     if not fresh and (known := _remembered(layout, inputs, pinned.plugins)):
         progress.found(f"pulumi and its plugins ({known[0].program})")
         return known
-    cli = pulumi_cli.obtain(layout, outside, pinned.pulumi)
+    cli = pulumi_cli.obtain(layout, outside, pinned.pulumi, environment.get("PATH", ""))
     progress.found(f"pulumi {pinned.pulumi if cli.part.folders else cli.part.program}: {cli.how}")
     home = plugins.obtain(pinned.plugins, cli.part, layout, outside, environment)
     document = {

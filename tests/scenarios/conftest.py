@@ -14,8 +14,8 @@ _COLLECTED = pytest.StashKey[Sequence[Scenario]]()
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     items = (item for item in session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec"))
-    found: Sequence[Scenario] = [item.callspec.params["scenario"] for item in items if "scenario" in item.callspec.params]
-    session.config.stash[_COLLECTED] = found
+    parameters = [item.callspec.params.get("scenario") for item in items]
+    session.config.stash[_COLLECTED] = [value for value in parameters if isinstance(value, Scenario)]
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,11 @@ class Engine:
         self.host = f"unix://{self.folder}/docker.sock"
         self._log = (self.folder / "log").open("wb")
         self._process = self.namespace.run(self._start)
-        self.client = self._connect()
+        try:
+            self.client = self._connect()
+        except Unavailable:
+            self._stop()
+            raise
         self._image = self._empty_image()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -107,13 +111,17 @@ class Engine:
         """Stop the engine and take its files away."""
         self.clear()
         self.client.close()
+        self._stop()
+
+    def _stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(30)
         self._log.close()
         # The engine leaves the namespaces of its own making mounted below its exec root.
         for line in reversed(Path("/proc/mounts").read_text().splitlines()):
-            if line.split(" ")[1].startswith(str(self.folder)):
-                subprocess.run(["umount", line.split(" ")[1]], check=False)
+            mounted = line.split(" ")[1]
+            if mounted.startswith(f"{self.folder}/"):
+                subprocess.run(["umount", mounted], check=False)
         shutil.rmtree(self.folder)
         self.namespace.close()
 

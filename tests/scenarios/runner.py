@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
+from .debian import REPOSITORY
 from .engine import Engine
 from .namespace import Namespace
 from .outcome import Outcome, check_promises
 from .scenario import Scenario
+from .unavailable import Unavailable
 from .world import World
 
 
 class Runner:
-    """Starts all given scenarios at once, in order; `check` waits for one. `environment` is added to each run's."""
+    """Starts all given scenarios at once, in order; `check` waits for one."""
 
-    def __init__(self, scenarios: Sequence[Scenario], environment: dict[str, str] | None = None) -> None:
-        self._environment = environment or {}
-        self._engine: Engine | None = None
+    def __init__(self, scenarios: Sequence[Scenario]) -> None:
+        self._engine: Engine | Unavailable | None = None
         # Two runs a core: most of a run is waiting.
         self._pool = ThreadPoolExecutor(2 * (os.cpu_count() or 1))
         # The engine's ports are one set, so the scenarios that use it take turns.
@@ -36,31 +38,39 @@ class Runner:
         """Drop what has not begun, wait for the rest, stop the engine."""
         self._pool.shutdown(cancel_futures=True)
         self._engine_turn.shutdown(cancel_futures=True)
-        if self._engine is not None:
+        if isinstance(self._engine, Engine):
             self._engine.close()
 
     def _run(self, scenario: Scenario) -> None:
         if not scenario.engine:
             namespace = Namespace()
             try:
-                namespace.run(lambda: run(scenario, self._environment))
+                namespace.run(lambda: run(scenario))
             finally:
                 namespace.close()
             return
-        if self._engine is None:
-            self._engine = Engine()
-        engine = self._engine
+        engine = self._running_engine()
         try:
-            engine.namespace.run(lambda: run(scenario, self._environment, engine))
+            engine.namespace.run(lambda: run(scenario, engine))
         finally:
             engine.clear()
 
+    def _running_engine(self) -> Engine:
+        """The one engine of the session; a machine where it does not start is asked only once."""
+        if self._engine is None:
+            try:
+                self._engine = Engine()
+            except Unavailable as missing:
+                self._engine = missing
+        if isinstance(self._engine, Unavailable):
+            raise self._engine
+        return self._engine
 
-def run(scenario: Scenario, environment: dict[str, str], engine: Engine | None = None) -> Outcome:
+
+def run(scenario: Scenario, engine: Engine | None = None, code: Path = REPOSITORY) -> Outcome:
     """Start the state in the calling thread's namespace, run discovery in it, and check what came of it."""
-    world = World(engine)
+    world = World(engine, code)
     try:
-        world.set(**environment)
         scenario.start(world)
         outcome = world.run(scenario.stack, scenario.budget)
         check_promises(outcome, world.secrets)

@@ -31,10 +31,14 @@ Thing = TypeVar("Thing", bound=Closeable)
 
 
 class World:
-    """A machine state under construction. Everything in it is gone after `close`."""
+    """A machine state under construction, and the program that will look at it, from the folder `code`.
 
-    def __init__(self, engine: Engine | None = None) -> None:
+    Everything in it is gone after `close`.
+    """
+
+    def __init__(self, engine: Engine | None = None, code: Path = REPOSITORY) -> None:
         self._engine = engine
+        self._code = code
         self.folder = Path(tempfile.mkdtemp(prefix="promptcraft-scenario-"))
         self.home = self.folder / "home"
         self.root = self.folder / "root"
@@ -214,7 +218,7 @@ class World:
         with (self.folder / "stdout").open("wb") as stdout, (self.folder / "stderr").open("wb") as stderr:
             started = time.monotonic()
             child = subprocess.Popen(
-                command, cwd=REPOSITORY, env=self.environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+                command, cwd=self._code, env=self.environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
             )
             peak = _await(child, budget + 20)
             seconds = time.monotonic() - started

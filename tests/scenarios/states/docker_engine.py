@@ -46,10 +46,10 @@ def _(world: World) -> None:
 
 @scenario(
     "a container on a network alone is found, and the network named",
-    lists("redis", 6379, "verified", DOCKER, hosts=frozenset({"172.28.5.5"}), reach__vantage="container_network"),
+    lists("redis", 6379, "verified", DOCKER, hosts=frozenset({"172.28.5.2"}), reach__vantage="container_network"),
 )
 def _(world: World) -> None:
-    pool = IPAMConfig(pool_configs=[IPAMPool(subnet="172.28.5.0/24", iprange="172.28.5.5/32")])
+    pool = IPAMConfig(pool_configs=[IPAMPool(subnet="172.28.5.0/24")])
     network = world.engine.client.networks.create("backend", ipam=pool)
     command = (binary("redis-server"), "--port", "6379", "--protected-mode", "no", "--save", "")
     world.engine.run("cache", "redis:7.2.4", *command, port=6379, network=network.name)
@@ -188,5 +188,7 @@ def _(world: World) -> None:
 @scenario("a label that names a service which does not exist is no service", selects("qdrant", 7333))
 def _(world: World) -> None:
     command = emulator("qdrant", "1.12.0", 6333)
-    world.engine.run("a", "acme/a:1", *command, port=6333, publish=7444, labels=_labels("dev", service="../../etc"))
-    world.engine.run("b", _QDRANT, *command, port=6333, publish=7333)
+    world.engine.run(
+        "thing", "acme/thing:1", *command, port=6333, publish=7444, labels=_labels("dev", service="../../etc")
+    )
+    world.engine.run("vectors", _QDRANT, *command, port=6333, publish=7333)

@@ -10,7 +10,7 @@ from ..world import World
 
 scenario = Table()
 
-_KNOWN = {"redis": 6379, "qdrant": 6333, "zen-mcp": 8000, "prometheus": 9090, "grafana": 3000, "promptcraft": 7862}
+_KNOWN = {"redis": 6379, "qdrant": 6333, "zen-mcp": 8000, "prometheus": 9090, "grafana": 3000}
 _ALL = tuple(_KNOWN)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..emulators import grafana, legacy_mcp, modern_mcp, promptcraft, qdrant
+from ..emulators import grafana, legacy_mcp, modern_mcp, qdrant
 from ..outcome import Outcome
 from ..scenario import EXTERNAL, Table, lists, selects, selects_nothing
 from ..sdk_servers import SdkServer
@@ -39,11 +39,6 @@ def _(world: World) -> None:
 @scenario("a Grafana on 3000 is found", selects("grafana", 3000, EXTERNAL))
 def _(world: World) -> None:
     world.serve(grafana(), 3000)
-
-
-@scenario("PromptCraft itself is found on 7862", selects("promptcraft", 7862, EXTERNAL, "2.3.4"))
-def _(world: World) -> None:
-    world.serve(promptcraft("2.3.4"), 7862)
 
 
 @scenario(

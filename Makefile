@@ -1,0 +1,52 @@
+# Each target does its own set-up on a fresh machine and says so; the work is in toolchain/ and operate/.
+STACK ?= dev
+PYTHON ?= python3
+FRESH ?=
+PYTEST_ARGS ?=
+
+ready = $(PYTHON) -m toolchain run $(if $(FRESH),--fresh)
+check = $(PYTHON) -m toolchain run --quiet --development --parts python --
+
+.DEFAULT_GOAL := help
+.PHONY: help up preview down status test check bench env setup lock-images stop-engine python-version
+
+help:  ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+python-version:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "needs Python 3.11 or later; name one with make PYTHON=…")'
+
+up: python-version  ## set up, discover and deploy STACK (dev); ends with a table
+	@$(ready) -- python -m operate up --stack $(STACK)
+
+preview: python-version  ## what `make up` would change
+	@$(ready) -- python -m operate preview --stack $(STACK)
+
+down: python-version  ## destroy STACK; data volumes stay unless PURGE=1
+	@PURGE=$(PURGE) $(ready) --parts python,engine,pulumi -- python -m operate down --stack $(STACK)
+
+status: python-version  ## the table of what runs in STACK
+	@$(ready) --quiet --parts python,engine,pulumi -- python -m operate status --stack $(STACK)
+
+test: python-version  ## every test; PYTEST_ARGS narrows them
+	@$(ready) --development -- python -m pytest $(PYTEST_ARGS)
+
+check: python-version  ## lint and types
+	@$(check) ruff check .
+	@$(check) ruff format --check .
+	@$(check) mypy --strict .
+
+bench: python-version  ## the benchmarks, also written to bench/results.json
+	@$(ready) --development -- python -m bench
+
+env: python-version  ## export lines for `eval "$$(make -s env)"`
+	@$(PYTHON) -m toolchain env $(if $(FRESH),--fresh)
+
+setup: python-version  ## set-up alone; FRESH=1 asks registries and installers again
+	@$(PYTHON) -m toolchain setup --development $(if $(FRESH),--fresh)
+
+lock-images: python-version  ## write the tags' digests into images/references.json
+	@$(PYTHON) -m toolchain lock-images
+
+stop-engine: python-version  ## end the dockerd that set-up started
+	@$(PYTHON) -m toolchain stop-engine

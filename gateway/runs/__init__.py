@@ -1,0 +1,1 @@
+"""Running agents: who may run now (slots), what is known already (cache), what happened (records)."""
