@@ -37,7 +37,7 @@ def figures() -> Iterator[Figure]:
 
 @dataclass(frozen=True)
 class _Place:
-    """A home, a project and a lock folder of their own, and an engine that is not there."""
+    """A home, a project and a lock folder of their own."""
 
     folder: Path
 
@@ -52,7 +52,6 @@ class _Place:
             "HOME": str(self.folder / "home"),
             "LANG": "C.UTF-8",
             "MCP_LOCK_DIR": str(self.folder / "locks"),
-            "DOCKER_HOST": f"unix://{self.folder}/no-engine.sock",
         }
 
     def write(self, name: str, document: object) -> None:

@@ -13,7 +13,7 @@ from components.labels import labels
 from plan import FILES_PATH, Plan, Replica, Workload
 
 # Seconds. The longest a container may take to become healthy before `up` fails.
-_WAIT_TIMEOUT = 180
+_WAIT_TIMEOUT = 120
 _STOP_TIMEOUT = 20
 
 _ULIMITS = (("core", 0, 0), ("nofile", 8192, 8192), ("nproc", 1024, 1024))

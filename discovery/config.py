@@ -69,7 +69,7 @@ def _word(words: Mapping[str, Any], value: object) -> Any:
 
 
 def _source(value: object) -> Source:
-    if value in _TIER_WORDS and isinstance(value, str):
+    if isinstance(value, str) and value in _TIER_WORDS:
         raise ValueError(f"is a word for agents; write one of {', '.join(_SOURCE_WORDS)}")
     return value if isinstance(value, Source) else _word(_SOURCE_WORDS, value)
 

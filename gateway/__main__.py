@@ -3,37 +3,77 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
+import uuid
 
 from gateway import logs
-from gateway.apps import build_api, build_page
+from gateway.access import TokensError, load_hashes
+from gateway.apps import Parts, build_api, build_page
 from gateway.health import HealthBoard
+from gateway.metrics import Metrics
 from gateway.plan import Plan, PlanError, load_plan
 from gateway.routes import read_routes
+from gateway.run_routes import run_routes
+from gateway.runs.desk import Desk
+from gateway.runs.records import Records
+from gateway.runs.results import Results
+from gateway.runs.service import RunService
+from gateway.runs.shared import connect
+from gateway.runs.slots import RedisLedger, SlotLimits
+from gateway.runs.tool import ToolCaller, choose_tool
 from gateway.serve import serve
 from gateway.settings import Settings, SettingsError, load_settings
 
 
-async def run(settings: Settings, plan: Plan) -> None:
-    board = HealthBoard(plan, settings.check_seconds)
-    routers = [read_routes(plan, board)]
-    await serve(
-        settings.host,
-        {settings.page_port: build_page(settings, routers), settings.api_port: build_api(settings, routers)},
-        asyncio.Event(),
+async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str]) -> None:
+    stopping = asyncio.Event()
+    replica = uuid.uuid4().hex
+    metrics = Metrics(plan.limits.models)
+    shared = connect(plan)
+    limits = SlotLimits(plan.limits.max_concurrent_agents, plan.limits.models, settings.queue_limit)
+    desk = Desk(limits, RedisLedger(shared.redis, shared.prefix, limits) if shared.redis else None)
+    tool = choose_tool(plan, settings)
+    service = RunService(
+        plan,
+        desk,
+        Records(shared, replica),
+        Results(shared, settings.cache_seconds),
+        ToolCaller(tool, settings.run_seconds, metrics) if tool else None,
+        metrics,
+        replica,
     )
+    board = HealthBoard(plan, settings.check_seconds)
+    routers = [read_routes(plan, board, desk, shared, service, stopping), run_routes(service)]
+    parts = Parts(settings, routers, metrics, token_hashes)
+
+    working = asyncio.create_task(service.work())
+    apps = {settings.page_port: build_page(parts), settings.api_port: build_api(parts)}
+    serving = asyncio.create_task(serve(settings.host, apps, stopping))
+    # The work beside the requests never ends by itself: if it does, that is a fault, and the process goes with it.
+    await asyncio.wait({working, serving}, return_when=asyncio.FIRST_COMPLETED)
+    if not serving.done():
+        working.result()
+    await serving
+    await service.close()
+    working.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await working
+    if shared.redis is not None:
+        await shared.redis.aclose()
 
 
 def main() -> int:
     try:
         settings = load_settings(os.environ)
         plan = load_plan(settings.plan_file)
-    except (SettingsError, PlanError) as error:
+        token_hashes = load_hashes(settings.tokens_file)
+    except (SettingsError, PlanError, TokensError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     logs.configure(settings.log_level_number)
-    asyncio.run(run(settings, plan))
+    asyncio.run(run(settings, plan, token_hashes))
     return 0
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
@@ -52,19 +54,26 @@ def read_definition(agent: PlannedAgent) -> Definition:
     if agent.file is None:
         raise DefinitionError(f"{agent.label} was not deployed")
     try:
-        with agent.file.open("rb") as file:
-            content = file.read(MAX_DEFINITION_BYTES + 1)
+        seen = agent.file.stat()
+        return _read(agent.label, agent.file, agent.model, seen.st_mtime_ns, seen.st_size, seen.st_ino)
     except OSError as error:
         raise DefinitionError(f"{agent.label}: {error.strerror}") from error
+
+
+@lru_cache(maxsize=256)
+def _read(label: str, file: Path, given_model: str | None, *version: int) -> Definition:
+    # `version` is the file's time, size and number: a changed file is read again, an unchanged one is not.
+    with file.open("rb") as opened:
+        content = opened.read(MAX_DEFINITION_BYTES + 1)
     if len(content) > MAX_DEFINITION_BYTES:
-        raise DefinitionError(f"{agent.label}: larger than {MAX_DEFINITION_BYTES} bytes")
+        raise DefinitionError(f"{label}: larger than {MAX_DEFINITION_BYTES} bytes")
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
-        raise DefinitionError(f"{agent.label}: not UTF-8") from error
-    matter, body = _parse(text, agent.label, is_yaml=agent.file.suffix in (".yaml", ".yml"))
+        raise DefinitionError(f"{label}: not UTF-8") from error
+    matter, body = _parse(text, label, is_yaml=file.suffix in (".yaml", ".yml"))
     # The program resolved the model already (an agent may say `inherit`).
-    model = agent.model or matter.model
+    model = given_model or matter.model
     return Definition(
         description=matter.description,
         model=DEFAULT_MODEL if model in (None, "inherit") else model,

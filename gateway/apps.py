@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 
 from fastapi import APIRouter, FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
 from gateway import VERSION
-from gateway.errors import ErrorAnswer, install_error_handlers
-from gateway.middleware import KnownHost, RequestLog
+from gateway.access import BearerTokens
+from gateway.errors import install_error_handlers
+from gateway.metrics import Metrics
+from gateway.middleware import BodyLimit, KnownHost, RequestLog
+from gateway.run_routes import refusals
 from gateway.settings import Settings
 
 PAGE_FILES = {
@@ -24,20 +29,36 @@ PAGE_POLICY = (
 )
 
 
-def build_api(settings: Settings, routers: Sequence[APIRouter]) -> FastAPI:
-    """The API of port 7862, with its OpenAPI document."""
-    return _app(settings, routers, FastAPI(title="PromptCraft gateway", version=VERSION, redoc_url=None, docs_url=None))
+@dataclass(frozen=True)
+class Parts:
+    """What both applications share."""
+
+    settings: Settings
+    routers: Sequence[APIRouter]
+    metrics: Metrics
+    token_hashes: frozenset[str]
 
 
-def build_page(settings: Settings, routers: Sequence[APIRouter]) -> FastAPI:
+def build_api(parts: Parts) -> FastAPI:
+    """The API of port 7862, with its OpenAPI document and the metrics."""
+    app = FastAPI(title="PromptCraft gateway", version=VERSION, redoc_url=None, docs_url=None)
+
+    async def metrics() -> Response:
+        return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    app.add_api_route("/metrics", metrics, summary="For Prometheus", response_class=Response)
+    return _with(parts, app)
+
+
+def build_page(parts: Parts) -> FastAPI:
     """The page of port 7860. It asks its own port, so that it works behind any name and port offset."""
     app = FastAPI(title="PromptCraft", version=VERSION, openapi_url=None)
     for path, (name, media_type) in PAGE_FILES.items():
         app.add_api_route(path, _static(name, media_type), include_in_schema=False)
-    return _app(settings, routers, app)
+    return _with(parts, app)
 
 
-def _static(name: str, media_type: str):  # type: ignore[no-untyped-def]
+def _static(name: str, media_type: str) -> Callable[[], Awaitable[Response]]:
     content = (files("gateway") / "page" / name).read_bytes()
 
     async def static() -> Response:
@@ -46,11 +67,14 @@ def _static(name: str, media_type: str):  # type: ignore[no-untyped-def]
     return static
 
 
-def _app(settings: Settings, routers: Sequence[APIRouter], app: FastAPI) -> FastAPI:
-    for router in routers:
-        app.include_router(router, responses={421: {"model": ErrorAnswer}, 403: {"model": ErrorAnswer}})
+def _with(parts: Parts, app: FastAPI) -> FastAPI:
+    for router in parts.routers:
+        app.include_router(router, responses=refusals(403, 421))
     install_error_handlers(app)
     # Added last is outermost.
-    app.add_middleware(KnownHost, allowed=settings.allowed_hosts)
-    app.add_middleware(RequestLog)
+    app.add_middleware(BodyLimit)
+    production = parts.settings.environment == "production"
+    app.add_middleware(BearerTokens, hashes=parts.token_hashes, production=production)
+    app.add_middleware(KnownHost, allowed=parts.settings.allowed_hosts)
+    app.add_middleware(RequestLog, metrics=parts.metrics)
     return app

@@ -1,4 +1,4 @@
-"""What every request passes through, outermost first: its id and log line, then the check of Host and Origin."""
+"""What every request passes through: its id and log line, the check of Host and Origin, the limit of its body."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway.errors import error_response
+from gateway.errors import ApiError, error_response
 from gateway.logs import request_id
+from gateway.metrics import Metrics
 
 log = logging.getLogger("gateway.http")
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Asked every few seconds by health checks and scrapers; logged only when they fail.
+MAX_BODY_BYTES = 1024 * 1024
+TOO_LARGE = f"the body may have {MAX_BODY_BYTES} bytes"
 QUIET_PATHS = ("/health", "/ready", "/metrics")
 
 
@@ -29,10 +32,11 @@ def route_of(scope: Scope) -> str:
 
 
 class RequestLog:
-    """Gives a request its id and writes one line when it ends."""
+    """Gives a request its id; when it ends, counts it and writes one line."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -56,6 +60,8 @@ class RequestLog:
         try:
             await self._app(scope, receive, note)
         finally:
+            seconds = time.perf_counter() - started
+            self._metrics.http_request(route_of(scope), scope["method"], status, seconds)
             is_quiet = scope["path"] in QUIET_PATHS and status < 400
             log.log(
                 logging.DEBUG if is_quiet else logging.INFO,
@@ -64,7 +70,7 @@ class RequestLog:
                     "method": scope["method"],
                     "route": route_of(scope),
                     "status": status,
-                    "duration_ms": round((time.perf_counter() - started) * 1000, 1),
+                    "duration_ms": round(seconds * 1000, 1),
                 },
             )
             request_id.reset(token)
@@ -105,6 +111,33 @@ class KnownHost:
         except ValueError:
             return False
         return True
+
+
+class BodyLimit:
+    """Refuses a body that is too large, by its declared length or as soon as it has come in too far."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not declared.isdecimal() or int(declared) > MAX_BODY_BYTES:
+            await error_response(413, "too_large", TOO_LARGE)(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_BODY_BYTES:
+                raise ApiError(413, "too_large", TOO_LARGE)
+            return message
+
+        await self._app(scope, counted, send)
 
 
 def _host_name(authority: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -21,7 +21,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(host: str, apps: dict[int, ASGIApp], stopping: asyncio.Event) -> None:
+async def serve(host: str, apps: Mapping[int, ASGIApp], stopping: asyncio.Event) -> None:
     """Serves each app on its port until SIGTERM or SIGINT; sets `stopping` as soon as the signal comes."""
     servers = [
         _Server(

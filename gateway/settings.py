@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, ValidationError
 
 
 class SettingsError(Exception):
@@ -37,6 +37,22 @@ class Settings(BaseModel):
     # Host names that this gateway is reached under, besides IP addresses and names without a dot.
     allowed_hosts: Names = Field((), alias="PROMPTCRAFT_ALLOWED_HOSTS")
     check_seconds: float = Field(2.0, gt=0, le=30, alias="PROMPTCRAFT_CHECK_SECONDS")
+    environment: str = Field("development", alias="ENVIRONMENT")
+    # SHA-256 of one bearer token a line, in hex; no file, no tokens.
+    tokens_file: Path = Field(Path("/run/promptcraft/secrets/gateway-tokens"), alias="PROMPTCRAFT_TOKENS_FILE")
+
+    # Which MCP tool answers for an agent; no server named: `zen-mcp`, else the plan's only MCP server.
+    agent_server: str | None = Field(None, alias="PROMPTCRAFT_AGENT_SERVER")
+    agent_tool: str = Field("chat", alias="PROMPTCRAFT_AGENT_TOOL")
+    prompt_argument: str = Field("prompt", alias="PROMPTCRAFT_AGENT_PROMPT_ARGUMENT")
+    model_argument: str = Field("model", alias="PROMPTCRAFT_AGENT_MODEL_ARGUMENT")
+    # A JSON object, sent as it is. Zen MCP's `chat` wants a directory that it may write to.
+    extra_arguments: Json[dict[str, Any]] = Field(
+        {"working_directory_absolute_path": "/tmp"}, alias="PROMPTCRAFT_AGENT_ARGUMENTS"
+    )
+    run_seconds: float = Field(300.0, gt=0, le=3600, alias="PROMPTCRAFT_RUN_SECONDS")
+    queue_limit: int = Field(100, ge=0, le=10_000, alias="PROMPTCRAFT_QUEUE_LIMIT")
+    cache_seconds: int = Field(3600, ge=0, alias="PROMPTCRAFT_CACHE_SECONDS")
 
     @property
     def log_level_number(self) -> int:

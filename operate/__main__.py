@@ -18,7 +18,7 @@ from operate.pulumi_command import PulumiCommand
 from operate.status import show, statuses
 from settings import load_settings
 
-_QUIET = ("--suppress-permalink", "true")
+_QUIET = ("--suppress-permalink=true",)
 
 
 def up(pulumi: PulumiCommand, console: Console) -> int:

@@ -31,7 +31,7 @@ class Cli:
 
 
 def obtain(layout: Layout, outside: Outside, version: str, path: str) -> ways.Obtained[Cli]:
-    """A CLI with a Python language host; `path` is where to look first. Raises `SetupError` where there is no way to one."""
+    """A CLI with a Python language host; `path` is searched first. Raises `SetupError` where there is none."""
     return ways.first(
         "pulumi",
         (

@@ -27,7 +27,6 @@ from toolchain.plugins import Home
 from toolchain.pulumi_cli import INSTALLER, Cli
 from toolchain.reachability import Outside
 
-
 # The Python environment is always made: without it there is nothing to run.
 PARTS = frozenset({"python", "engine", "pulumi", "images"})
 

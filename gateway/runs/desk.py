@@ -55,7 +55,7 @@ class Desk:
             self._wake.set()
 
     async def work(self) -> None:
-        """Settles with the ledger, at once when something changes here and regularly otherwise. Ends by cancellation."""
+        """Settles with the ledger: at once when something changes here, regularly otherwise. Ends by cancellation."""
         while True:
             self._wake.clear()
             await self._settle()

@@ -29,7 +29,6 @@ class RunRecord(BaseModel):
     created: str
     started: str | None = None
     ended: str | None = None
-    session: str | None = None
 
     @property
     def has_ended(self) -> bool:

@@ -153,9 +153,7 @@ return {granted, refused, running, redis.call('ZCARD', waiters)}
 class RedisLedger:
     """The limits over all replicas. `prefix` sets one stack apart from another in a shared Redis."""
 
-    def __init__(
-        self, redis: Redis, prefix: str, limits: SlotLimits, lease_seconds: float = LEASE_SECONDS
-    ) -> None:
+    def __init__(self, redis: Redis, prefix: str, limits: SlotLimits, lease_seconds: float = LEASE_SECONDS) -> None:
         self._script = redis.register_script(_SETTLE)
         self._keys = [f"{prefix}:slots:{name}" for name in ("holders", "waiters", "alive", "models", "next")]
         self._limits = json.dumps({"total": limits.total, "models": dict(limits.models), "queue": limits.queue})

@@ -151,3 +151,15 @@ def upstash(token: str) -> Talk:
         return Reply({"result": "PONG"})
 
     return http(route)
+
+
+def locked_redis(connection: Connection) -> None:
+    """Redis to the letter before a login, and curious: it takes no password, but hears each."""
+    while data := connection.read():
+        # A pipeline of the shape: *2\r\n$4\r\nPING\r\n$1\r\nx\r\n*1\r\n$4\r\nINFO\r\n
+        for command in data.decode("latin-1").split("*")[1:]:
+            verb = command.split("\r\n")[2]
+            replies = {"AUTH": "-WRONGPASS invalid username-password pair or user is disabled."}
+            known = verb.upper() in ("PING", "INFO", "ROLE", "HELLO", "ECHO", "GET", "SET")
+            locked = "-NOAUTH Authentication required." if known else f"-ERR unknown command '{verb}'"
+            connection.write(f"{replies.get(verb.upper(), locked)}\r\n".encode("latin-1"))

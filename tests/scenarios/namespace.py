@@ -71,3 +71,8 @@ def ip(*arguments: str) -> None:
     if path is None:
         raise Unavailable("no ip command (install iproute2)")
     subprocess.run([path, *arguments], check=True, capture_output=True)
+
+
+def another_host(address: str) -> None:
+    """Let servers of this namespace bind `address`, which stays no address of this machine for whoever asks."""
+    ip("route", "add", "local", address, "dev", "lo")

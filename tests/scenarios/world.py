@@ -22,6 +22,8 @@ from .servers import Server, Talk, await_port
 
 Check = Callable[[Outcome], None]
 
+_MACHINES_ENGINE = Path("/var/run/docker.sock")
+
 
 class Closeable(Protocol):
     def close(self) -> None: ...
@@ -48,15 +50,19 @@ class World:
         self.secrets: list[str] = []
         self.checks: list[Check] = []
         self.arguments: list[str] = []
-        self.wrapper: list[str] = []
+        self._mounts: list[tuple[str, str]] = []
         self._close: list[Callable[[], None]] = []
         self.environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "HOME": str(self.home),
             "LANG": "C.UTF-8",
             "MCP_LOCK_DIR": str(self.locks),
-            "DOCKER_HOST": engine.host if engine else f"unix://{self.folder}/no-engine.sock",
         }
+        if engine is not None:
+            self.set(DOCKER_HOST=engine.host)
+        elif _MACHINES_ENGINE.exists():
+            # Its containers are nobody's business here, and a socket that is there counts as an engine.
+            self.mount(Path("/dev/null"), str(_MACHINES_ENGINE))
         for pattern in ("Pulumi*.yaml", "images/references.json"):
             for source in REPOSITORY.glob(pattern):
                 self.write(f"root/{source.relative_to(REPOSITORY)}", source.read_bytes())
@@ -178,8 +184,7 @@ class World:
 
     def mount(self, file: Path, over: str) -> None:
         """Let the run see `file` at the path `over`, in a mount namespace of its own."""
-        script = 'mount --bind "$0" "$1" && shift && exec "$@"'
-        self.wrapper = ["unshare", "--mount", "sh", "-c", script, str(file), over]
+        self._mounts.append((str(file), over))
 
     # --- what must hold besides the report ---
 
@@ -213,7 +218,10 @@ class World:
 
     def run(self, stack: str, budget: float) -> Outcome:
         """Run the command line as a stranger would, and wait for it."""
-        command = [*self.wrapper, sys.executable, "-m", "discovery", "--root", str(self.root), "--json"]
+        # Full paths: the run's PATH may be part of the scenario.
+        steps = [f"/bin/mount --bind '{file}' '{over}'" for file, over in self._mounts]
+        command = ["/usr/bin/unshare", "--mount", "/bin/sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh"]
+        command += [sys.executable, "-m", "discovery", "--json", "--root", str(self.root)]
         command += ["--stack", stack, "--budget", str(budget), *self.arguments]
         with (self.folder / "stdout").open("wb") as stdout, (self.folder / "stderr").open("wb") as stderr:
             started = time.monotonic()

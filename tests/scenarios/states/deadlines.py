@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from ..emulators import qdrant
+from ..emulators import grafana, qdrant
 from ..impostors import (
     drip,
     dripping_body,
@@ -16,11 +16,13 @@ from ..impostors import (
     gzip_bomb,
     one_long_header,
     raw,
+    redirector,
     tarpit,
+    yes_man,
 )
-from ..outcome import Outcome
-from ..scenario import Table, ends_within, lists, selects, selects_nothing, stays_below
-from ..servers import Talk
+from ..namespace import another_host
+from ..scenario import Table, ends_within, lists, says, selects, selects_nothing, stays_below
+from ..servers import Reply, Talk, http
 from ..world import World
 
 scenario = Table()
@@ -110,36 +112,60 @@ def _(world: World) -> None:
     world.set(GRAFANA_URL="http://127.0.0.1:7030")
 
 
+def _elsewhere(world: World) -> None:
+    """A Grafana that no engine of this machine can have anything to do with."""
+    another_host("10.9.8.7")
+    world.serve(grafana(), 7030, "10.9.8.7")
+    world.set(GRAFANA_URL="http://10.9.8.7:7030")
+
+
+_FOUND_ELSEWHERE = selects("grafana", 7030, hosts=frozenset({"10.9.8.7"}))
+
+
 @scenario(
     "an engine that accepts and never answers costs the budget at most, and is named",
-    selects("qdrant", 6333),
+    _FOUND_ELSEWHERE,
+    says("docker engine"),
     ends_within(1.5),
     budget=1.0,
 )
 def _(world: World) -> None:
+    _elsewhere(world)
     engine = world.keep(socket.socket(socket.AF_UNIX))
     engine.bind(str(world.folder / "hung.sock"))
     engine.listen(8)
     world.set(DOCKER_HOST=f"unix://{world.folder}/hung.sock")
-    world.serve(qdrant(), 6333)
-
-    def check(outcome: Outcome) -> None:
-        assert any("ngine" in line or "ocker" in line for line in outcome.report["warnings"])
-
-    world.checks.append(check)
 
 
-@scenario("an engine that is no engine costs nothing else", selects("qdrant", 6333), ends_within(1.5))
+@scenario(
+    "an engine that is not where DOCKER_HOST says is named", _FOUND_ELSEWHERE, says("docker engine"), ends_within(1.5)
+)
 def _(world: World) -> None:
-    world.serve(endless(), 2375)
-    world.set(DOCKER_HOST="tcp://127.0.0.1:2375")
-    world.serve(qdrant(), 6333)
+    _elsewhere(world)
+    world.set(DOCKER_HOST=f"unix://{world.folder}/absent.sock")
 
 
-@scenario("a DOCKER_HOST that is no address costs nothing else", selects("qdrant", 6333))
+def _no_engine(what: str, talk: Talk) -> None:
+    def start(world: World) -> None:
+        _elsewhere(world)
+        world.serve(talk, 2375)
+        world.set(DOCKER_HOST="tcp://127.0.0.1:2375")
+
+    checks = (_FOUND_ELSEWHERE, says("docker engine"), ends_within(1.5), stays_below(150))
+    scenario(f"an engine that {what} costs the budget at most, and is named", *checks, budget=1.0)(start)
+
+
+_no_engine("sends without end", endless())
+_no_engine("answers 500", http(lambda _: Reply({"message": "\x1b[2J"}, 500)))
+_no_engine("answers something else", yes_man("[1, 2"))
+_no_engine("speaks an API of long ago", yes_man({"ApiVersion": "1.12", "Version": "1.0"}))
+_no_engine("sends everybody elsewhere", redirector("http://127.0.0.1:7444"))
+
+
+@scenario("a DOCKER_HOST that is no address costs nothing else", _FOUND_ELSEWHERE)
 def _(world: World) -> None:
+    _elsewhere(world)
     world.set(DOCKER_HOST="nonsense://\x1b[2J")
-    world.serve(qdrant(), 6333)
 
 
 @scenario("a tenth of a second is a budget too", ends_within(0.6), budget=0.1)

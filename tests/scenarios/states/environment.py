@@ -6,7 +6,7 @@ import socket
 import threading
 
 from ..emulators import grafana, legacy_mcp, qdrant
-from ..namespace import ip
+from ..namespace import another_host
 from ..scenario import EXTERNAL, Table, ends_within, fails, lists, refuses, selects, selects_nothing
 from ..sdk_servers import SdkServer
 from ..servers import Server
@@ -39,7 +39,7 @@ def _(world: World) -> None:
     lists("qdrant", 6333, "verified", EXTERNAL, evidence="QDRANT_HOST", hosts=frozenset({"10.9.8.7"})),
 )
 def _(world: World) -> None:
-    ip("address", "add", "10.9.8.7/32", "dev", "lo")
+    another_host("10.9.8.7")
     world.serve(qdrant(), 6333, "10.9.8.7")
     world.set(QDRANT_HOST="10.9.8.7")
 
@@ -163,7 +163,7 @@ def _(world: World) -> None:
 
 
 def _metadata_service(world: World) -> None:
-    ip("address", "add", "169.254.169.254/32", "dev", "lo")
+    another_host("169.254.169.254")
     world.must_not_be_asked(world.serve(legacy_mcp("zen-mcp"), 80, "169.254.169.254"))
 
 

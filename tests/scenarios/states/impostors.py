@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..emulators import legacy_mcp, modern_mcp, prometheus_not_ready, promptcraft, qdrant, victoria_metrics
+from ..emulators import legacy_mcp, modern_mcp, prometheus_not_ready, qdrant, victoria_metrics
 from ..impostors import echo, greeter, hang_up, json_body, redirector, reset, says, title_only_qdrant, yes_man
 from ..scenario import Table, lists, selects_nothing
 from ..servers import Reply, Talk, http
@@ -53,7 +53,6 @@ _impostor("a Prometheus that is not ready is unhealthy", "prometheus", prometheu
 _impostor("another MCP server is not Zen MCP", "zen-mcp", modern_mcp("weather"))
 _impostor("an MCP server whose name only contains the right one is not it", "zen-mcp", legacy_mcp("not-zen-mcp"))
 _impostor("an MCP server whose name only begins with the right one is not it", "zen-mcp", legacy_mcp("zen-mcp-evil"))
-_impostor("another service with the same health page is not PromptCraft", "promptcraft", promptcraft(service="other"))
 _impostor("Grafana's health without a version is not Grafana", "grafana", yes_man({"database": "ok"}))
 _impostor(
     "a Redis that wants a password of everybody but is none",

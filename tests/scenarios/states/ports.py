@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..emulators import grafana, legacy_mcp, modern_mcp, qdrant
-from ..outcome import Outcome
 from ..scenario import EXTERNAL, Table, lists, selects, selects_nothing
 from ..sdk_servers import SdkServer
 from ..servers import silence
@@ -89,16 +88,6 @@ def _(world: World) -> None:
 )
 def _(world: World) -> None:
     world.serve(qdrant(), 6333, "127.0.0.1")
-
-
-@scenario("a service on all addresses is not marked as the host's alone", selects("qdrant", 6333))
-def _(world: World) -> None:
-    world.serve(qdrant(), 6333, "0.0.0.0")
-
-    def check(outcome: Outcome) -> None:
-        assert outcome.service("qdrant")["selected"]["reach"]["vantage"] != "host_loopback"
-
-    world.checks.append(check)
 
 
 @scenario("a Qdrant that is not ready is unhealthy", lists("qdrant", 6333, "unhealthy"), selects_nothing("qdrant"))

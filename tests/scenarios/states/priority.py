@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..emulators import grafana, legacy_mcp, qdrant
+from ..emulators import grafana, legacy_mcp, promptcraft, qdrant
 from ..impostors import title_only_qdrant
-from ..namespace import ip
+from ..namespace import another_host
 from ..scenario import EXTERNAL, PROJECT, USER, Table, fails, lists, selects, selects_nothing
 from ..world import World
 
@@ -147,7 +147,7 @@ def _(world: World) -> None:
 
 @scenario("a pin to the metadata service is refused before anybody asks it", fails("pin"))
 def _(world: World) -> None:
-    ip("address", "add", "169.254.169.254/32", "dev", "lo")
+    another_host("169.254.169.254")
     world.must_not_be_asked(world.serve(qdrant(), 80, "169.254.169.254"))
     world.configure("pin", {"qdrant": "http://169.254.169.254"})
 
@@ -159,3 +159,18 @@ def _(world: World) -> None:
     world.serve(qdrant(), 6333)
     world.serve(grafana(), 3000)
     world.configure("pin", {"qdrant": "http://127.0.0.1:7444"}, stack="dev")
+
+
+@scenario(
+    "PromptCraft itself may be pinned, and proves itself by its health page",
+    selects("promptcraft", 7862, version="2.3.4"),
+)
+def _(world: World) -> None:
+    world.serve(promptcraft("2.3.4"), 7862)
+    world.configure("pin", {"promptcraft": "http://127.0.0.1:7862"})
+
+
+@scenario("another service with the same health page is not PromptCraft", fails(r"pin.*promptcraft"))
+def _(world: World) -> None:
+    world.serve(promptcraft(service="other"), 7862)
+    world.configure("pin", {"promptcraft": "http://127.0.0.1:7862"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..emulators import legacy_mcp, qdrant
-from ..impostors import redirector, says, title_only_qdrant, upstash, yes_man
+from ..impostors import locked_redis, redirector, says, title_only_qdrant, upstash, yes_man
 from ..scenario import EXTERNAL, Table, lists, selects, selects_nothing
 from ..servers import Server
 from ..world import World
@@ -39,12 +39,10 @@ def _(world: World) -> None:
     world.set(QDRANT_API_KEY=world.secret(), QDRANT_HOST="127.0.0.1", QDRANT_PORT="7333")
 
 
-@scenario(
-    "a password meant for one Redis is not offered to another", lists("redis", 6379, ("auth_required", "impostor"))
-)
+@scenario("a password meant for one Redis is not offered to another", lists("redis", 6379, "auth_required"))
 def _(world: World) -> None:
     password = world.secret()
-    world.must_not_learn(world.serve(says(b"-NOAUTH Authentication required.\r\n"), 6379), password)
+    world.must_not_learn(world.serve(locked_redis, 6379), password)
     world.set(REDIS_URL=f"redis://:{password}@127.0.0.1:7379")
 
 

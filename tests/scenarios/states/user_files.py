@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..emulators import legacy_mcp, modern_mcp
-from ..namespace import ip
+from ..namespace import another_host
 from ..scenario import (
     EXTERNAL,
     USER,
@@ -223,6 +223,6 @@ def _(world: World) -> None:
     selects("zen-mcp", 7000, USER, hosts=frozenset({"10.9.8.7"})),
 )
 def _(world: World) -> None:
-    ip("address", "add", "10.9.8.7/32", "dev", "lo")
+    another_host("10.9.8.7")
     world.serve(legacy_mcp("zen-mcp"), 7000, "10.9.8.7")
     world.write("home/.claude.json", {"mcpServers": {"zen-mcp": {"type": "http", "url": "http://10.9.8.7:7000/mcp"}}})

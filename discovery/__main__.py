@@ -1,0 +1,112 @@
+"""`python -m discovery`: what there is for each service of a stack, as a table or as JSON.
+
+Needs no Pulumi and no engine. Exits 0 with a report, 2 for broken configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+_STARTED = time.monotonic()
+
+from discovery.config import load_discovery_config  # noqa: E402 - the clock starts before the imports, which count too
+from discovery.deploy_look import request_for  # noqa: E402
+from discovery.look import look  # noqa: E402
+from discovery.report import Report  # noqa: E402
+from discovery.request import DEFAULT_BUDGET_SECONDS  # noqa: E402
+from discovery.text import one_line  # noqa: E402
+from errors import ConfigError  # noqa: E402
+from settings import load_settings  # noqa: E402
+
+# The look keeps at least this share of the budget, however slow the machine was to load the program.
+_LEAST_SHARE = 0.5
+_MAX_BUDGET = 600.0
+_PIPE_COLUMNS = 160
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        report = _report(options)
+        if options.explain and options.explain not in report.services:
+            known = ", ".join(report.services)
+            raise ConfigError(f"command line:1: --explain: {one_line(options.explain, 60)} is no service; use {known}")
+        if options.write:
+            _write(options.write, report)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    _show(report, options)
+    return 0
+
+
+def _report(options: argparse.Namespace) -> Report:
+    root = options.root.resolve()
+    config = load_discovery_config(root)
+    settings = load_settings(root, options.stack, os.environ)
+    spent = time.monotonic() - _STARTED
+    budget = max(options.budget - spent, options.budget * _LEAST_SHARE)
+    return look(request_for(root, settings, budget), config)
+
+
+def _show(report: Report, options: argparse.Namespace) -> None:
+    if options.json:
+        json.dump(report.to_json(), sys.stdout, indent=2)
+        print()
+        return
+    from rich.console import Console  # loaded for people only
+
+    from discovery import table
+
+    # In a pipe there is no width to keep to.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
+    if options.explain:
+        table.explain(report, options.explain, console)
+    else:
+        table.print_report(report, console)
+
+
+def _write(path: Path, report: Report) -> None:
+    """Write the snapshot whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(report.to_json(), file, indent=2)
+            file.write("\n")
+            os.fchmod(file.fileno(), 0o644)
+        Path(temporary).replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}:1: --write: {error.strerror or error}; choose a path that can be written") from error
+
+
+def _budget(text: str) -> float:
+    value = float(text)
+    if not 0 < value <= _MAX_BUDGET:
+        raise argparse.ArgumentTypeError(f"must be more than 0 and at most {_MAX_BUDGET:g} seconds")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m discovery", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--stack", default="dev", help="the stack to look for (default: dev)")
+    parser.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: this one)")
+    parser.add_argument(
+        "--budget", type=_budget, default=DEFAULT_BUDGET_SECONDS, metavar="SECONDS", help="wall-clock limit of it all"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="also write the report as JSON, as a snapshot")
+    parser.add_argument("--explain", metavar="SERVICE", help="show everything about one service")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

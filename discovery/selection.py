@@ -1,0 +1,99 @@
+"""Which of the findings is used: the first verified one in the service's order of priority. Pure.
+
+Arrival decides nothing: findings are put in one order (priority, trust in the probe, evidence, endpoint) first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from discovery.report import DEFAULT_PRIORITY, Finding, ServiceReport, Source, Verdict
+from discovery.text import one_line
+from errors import ConfigError
+
+_MAX_LISTED = 3
+
+
+class PinError(ConfigError):
+    """A pin that cannot be honoured; the text lists what stands in its way."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A finding and the place of its probe in the order of trust, 0 for the most trusted."""
+
+    finding: Finding
+    rank: int
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What a service is pinned to: a source, or an endpoint in its normal form; `text` is as it was written."""
+
+    text: str
+    source: Source | None = None
+    endpoint: str | None = None
+
+    def allows(self, finding: Finding) -> bool:
+        """Whether the finding is what the pin asks for."""
+        candidate = finding.candidate
+        return candidate.source is self.source if self.source else candidate.endpoint == self.endpoint
+
+
+def choose(ranked: Collection[Ranked], order: Sequence[Source] | None, pin: Pin | None = None) -> ServiceReport:
+    """The report of one service; `order` is its own `priority_order`, None for the default."""
+    priority = tuple(order or DEFAULT_PRIORITY)
+    findings = [item.finding for item in sorted(ranked, key=lambda item: _key(item, priority))]
+    eligible = [
+        finding
+        for finding in findings
+        if finding.verdict is Verdict.VERIFIED
+        and finding.candidate.source in priority
+        and (pin is None or pin.allows(finding))
+    ]
+    selected = eligible[0] if eligible else None
+    return ServiceReport(selected, tuple(_explained(finding, selected, priority, pin) for finding in findings))
+
+
+def require_pins(pins: Mapping[str, Pin], services: Mapping[str, ServiceReport], file: str) -> None:
+    """Raise `PinError` for every pinned service that has nothing selected, with what was found instead."""
+    problems = [
+        _problem(name, pin, services[name], file) for name, pin in sorted(pins.items()) if _unmet(services, name)
+    ]
+    if problems:
+        raise PinError("\n".join(problems))
+
+
+def _unmet(services: Mapping[str, ServiceReport], name: str) -> bool:
+    return services[name].selected is None
+
+
+def _key(item: Ranked, priority: tuple[Source, ...]) -> tuple[int, int, str, str, str]:
+    candidate = item.finding.candidate
+    place = priority.index(candidate.source) if candidate.source in priority else len(priority)
+    return place, item.rank, candidate.evidence, candidate.endpoint, item.finding.reason
+
+
+def _explained(finding: Finding, selected: Finding | None, priority: tuple[Source, ...], pin: Pin | None) -> Finding:
+    """A verified finding that was not taken says why; all others already do."""
+    if finding.verdict is not Verdict.VERIFIED or finding is selected:
+        return finding
+    if finding.candidate.source not in priority:
+        why = f"{finding.candidate.source} is not in this server's priority_order"
+    elif pin is not None and not pin.allows(finding):
+        why = f"the pin asks for {pin.text}"
+    else:
+        winner = selected.candidate if selected else finding.candidate
+        why = f"{winner.endpoint} is preferred ({winner.source}: {winner.evidence})"
+    return replace(finding, reason=one_line(f"{finding.reason}; {why}"))
+
+
+def _problem(name: str, pin: Pin, service: ServiceReport, file: str) -> str:
+    matching = [finding for finding in service.findings if pin.allows(finding)]
+    listed = "; ".join(
+        f"{finding.candidate.endpoint or finding.candidate.evidence} is {finding.verdict} ({finding.reason})"
+        for finding in matching[:_MAX_LISTED]
+    )
+    found = listed or "nothing of that kind was found"
+    return f"{file}: pin.{name}: {one_line(pin.text, 80)} cannot be honoured: {found}; mend it or remove the pin"

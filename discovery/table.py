@@ -1,0 +1,126 @@
+"""The report as people read it: what was chosen and why, what was turned down and why, agents, warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from discovery.report import AgentReport, Finding, Report, Verdict
+
+_STYLES = {
+    Verdict.VERIFIED: "green",
+    Verdict.OWNED: "cyan",
+    Verdict.IMPOSTOR: "bold red",
+    Verdict.UNREACHABLE: "dim",
+    Verdict.UNHEALTHY: "yellow",
+    Verdict.AUTH_REQUIRED: "yellow",
+    Verdict.SKIPPED: "dim",
+}
+
+
+def print_report(report: Report, console: Console) -> None:
+    """Everything, in four parts; parts with nothing in them are left out."""
+    console.print(_services(report))
+    rejected = [(name, finding) for name, finding in _rejected(report) if not _is_nobody_home(finding)]
+    if rejected:
+        console.print(_findings("Turned down", rejected))
+    if silent := sum(_is_nobody_home(finding) for _, finding in _rejected(report)):
+        console.print(Text(f"{silent} more with nobody home; --explain SERVICE or --json lists them", "dim"))
+    if report.agents:
+        console.print(_agents(report))
+    for line in report.warnings:
+        console.print(Text(f"warning: {line}", "yellow"))
+    for obstacle in report.obstacles:
+        console.print(Text(f"in the way: {obstacle.kind} {obstacle.name} is held by {obstacle.holder}", "yellow"))
+
+
+def explain(report: Report, service: str, console: Console) -> None:
+    """All that is known of one service, nothing left out."""
+    found = report.services[service]
+    chosen = found.selected
+    what = f"{chosen.candidate.endpoint} ({chosen.candidate.source})" if chosen else "nothing"
+    console.print(Text.assemble((service, "bold"), f" uses {what}"))
+    if chosen is not None:
+        inside = f", as {chosen.reach.endpoint}" if chosen.reach.endpoint else ""
+        network = f" {chosen.reach.network}" if chosen.reach.network else ""
+        console.print(Text(f"reachable from: {chosen.reach.vantage}{network}{inside}"))
+    console.print(_findings("Candidates, in order of priority", [(service, finding) for finding in found.findings]))
+
+
+def _rejected(report: Report) -> Iterator[tuple[str, Finding]]:
+    for name, service in report.services.items():
+        yield from ((name, finding) for finding in service.findings if finding != service.selected)
+
+
+def _is_nobody_home(finding: Finding) -> bool:
+    """A well-known port where nobody listens: true on every machine, and of no interest to anybody."""
+    return finding.verdict is Verdict.UNREACHABLE and finding.candidate.evidence.startswith("port ")
+
+
+def _services(report: Report) -> Table:
+    table = _table(f"Stack {report.stack}, looked at in {report.duration_ms:.0f} ms", "service", "choice", "source")
+    for heading in ("endpoint", "version", "why"):
+        table.add_column(heading, overflow="fold")
+    for name, service in report.services.items():
+        chosen = service.selected
+        if chosen is not None:
+            candidate = chosen.candidate
+            why = Text(f"{candidate.evidence}: {chosen.reason}")
+            row = (name, "reuse", candidate.source.value, Text(candidate.endpoint), chosen.version or "", why)
+            table.add_row(*row, style=_STYLES[Verdict.VERIFIED])
+        elif any(finding.verdict is Verdict.OWNED for finding in service.findings):
+            table.add_row(name, "ours", "", "", "", "runs in this stack", style=_STYLES[Verdict.OWNED])
+        else:
+            table.add_row(name, "none", "", "", "", "nothing was verified")
+    return table
+
+
+def _findings(title: str, rows: list[tuple[str, Finding]]) -> Table:
+    table = _table(title, "service", "verdict")
+    for heading in ("endpoint", "seen in", "reason"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("ms", justify="right")
+    for name, finding in rows:
+        candidate = finding.candidate
+        table.add_row(
+            name,
+            Text(finding.verdict.value, _STYLES[finding.verdict]),
+            Text(candidate.endpoint),
+            Text(f"{candidate.source}: {candidate.evidence}"),
+            Text(finding.reason),
+            f"{finding.elapsed_ms:.0f}",
+        )
+    return table
+
+
+def _agents(report: Report) -> Table:
+    table = _table("Agents", "agent", "tier")
+    for heading in ("file", "dependencies", "shadows"):
+        table.add_column(heading, overflow="fold")
+    for name, agent in report.agents.items():
+        tier = agent.selected.tier if agent.selected else "none usable"
+        path = agent.selected.path if agent.selected else ""
+        table.add_row(name, tier, Text(path), Text(_dependencies(agent)), Text(_shadowed(agent)))
+    return table
+
+
+def _dependencies(agent: AgentReport) -> str:
+    return ", ".join(f"{name}: {endpoint or 'missing'}" for name, endpoint in agent.dependencies.items())
+
+
+def _shadowed(agent: AgentReport) -> str:
+    return ", ".join(
+        f"{definition.path} ({definition.problem})" if definition.problem else definition.path
+        for definition in agent.shadowed
+    )
+
+
+def _table(title: str, *whole: str) -> Table:
+    """A table whose first columns, `whole`, are never broken over two lines."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    for heading in whole:
+        table.add_column(heading, no_wrap=True)
+    return table

@@ -1,0 +1,71 @@
+"""Who may ask: bearer tokens, of which this process knows only the SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.errors import error_response
+
+HASH = re.compile(r"[0-9a-f]{64}")
+# Health for the engine and the load balancer, metrics for Prometheus on the internal network, and the page itself,
+# which asks for a token before it asks for data. None of them says anything of agents, inputs or outputs.
+OPEN_PATHS = frozenset(
+    {"/health", "/ready", "/metrics", "/api/health/detailed", "/", "/page.css", "/page.js", "/openapi.json"}
+)
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class TokensError(Exception):
+    """The file of tokens can't be used; the text says which line and what to do."""
+
+
+def load_hashes(path: Path) -> frozenset[str]:
+    """The hashes in `path`, one a line with an optional comment after it; none when there is no file."""
+    if not path.is_file():
+        return frozenset()
+    hashes = set()
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        if not line.strip():
+            continue
+        value = line.split()[0].lower()
+        if not HASH.fullmatch(value):
+            raise TokensError(
+                f"{path}:{number}: not a SHA-256 in hex; write the output of: printf %s TOKEN | sha256sum"
+            )
+        hashes.add(value)
+    return frozenset(hashes)
+
+
+class BearerTokens:
+    """Asks for a token where there are any. In production without any, what costs money is refused altogether."""
+
+    def __init__(self, app: ASGIApp, hashes: frozenset[str], production: bool) -> None:
+        self._app = app
+        self._hashes = hashes
+        self._production = production
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._is_allowed(scope):
+            await self._app(scope, receive, send)
+            return
+        code, message = (
+            ("unauthorized", "a bearer token is needed")
+            if self._hashes
+            else ("no_tokens", "in production agents run only with bearer tokens; deploy a file of their hashes")
+        )
+        await error_response(401, code, message, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
+
+    def _is_allowed(self, scope: Scope) -> bool:
+        if not self._hashes:
+            return not self._production or scope["method"] in READING
+        kind, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
+        given = hashlib.sha256(token.strip().encode()).hexdigest()
+        # Every hash is compared, so that time tells nothing of which was close.
+        known = [hmac.compare_digest(given, one) for one in self._hashes]
+        return kind.lower() == "bearer" and any(known)

@@ -1,0 +1,100 @@
+"""The metrics of CONTRACT. Label values are bounded: names come from the plan and from route templates only."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+from prometheus_client.exposition import generate_latest
+
+# From an answer out of the cache to a run of five minutes.
+RUN_BUCKETS = (0.005, 0.02, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+HTTP_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 5, 30, 120, 300)
+
+
+class Metrics:
+    """One registry a gateway, so that tests can have several."""
+
+    def __init__(self, models: Collection[str]) -> None:
+        self._models = frozenset(models)
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self._run_seconds = Histogram(
+            "promptcraft_agent_run_seconds",
+            "From the request to the end of a run, waiting included.",
+            ("agent", "model", "outcome"),
+            buckets=RUN_BUCKETS,
+            registry=self.registry,
+        )
+        self._slots = Gauge(
+            "promptcraft_agent_slots",
+            "Runs over all replicas (state running, waiting) and how many may run (state limit), by model.",
+            ("model", "state"),
+            registry=self.registry,
+        )
+        self._mcp_requests = Counter(
+            "promptcraft_mcp_requests_total",
+            "Calls of MCP tools.",
+            ("server", "tool", "outcome"),
+            registry=self.registry,
+        )
+        self._mcp_seconds = Histogram(
+            "promptcraft_mcp_request_seconds",
+            "How long calls of MCP tools took, connecting included.",
+            ("server", "tool", "outcome"),
+            buckets=RUN_BUCKETS,
+            registry=self.registry,
+        )
+        self._http_requests = Counter(
+            "promptcraft_http_requests_total",
+            "Requests answered, on both ports.",
+            ("route", "method", "status"),
+            registry=self.registry,
+        )
+        self._http_seconds = Histogram(
+            "promptcraft_http_request_seconds",
+            "From the request to the end of its answer.",
+            ("route", "method", "status"),
+            buckets=HTTP_BUCKETS,
+            registry=self.registry,
+        )
+        self._cache_requests = Counter(
+            "promptcraft_cache_requests_total",
+            "Runs by how the cache served them: hit, miss, joined (to an equal run under way).",
+            ("outcome",),
+            registry=self.registry,
+        )
+
+    def model(self, name: str) -> str:
+        """The model as a label; one without a limit of its own counts as `other`."""
+        return name if name in self._models else "other"
+
+    def run(self, agent: str, model: str, outcome: str, seconds: float) -> None:
+        self._run_seconds.labels(agent, self.model(model), outcome).observe(seconds)
+
+    def slots(self, running: Mapping[str, int], limits: Mapping[str, int], waiting: int) -> None:
+        for model, limit in limits.items():
+            self._slots.labels(model, "limit").set(limit)
+            self._slots.labels(model, "running").set(running.get(model, 0))
+        other = sum(count for model, count in running.items() if model not in self._models)
+        self._slots.labels("other", "running").set(other)
+        self._slots.labels("all", "waiting").set(waiting)
+
+    def mcp_request(self, server: str, tool: str, outcome: str, seconds: float) -> None:
+        self._mcp_requests.labels(server, tool, outcome).inc()
+        self._mcp_seconds.labels(server, tool, outcome).observe(seconds)
+
+    def http_request(self, route: str, method: str, status: int, seconds: float) -> None:
+        labels = (route, method if method in METHODS else "OTHER", str(status))
+        self._http_requests.labels(*labels).inc()
+        self._http_seconds.labels(*labels).observe(seconds)
+
+    def cache(self, outcome: str) -> None:
+        self._cache_requests.labels(outcome).inc()
+
+    def text(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

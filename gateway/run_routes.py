@@ -1,0 +1,106 @@
+"""Running agents over HTTP: one answer at the end, or a stream of events."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path
+from pydantic import BaseModel, Field
+from starlette.responses import Response, StreamingResponse
+
+from gateway.errors import ErrorAnswer
+from gateway.runs.record import RunRecord
+from gateway.runs.service import Run, RunService
+
+MAX_INPUT_CHARACTERS = 200_000
+KEEP_ALIVE_SECONDS = 10.0
+LOOK_AGAIN_SECONDS = 0.2
+
+Id = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
+Agent = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": ErrorAnswer} for status in statuses}
+
+
+class RunRequest(BaseModel):
+    input: str = Field(min_length=1, max_length=MAX_INPUT_CHARACTERS)
+
+
+class RecentRuns(BaseModel):
+    runs: list[RunRecord]
+
+
+def run_routes(service: RunService) -> APIRouter:
+    router = APIRouter()
+
+    @router.post(
+        "/api/agents/{agent}/runs",
+        summary="Run an agent",
+        response_model=RunRecord,
+        responses={
+            200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            **refusals(401, 404, 409, 413, 422, 429, 503),
+        },
+    )
+    async def start(
+        agent: Agent,
+        body: RunRequest,
+        accept: Annotated[str, Header()] = "",
+        idempotency_key: Annotated[str | None, Header(max_length=128, min_length=1)] = None,
+    ) -> Response | RunRecord:
+        run = await service.start(agent, body.input, idempotency_key)
+        if "text/event-stream" in accept and isinstance(run, Run):
+            return StreamingResponse(stream(run.events()), media_type="text/event-stream", headers=NO_BUFFERING)
+        return await run.ended() if isinstance(run, Run) else await _ended(service, run)
+
+    @router.get("/api/runs/{run}", summary="A run's record", responses=refusals(401, 404, 422))
+    async def get(run: Id) -> RunRecord:
+        return await service.get(run)
+
+    @router.post("/api/runs/{run}/cancel", summary="End a run", responses=refusals(401, 404, 422))
+    async def cancel(run: Id) -> RunRecord:
+        return await service.cancel(run)
+
+    @router.get("/api/runs", summary="The latest runs of all replicas", responses=refusals(401))
+    async def recent() -> RecentRuns:
+        return RecentRuns(runs=[record.model_copy(update={"output": None}) for record in await service.recent()])
+
+    return router
+
+
+NO_BUFFERING = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+async def stream(events: AsyncIterator[tuple[str, dict[str, Any]]]) -> AsyncIterator[str]:
+    """Server-sent events, with a comment now and then so that nothing in between gives the connection up."""
+    following = aiter(events)
+    waiting: asyncio.Future[tuple[str, dict[str, Any]]] | None = None
+    try:
+        while True:
+            waiting = waiting or asyncio.ensure_future(anext(following))
+            done, _ = await asyncio.wait({waiting}, timeout=KEEP_ALIVE_SECONDS)
+            if not done:
+                yield ": still here\n\n"
+                continue
+            try:
+                name, data = waiting.result()
+            except StopAsyncIteration:
+                return
+            waiting = None
+            yield f"event: {name}\ndata: {json.dumps(data)}\n\n"
+    finally:
+        if waiting is not None:
+            waiting.cancel()
+
+
+async def _ended(service: RunService, record: RunRecord) -> RunRecord:
+    # The run of an earlier request with the same key, in another replica.
+    while not record.has_ended:
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        record = await service.get(record.id)
+    return record

@@ -1,0 +1,283 @@
+"""One run from request to record: joined to an equal one, answered from the cache, or waited for and made."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from typing import Any
+
+from gateway import logs
+from gateway.agents import DefinitionError, read_definition, unavailable_because
+from gateway.errors import ApiError
+from gateway.metrics import Metrics
+from gateway.plan import Plan
+from gateway.runs.desk import Desk, QueueFull
+from gateway.runs.memory import resident_mib
+from gateway.runs.record import RunRecord, Status, now
+from gateway.runs.records import Records
+from gateway.runs.results import Results, digest
+from gateway.runs.tool import Progress, ToolCaller, ToolError
+
+log = logging.getLogger(__name__)
+
+CANCEL_LOOK_SECONDS = 1.0
+RETRY_AFTER_SECONDS = 2
+
+Event = tuple[str, dict[str, Any]]
+
+
+class Run:
+    """A run under way in this process: its record as it changes, and the events that tell of it."""
+
+    def __init__(self, record: RunRecord) -> None:
+        self.record = record
+        self.refusal: ApiError | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._events: list[Event] = []
+        self._changed = asyncio.Event()
+        self._begun = time.perf_counter()
+
+    def tell(self, name: str, **data: Any) -> None:
+        self._events.append((name, data))
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def change(self, status: Status, **fields: Any) -> None:
+        self.record = self.record.model_copy(update={"status": status, **fields})
+
+    def end(self, status: Status, **fields: Any) -> None:
+        milliseconds = round((time.perf_counter() - self._begun) * 1000, 1)
+        self.change(status, duration_ms=milliseconds, ended=now(), **fields)
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Every event from the first on; ends after `done`."""
+        told = 0
+        while True:
+            changed = self._changed
+            for event in self._events[told:]:
+                yield event
+                told += 1
+                if event[0] == "done":
+                    return
+            await changed.wait()
+
+    async def ended(self) -> RunRecord:
+        """The record at the end. Raises `ApiError` when the run was refused."""
+        async for _ in self.events():
+            pass
+        if self.refusal is not None:
+            raise self.refusal
+        return self.record
+
+
+class RunService:
+    def __init__(
+        self,
+        plan: Plan,
+        desk: Desk,
+        records: Records,
+        results: Results,
+        caller: ToolCaller | None,
+        metrics: Metrics,
+        replica: str,
+    ) -> None:
+        self._plan = plan
+        self._desk = desk
+        self._records = records
+        self._results = results
+        self._caller = caller
+        self._metrics = metrics
+        self._replica = replica
+        self._live: dict[str, Run] = {}
+        self._flights: dict[str, Run] = {}
+
+    async def start(self, agent: str, text: str, idempotency_key: str | None) -> Run | RunRecord:
+        """A run of the agent, or the record of the one that `idempotency_key` stands for.
+
+        Raises `ApiError`: 404 unknown agent, 409 agent unavailable, 422 the key was used for another input,
+        429 memory, 503 no MCP server to ask.
+        """
+        planned = self._plan.agents.get(agent)
+        if planned is None:
+            raise ApiError(404, "unknown_agent", f"there is no agent {agent!r}; /api/agents/available lists them")
+        if (reason := unavailable_because(planned)) is not None:
+            raise ApiError(409, "agent_unavailable", reason)
+        if self._caller is None:
+            raise ApiError(503, "no_mcp_server", "the plan has no MCP server that could answer")
+        if resident_mib() > self._plan.limits.agent_memory_mb:
+            raise busy("memory_limit", f"this replica is above its {self._plan.limits.agent_memory_mb} MiB")
+        try:
+            definition = read_definition(planned)
+        except DefinitionError as error:
+            raise ApiError(409, "agent_unavailable", str(error)) from error
+
+        tool = self._caller.tool
+        key = digest(definition.prompt, definition.model, tool.server, tool.service.endpoint, tool.name, text)
+        run = uuid.uuid4().hex
+        if idempotency_key is not None:
+            name = hashlib.sha256(f"{agent}\0{idempotency_key}".encode()).hexdigest()
+            # The run's id carries the input's hash, so that a key used twice with different inputs is noticed.
+            run = f"{run[:16]}{key[:16]}"
+            first = await self._records.remember_key(name, run)
+            if first != run:
+                return await self._earlier(first, key)
+        if (flight := self._flights.get(key)) is not None:
+            self._metrics.cache("joined")
+            return flight
+        record = RunRecord(
+            id=run,
+            agent=agent,
+            status="queued",
+            model=definition.model,
+            server=tool.server,
+            tool=tool.name,
+            replica=self._replica,
+            created=now(),
+        )
+        made = Run(record)
+        self._live[run] = self._flights[key] = made
+        prompt = f"{definition.prompt}\n\n{text}" if definition.prompt else text
+        made.task = asyncio.create_task(self._carry_out(made, key, prompt))
+        return made
+
+    async def get(self, run: str) -> RunRecord:
+        """Raises `ApiError` 404."""
+        if (live := self._live.get(run)) is not None:
+            return live.record
+        record = await self._records.get(run)
+        if record is None:
+            raise ApiError(404, "unknown_run", "there is no such run, or it is older than a day")
+        return record
+
+    async def recent(self) -> list[RunRecord]:
+        return await self._records.recent()
+
+    async def cancel(self, run: str) -> RunRecord:
+        """Ends a run wherever it is; one that has ended stays as it is. Raises `ApiError` 404."""
+        if (live := self._live.get(run)) is not None and live.task is not None:
+            live.task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(live.task)
+            return live.record
+        record = await self.get(run)
+        if not record.has_ended:
+            await self._records.ask_to_cancel(run)
+        return record
+
+    async def work(self) -> None:
+        """What goes on beside the requests: leases, signs of life, cancellations from other replicas, gauges."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._desk.work())
+            group.create_task(self._records.beat())
+            group.create_task(self._watch())
+
+    async def close(self) -> None:
+        """Ends what is still running, with a record of each."""
+        tasks = [live.task for live in self._live.values() if live.task is not None]
+        for task in tasks:
+            task.cancel("the gateway stopped")
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
+            for run in await self._records.asked_to_cancel(self._live):
+                if (live := self._live.get(run)) is not None and live.task is not None:
+                    live.task.cancel()
+            standing = self._desk.standing
+            self._metrics.slots(standing.running, self._desk.limits.models, standing.waiting)
+            await asyncio.sleep(CANCEL_LOOK_SECONDS)
+
+    async def _earlier(self, run: str, key: str) -> Run | RunRecord:
+        if run[16:] != key[:16]:
+            raise ApiError(422, "idempotency_key_reused", "this Idempotency-Key was used with another input")
+        if (live := self._live.get(run)) is not None:
+            return live
+        return await self.get(run)
+
+    async def _carry_out(self, run: Run, key: str, prompt: str) -> None:
+        token = logs.run_id.set(run.record.id)
+        try:
+            await self._answer(run, key, prompt)
+        except QueueFull as error:
+            run.refusal = busy("queue_full", str(error))
+            run.end("failed", error=str(error))
+        except ToolError as error:
+            run.end("failed", error=str(error))
+        except asyncio.CancelledError as error:
+            stopped = bool(error.args)
+            run.end("failed" if stopped else "cancelled", error=str(error) if stopped else "cancelled on request")
+        except Exception:
+            # Nobody awaits this task: what is not caught here would end without a record.
+            log.exception("unexpected error in a run")
+            run.end("failed", error="unexpected error; the log has it under the run's id")
+        finally:
+            # Out of the tables first: whoever comes now starts anew or finds the saved result.
+            self._flights.pop(key, None)
+            await asyncio.shield(self._conclude(run))
+            logs.run_id.reset(token)
+
+    async def _answer(self, run: Run, key: str, prompt: str) -> None:
+        assert self._caller is not None
+        if (known := await self._results.get(key)) is not None:
+            self._metrics.cache("hit")
+            run.end("succeeded", output=known, cached=True)
+            return
+        run.tell("queued", id=run.record.id)
+        await self._records.save(run.record)
+        async with self._results.flight(key, run.record.id) as made_elsewhere:
+            if made_elsewhere is not None:
+                self._metrics.cache("joined")
+                run.end("succeeded", output=made_elsewhere, cached=True)
+                return
+            self._metrics.cache("miss")
+            async with self._desk.slot(run.record.id, run.record.model):
+                run.change("running", started=now())
+                run.tell("started", id=run.record.id)
+                await self._records.save(run.record)
+                output = await self._caller.call(prompt, run.record.model, _progress(run), _attempt(run))
+            await self._results.put(key, output)
+            run.end("succeeded", output=output)
+
+    async def _conclude(self, run: Run) -> None:
+        record = run.record
+        assert record.duration_ms is not None
+        await self._records.save(record)
+        self._live.pop(record.id, None)
+        outcome = "refused" if run.refusal else record.status
+        self._metrics.run(record.agent, record.model, outcome, record.duration_ms / 1000)
+        log.info(
+            "run ended",
+            extra={
+                "agent": record.agent,
+                "model": record.model,
+                "server": record.server,
+                "outcome": outcome,
+                "duration_ms": record.duration_ms,
+            },
+        )
+        if record.output is not None:
+            run.tell("output", text=record.output)
+        run.tell("done", **record.model_dump())
+
+
+def busy(code: str, message: str) -> ApiError:
+    return ApiError(429, code, message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+def _attempt(run: Run) -> Callable[[], None]:
+    def attempted() -> None:
+        run.change("running", attempts=run.record.attempts + 1)
+
+    return attempted
+
+
+def _progress(run: Run) -> Progress:
+    async def tell(progress: float, total: float | None, message: str | None) -> None:
+        run.tell("progress", progress=progress, total=total, message=message)
+
+    return tell
