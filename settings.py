@@ -218,10 +218,26 @@ def _read_stack_file(root: Path, stack: str) -> dict[str, _Value]:
     config = _section(document, name)
     prefix = f"{PROJECT}:"
     return {
-        key.removeprefix(prefix): _Value(value, f"{name}:{document.line(('config', key))}")
+        key.removeprefix(prefix): _Value(
+            _as_written(key.removeprefix(prefix), value), f"{name}:{document.line(('config', key))}"
+        )
         for key, value in config.items()
         if key.startswith(prefix)
     }
+
+
+def _as_written(key: str, value: Any) -> Any:
+    """The value, or what it says where it is text: `pulumi config set` writes every plain value in quotes."""
+    defined = StackConfig.model_fields.get(_snake(key))
+    if not isinstance(value, str) or defined is None:
+        return value
+    if defined.annotation is bool:
+        return {"true": True, "false": False}.get(value, value)
+    return _number(value) if defined.annotation in (int, int | None) else value
+
+
+def _number(text: str) -> int | str:
+    return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else text
 
 
 def _from_engine(
@@ -271,7 +287,7 @@ def _typed(key: str, text: str) -> Any:
     if kind is bool:
         return _BOOLEANS.get(text.lower(), text)
     if kind in (int, int | None):
-        return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else text
+        return _number(text)
     return text.upper() if key == "logLevel" else text
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from discovery.wire import GarbledError, Place, RefusedError, Resolver, Unreacha
 from discovery.world import Address, World, plain_address
 
 VISIT_SECONDS = 2.0  # the most that one place may take
+_HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
 CONCURRENCY = 256  # places asked at the same time, each over one or two sockets
 
 
@@ -135,7 +137,9 @@ class Asker:
             credential = self._request.credentials.get(name)
             if credential is None:
                 continue
-            if not sighting.probe.entitled:
+            if place.scheme in HTTP and not _HEADER_VALUE.fullmatch(credential.secret or ""):
+                withheld = "the configured one has characters that no HTTP header can carry"
+            elif not sighting.probe.entitled:
                 withheld = "the configured one goes only to what the environment or a pin names"
             elif not place.secure and not all(is_inside(address) for address in resolved):
                 withheld = "the configured one is not sent in the clear to a public address"

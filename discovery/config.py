@@ -253,10 +253,10 @@ def _parse(model: type[_Model], label: str, data: bytes) -> _Model:
         # A file in which everything is commented out says as much as an absent one.
         result = model.model_validate({} if document.value is None else document.value)
     except ValidationError as error:
-        told = [problem.path for problem in problems]
+        told = {problem.path for problem in problems}
         for detail in error.errors(include_url=False):
             path = _path(document, detail["loc"])
-            if not any(path[: len(known)] == known for known in told):
+            if path not in told:
                 problems.append(Problem(document.line(path), path, _what(model, path, detail)))
     if problems or result is None:
         raise strict_yaml.config_error(label, problems)

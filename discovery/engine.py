@@ -7,22 +7,22 @@ nobody knows, and whoever judges by the inventory has to be told so.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
+import re
+import socket
+import ssl
 import stat
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from discovery.request import Request
 from discovery.text import one_line
 from discovery.world import Attachment, Binding, Container, EngineState, Inventory, plain_address
-
-if TYPE_CHECKING:
-    import docker
 
 # Per read, in seconds; the wall-clock limit is the caller's, who abandons the thread.
 _READ_TIMEOUT = 2
@@ -30,7 +30,9 @@ _MAX_CONTEXT_FILE = 64 * 1024
 # Label keys that are read: foreign ones can be many and long, and hold secrets.
 _LABEL_PREFIXES = ("ai.promptcraft.", "com.docker.compose.", "com.docker.swarm.")
 _MAX_CONTAINERS = 5000
-_OLDEST_API = "1.24"  # the oldest that docker-py speaks
+_MAX_BODY = 16 * 1024 * 1024  # bytes; a container takes about 2 KiB
+_OLDEST_API = (1, 24)
+_API_VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,4})")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class Connection:
     base_url: str
     configured: bool
     tls_folder: Path | None = None
+
+
+class _StatusError(ValueError):
+    """The engine answered, but not with what was asked for; the message completes "the engine …"."""
 
 
 class EngineConfigError(Exception):
@@ -76,32 +82,20 @@ def inventory(request: Request) -> Inventory:
 
 
 def _ask(found: Connection) -> Inventory:
-    # Imported here, in the probe's own thread: where there is no engine nobody waits for it.
-    import docker
-    import requests
-
-    url = urlsplit(found.base_url)
-    if url.scheme not in ("unix", "tcp", "http", "https", "npipe"):
-        return _broken(found, f"an engine behind {one_line(url.scheme, 20)}:// is not looked at")
     try:
-        with _client(found, _OLDEST_API) as client:
-            spoken = str(client.version(api_version=False)["ApiVersion"])
-        if _number(spoken) < _number(_OLDEST_API):
-            return _broken(found, f"speaks API {one_line(spoken, 20)}, which is too old; {_OLDEST_API} is needed")
-        with _client(found, spoken) as client:
-            containers = client.containers(all=True)
-            networks = client.networks()
-            volumes = client.volumes()
-    except (
-        docker.errors.DockerException,
-        requests.RequestException,
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ) as error:
+        url = urlsplit(found.base_url)
+        if url.scheme not in ("unix", "tcp", "http", "https"):
+            return _broken(found, "is behind a kind of connection that is not looked at")
+        spoken = _api_version(_get(found, url, "/version"))
+        if spoken < _OLDEST_API:
+            return _broken(found, f"speaks API {_dotted(spoken)}, which is too old; {_dotted(_OLDEST_API)} is needed")
+        version = f"/v{_dotted(spoken)}"
+        containers = _get(found, url, f"{version}/containers/json?all=1")
+        networks = _get(found, url, f"{version}/networks")
+        volumes = _get(found, url, f"{version}/volumes")
+        host = "127.0.0.1" if url.scheme == "unix" or not url.hostname else url.hostname
+    except (http.client.HTTPException, OSError, ValueError) as error:
         return _broken(found, _reason(error))
-    host = "127.0.0.1" if url.scheme in ("unix", "npipe") or not url.hostname else url.hostname
     address = plain_address(host)
     return Inventory(
         EngineState.ANSWERED,
@@ -113,23 +107,53 @@ def _ask(found: Connection) -> Inventory:
     )
 
 
-@contextmanager
-def _client(found: Connection, version: str) -> Iterator[docker.APIClient]:
-    import docker
+def _get(found: Connection, url: SplitResult, path: str) -> Any:
+    """One answer of the engine as JSON. Raises `HTTPException`, `OSError` or `ValueError`.
 
-    client = docker.APIClient(
-        base_url=found.base_url, version=version, timeout=_READ_TIMEOUT, tls=_tls(found.tls_folder) or False
-    )
-    # No proxy and no .netrc of the environment: an engine is asked directly or not at all.
-    client.trust_env = False
+    Not by docker-py: it follows redirects and proxies, reads whatever it is sent, and takes longer to load than the
+    whole look to run.
+    """
+    connection = _connect(found, url)
     try:
-        yield client
+        connection.request("GET", path, headers={"Host": "docker", "Accept-Encoding": "identity"})
+        response = connection.getresponse()
+        if response.status != 200:
+            raise _StatusError(f"answers {response.status}")
+        body = response.read(_MAX_BODY + 1)
     finally:
-        client.close()
+        connection.close()
+    if len(body) > _MAX_BODY:
+        raise _StatusError("answers without end")
+    try:
+        return json.loads(body)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
 
 
-def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
+def _connect(found: Connection, url: SplitResult) -> http.client.HTTPConnection:
+    if url.scheme == "unix":
+        connection = http.client.HTTPConnection("docker", timeout=_READ_TIMEOUT)
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(_READ_TIMEOUT)
+        connection.sock.connect(url.path)
+        return connection
+    host, secure = url.hostname or "", url.scheme == "https" or found.tls_folder is not None
+    if secure:
+        context = _tls(found.tls_folder)
+        return http.client.HTTPSConnection(host, url.port or 2376, timeout=_READ_TIMEOUT, context=context)
+    return http.client.HTTPConnection(host, url.port or 2375, timeout=_READ_TIMEOUT)
+
+
+def _api_version(document: object) -> tuple[int, int]:
+    spoken = document.get("ApiVersion") if isinstance(document, dict) else None
+    match = _API_VERSION.fullmatch(spoken) if isinstance(spoken, str) else None
+    if match is None:
+        raise ValueError("no ApiVersion")
+    return int(match[1]), int(match[2])
+
+
+def _dotted(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"
 
 
 def _broken(found: Connection, why: str) -> Inventory:
@@ -141,18 +165,21 @@ def _broken(found: Connection, why: str) -> Inventory:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error).lower()
-    if "permission denied" in text:
-        return "refuses us (permission denied)"
-    if "timed out" in text or "timeout" in text:
-        return "does not answer in time"
-    if "no such file" in text or "filenotfound" in text:
-        return "is not there (no such socket)"
-    if "refused" in text:
-        return "refuses the connection"
-    if "500 server error" in text or "internal server error" in text:
-        return "answers with an error (500)"
-    return f"gives no usable answer ({error.__class__.__name__})"
+    match error:
+        case _StatusError():
+            return str(error)
+        case PermissionError():
+            return "refuses us (permission denied)"
+        case FileNotFoundError():
+            return "is not there (no such socket)"
+        case ConnectionRefusedError():
+            return "refuses the connection"
+        case TimeoutError():
+            return "does not answer in time"
+        case socket.gaierror():
+            return "has a name that does not resolve"
+        case _:
+            return f"gives no usable answer ({error.__class__.__name__})"
 
 
 def containers_of(document: object) -> tuple[Container, ...]:
@@ -269,11 +296,12 @@ def _is_socket(path: Path) -> bool:
         return True  # it may be there; being refused a look at it is for the connection to report
 
 
-def _tls(folder: Path | None) -> Any:
+def _tls(folder: Path | None) -> ssl.SSLContext:
+    """Verification by the folder's `ca.pem` where it has one, and its client certificate, as the docker command does."""
     if folder is None:
-        return None
-    import docker
-
-    files = {name: folder / f"{name}.pem" for name in ("ca", "cert", "key")}
-    pair = (str(files["cert"]), str(files["key"])) if files["cert"].exists() else None
-    return docker.tls.TLSConfig(client_cert=pair, ca_cert=str(files["ca"]), verify=True)
+        return ssl.create_default_context()
+    authority = folder / "ca.pem"
+    context = ssl.create_default_context(cafile=str(authority) if authority.exists() else None)
+    if (folder / "cert.pem").exists():
+        context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
+    return context

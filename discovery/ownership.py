@@ -95,9 +95,9 @@ def verdict_of_owner(found: Whose, service: str, configured: bool, request: Requ
                 f"pulumi import it, or docker rm -f {name}"
             )
         case Ownership.FOREIGN_CLAIM if service not in request.share:
-            stack = one_line(container.labels.get(LABEL_STACK, "?"), 30)
+            stack, project = (one_line(container.labels.get(label, "?"), 30) for label in (LABEL_STACK, LABEL_PROJECT))
             return Verdict.SKIPPED, (
-                f"container {name} belongs to another deployment (stack {stack}); "
+                f"container {name} belongs to stack {stack} of project {project}; "
                 f"to use it, add {service} to share in Pulumi.{request.stack}.yaml"
             )
         case _:

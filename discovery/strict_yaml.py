@@ -165,7 +165,7 @@ class _Composer:
             if isinstance(event, yaml.SequenceEndEvent):
                 break
             here = (*path, len(values))
-            self._lines[here] = self.line
+            self._lines.setdefault(here, self.line)
             values.append(self._node(event, here))
         return values
 
@@ -179,9 +179,10 @@ class _Composer:
             here = (*path, key)
             if key in values:
                 self._problem(here, f"is given twice (first in line {self._lines[here]}); keep one")
-            else:
-                self._lines[here] = line
-            values[key] = self._node(next(self._stream()), here)
+            self._lines.setdefault(here, line)
+            value = self._node(next(self._stream()), here)
+            # The first one stays, so that what else is wrong with it is told too.
+            values.setdefault(key, value)
         return values
 
     def _key(self, event: yaml.Event, path: Path) -> str:

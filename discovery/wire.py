@@ -27,6 +27,7 @@ from discovery.text import one_line
 MAX_BODY = 64 * 1024  # bytes
 _MAX_RAW = 2 * MAX_BODY  # headers, chunk framing and interim responses on top
 _MAX_ADDRESSES = 4
+_GREETING = b"HTTP/1."
 _READ = 16 * 1024
 
 T = TypeVar("T")
@@ -37,7 +38,7 @@ class WireError(Exception):
 
 
 class UnreachableError(WireError):
-    """Nobody home: refused, unresolved, reset, or closed without a byte."""
+    """Nobody home: refused, unresolved, or reset."""
 
 
 class RefusedError(WireError):
@@ -45,7 +46,7 @@ class RefusedError(WireError):
 
 
 class GarbledError(WireError):
-    """Somebody answered, but not in the protocol that was asked for."""
+    """Somebody is there, but does not speak the protocol that was asked in, or hangs up on it."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,7 @@ class HttpExchange:
         self._stream = stream
         self._connection = connection
         self._raw = 0
+        self._first = b""
         self.head = Response(0)
         self.body = b""
         self.ended = False
@@ -183,7 +185,7 @@ class HttpExchange:
                 event = self._connection.next_event()
             except h11.RemoteProtocolError as error:
                 if not self._raw:
-                    raise UnreachableError("closed the connection without an answer") from error
+                    raise GarbledError("hangs up on an HTTP request") from error
                 raise GarbledError(f"does not speak HTTP ({one_line(str(error), 80)})") from error
             if event is not h11.NEED_DATA:
                 return event
@@ -191,6 +193,10 @@ class HttpExchange:
                 return h11.EndOfMessage()
             data = await self._stream.receive()
             self._raw += len(data)
+            self._first = (self._first + data)[: len(_GREETING)]
+            # Said at once: h11 would wait for the end of the headers of what has none.
+            if not _GREETING.startswith(self._first):
+                raise GarbledError("does not speak HTTP")
             self._connection.receive_data(data)
 
     async def read_head(self) -> None:
@@ -263,18 +269,22 @@ class Wire:
         """Send one request; its head is read, its body is left to the caller. Raises `WireError`."""
         async with self.connect() as stream:
             connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_BODY)
-            request = h11.Request(
-                method=method,
-                target=path or "/",
-                headers=[
-                    ("Host", self.place.authority),
-                    ("User-Agent", "promptcraft-discovery"),
-                    ("Accept-Encoding", "identity"),
-                    ("Connection", "close"),
-                    *headers,
-                    *((("Content-Length", str(len(body))),) if body else ()),
-                ],
-            )
+            try:
+                request = h11.Request(
+                    method=method,
+                    target=path or "/",
+                    headers=[
+                        ("Host", self.place.authority),
+                        ("User-Agent", "promptcraft-discovery"),
+                        ("Accept-Encoding", "identity"),
+                        ("Connection", "close"),
+                        *headers,
+                        *((("Content-Length", str(len(body))),) if body else ()),
+                    ],
+                )
+            except (h11.LocalProtocolError, UnicodeEncodeError) as error:
+                # Not the error's own text: it repeats what it objects to, which may be a secret.
+                raise RefusedError("what would have to be sent does not fit into an HTTP request") from error
             parts = [connection.send(request)]
             if body:
                 parts.append(connection.send(h11.Data(data=body)))

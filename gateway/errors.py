@@ -24,15 +24,15 @@ class ErrorAnswer(BaseModel):
     error: ErrorDetail
 
 
-class ApiError(Exception):
-    """Something the caller can act on. `code` is one word for machines, `message` one line for people."""
+class ApiError(HTTPException):
+    """Something the caller can act on. `code` is one word for machines, `message` one line for people.
+
+    An `HTTPException`, because FastAPI turns any other exception that comes up while a body is read into a 400.
+    """
 
     def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
+        super().__init__(status, message, headers)
         self.code = code
-        self.message = message
-        self.headers = headers
 
 
 def error_response(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -41,10 +41,6 @@ def error_response(status: int, code: str, message: str, headers: Mapping[str, s
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    @app.exception_handler(ApiError)
-    async def api_error(request: Request, error: ApiError) -> Response:
-        return error_response(error.status, error.code, error.message, error.headers)
-
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
@@ -54,7 +50,8 @@ def install_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Response:
-        code = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+        phrase = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+        code = error.code if isinstance(error, ApiError) else phrase
         return error_response(error.status_code, code, str(error.detail), error.headers)
 
     @app.exception_handler(Exception)

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import APIRouter
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import StreamingResponse
 
 from gateway import SERVICE, VERSION, agents
-from gateway.errors import ErrorAnswer, error_response
+from gateway.errors import ApiError, ErrorAnswer
 from gateway.health import HealthBoard, Look
 from gateway.plan import Plan
 from gateway.run_routes import NO_BUFFERING, refusals, stream
@@ -31,10 +31,10 @@ def read_routes(
         return {"status": "ok", "service": SERVICE, "version": VERSION}
 
     @router.get("/ready", summary="May requests be sent here?", responses={503: {"model": ErrorAnswer}})
-    async def ready() -> Response | dict[str, str]:
+    async def ready() -> dict[str, str]:
         # Only what sets this replica apart counts: a neighbour that is down is down for all of them.
         if stopping.is_set():
-            return error_response(503, "stopping", "this replica is ending")
+            raise ApiError(503, "stopping", "this replica is ending")
         return {"status": "ok", "service": SERVICE, "version": VERSION}
 
     @router.get("/api/health/detailed", summary="Every service, asked now")

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -113,32 +112,33 @@ def start_daemon(layout: Layout, docker: Docker, options: Sequence[str]) -> Dock
     """
     layout.private.mkdir(mode=0o700, exist_ok=True)
     log = layout.private / "dockerd.log"
-    with log.open("wb") as output:
-        daemon = subprocess.Popen(
-            ["dockerd", *options],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd="/",
-            start_new_session=True,
-            umask=0o022,
-        )
-    write_private(pid_file(layout), json.dumps({"pid": daemon.pid, "started": _started(daemon.pid)}))
+    # Not subprocess: that would have to wait for its child, and this one is meant to stay.
+    pid = os.posix_spawnp(
+        "dockerd",
+        ["dockerd", *options],
+        os.environ,
+        file_actions=(
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ),
+        setsid=True,
+    )
+    write_private(pid_file(layout), json.dumps({"pid": pid, "started": _started(pid)}))
     try:
-        return wait(docker, daemon, START_SECONDS)
+        return wait(docker, pid, START_SECONDS)
     except SetupError as error:
-        daemon.terminate()
-        pid_file(layout).unlink()
+        stop(layout)
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-10:])
         raise SetupError(f"{error}; the end of {log}:\n{tail}") from error
 
 
-def wait(docker: Docker, daemon: subprocess.Popen[bytes] | None, seconds: float) -> Docker:
-    """Wait until the engine answers. Raises `SetupError` when `daemon` ends or `seconds` have passed."""
+def wait(docker: Docker, child: int | None, seconds: float) -> Docker:
+    """Wait until the engine answers. Raises `SetupError` when the process `child` ends or `seconds` have passed."""
     deadline = time.monotonic() + seconds
     while docker.ping() is None:
-        if daemon is not None and daemon.poll() is not None:
-            raise SetupError(f"dockerd ended with exit code {daemon.returncode}")
+        if child is not None and (ended := os.waitpid(child, os.WNOHANG)) != (0, 0):
+            raise SetupError(f"dockerd ended with exit code {os.waitstatus_to_exitcode(ended[1])}")
         if time.monotonic() > deadline:
             raise SetupError(f"the Docker Engine gave no answer within {seconds:.0f} s of its start")
         time.sleep(0.2)

@@ -30,7 +30,7 @@ def address(registry: str) -> str:
     if registry == "docker.io":
         return "https://registry-1.docker.io/v2/"
     host = registry.partition(":")[0]
-    scheme = "http" if host == "localhost" or host.startswith("127.") else "https"
+    scheme = "http" if host == "localhost" or re.fullmatch(r"127(\.[0-9]+){3}", host) else "https"
     return f"{scheme}://{registry}/v2/"
 
 

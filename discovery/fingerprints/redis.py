@@ -38,8 +38,11 @@ class Conversation:
     replies: tuple[Reply, ...] = field(default_factory=tuple)
 
     def questions(self) -> bytes:
-        """All of it as one pipeline."""
-        return command("PING", self.word) + command(self.verb) + command("INFO") + command("ROLE")
+        """All of it as one pipeline.
+
+        Redis passes over the empty lines at its end; to a web server they end a request, which it then turns down.
+        """
+        return command("PING", self.word) + command(self.verb) + command("INFO") + command("ROLE") + b"\r\n\r\n"
 
 
 def wants_login(conversation: Conversation) -> bool:
@@ -50,10 +53,9 @@ def wants_login(conversation: Conversation) -> bool:
 
 def judge(conversation: Conversation) -> Answer:
     """The verdict on a conversation: pure, for any replies."""
-    first = conversation.replies[0] if conversation.replies else None
+    first, refusal, info, role = (*conversation.replies, None, None, None, None)[:_QUESTIONS]
     if isinstance(first, Failure):
         return _judge_failure(first)
-    refusal, info, role = (*conversation.replies, None, None, None)[1:4]
     if first != conversation.word.encode() or not _refuses(refusal, conversation.verb):
         return impostor("answers, but not as Redis: it cannot echo a word and refuse a command that does not exist")
     if isinstance(info, Failure) and info.code == "NOPERM":
@@ -137,11 +139,11 @@ async def _replies(stream: Stream, payload: bytes, count: int) -> tuple[Reply, .
 
 
 async def _received(stream: Stream, before: bytes) -> bytes:
-    """More bytes; b"" where the peer ended or fell silent after it had said something. Raises `UnreachableError`."""
+    """More bytes; b"" where the peer ended or fell silent after it had said something. Raises `WireError`."""
     if not before:
         received = await stream.receive()
         if not received:
-            raise UnreachableError("closed the connection without an answer")
+            raise GarbledError("hangs up on Redis' protocol")
         return received
     try:
         async with asyncio.timeout(_SILENCE):

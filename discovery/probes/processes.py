@@ -32,15 +32,17 @@ _PYTHON = re.compile(r"python(?:[0-9](?:\.[0-9]{1,2})?)?")
 _SUFFIXES = (".py", ".js", ".mjs", ".cjs", ".ts")
 _CONTAINER = re.compile(r"[0-9a-f]{64}")
 _MAX_WORDS = 64
+_MAX_PARTS = 16
 _MAX_CANDIDATES = 200
 
 
 @dataclass(frozen=True)
 class Program:
-    """What is known of a process: the kernel's name for it, and its arguments where we may read them."""
+    """What is known of a process: the kernel's name for it, and its arguments and folder where we may read them."""
 
     name: str
     arguments: tuple[str, ...] = ()
+    folder: str = ""
     container_id: str | None = None
 
 
@@ -77,21 +79,24 @@ def processes(request: Request) -> Gathered:
 
 def service_of(program: Program) -> str | None:
     """The service a program runs, by whole names only, or None."""
-    words = tuple(words_of(program.arguments))
-    for name in (program.name, *words[:1]):
+    # A server may rewrite its arguments into one line: "redis-server 127.0.0.1:6380".
+    command = next(words_of(program.arguments[:1]), "").split(" ", 1)[0]
+    for name in (program.name, command):
         if name in PROGRAMS:
             return PROGRAMS[name]
-    if program.name in RUNTIMES or _PYTHON.fullmatch(program.name) or (words and words[0] in RUNTIMES):
+    if program.name in RUNTIMES or _PYTHON.fullmatch(program.name) or command in RUNTIMES:
+        words = words_of((*program.arguments, program.folder))
         return next((service for word in words if (service := _MCP_PROGRAMS.get(word))), None)
     return _MCP_PROGRAMS.get(program.name)
 
 
 def words_of(arguments: Iterable[str]) -> Iterator[str]:
-    """The last part of each argument's path without a script's suffix: what a program is called on a command line."""
+    """Each part of each argument's path, the last first, without a script's suffix: a server is called by its script,
+    or by the checkout that the script lies in."""
     for argument in list(arguments)[:_MAX_WORDS]:
-        # A server may rewrite its arguments into one line: "redis-server 127.0.0.1:6380".
-        word = PurePath(argument[:1024].split(" ", 1)[0]).name.lower()
-        yield next((word.removesuffix(suffix) for suffix in _SUFFIXES if word.endswith(suffix)), word)
+        for part in reversed(PurePath(argument[:1024]).parts[-_MAX_PARTS:]):
+            word = part.lower()
+            yield next((word.removesuffix(suffix) for suffix in _SUFFIXES if word.endswith(suffix)), word)
 
 
 def container_of(cgroup: str) -> str | None:
@@ -115,10 +120,10 @@ def _program(pid: int) -> Program | None:
     except psutil.Error:
         return None
     try:
-        arguments = tuple(process.cmdline())
+        arguments, folder = tuple(process.cmdline()), process.cwd()
     except psutil.Error:
-        arguments = ()
-    return Program(name, arguments, _container_id(pid))
+        arguments, folder = (), ""
+    return Program(name, arguments, folder, _container_id(pid))
 
 
 def _container_id(pid: int) -> str | None:

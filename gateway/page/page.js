@@ -1,8 +1,11 @@
 "use strict";
 // Everything shown comes from the API of this same port; text is set as text, never as markup.
 
-const EVERY_MS = 5000;
+const RECONNECT_MS = 2000;
+const TOKEN_KEY = "promptcraft-token";
 const byId = (id) => document.getElementById(id);
+
+// --- Making elements ---
 
 function element(tag, className, ...children) {
   const made = document.createElement(tag);
@@ -25,6 +28,10 @@ function header(...children) {
 
 const state = (status) => element("span", `state ${status}`, element("span", "dot"), status);
 const note = (text, className = "note") => (text ? element("span", className, text) : null);
+const number = (text) => element("span", "number", text);
+const milliseconds = (value) => (value === null ? "–" : `${value} ms`);
+
+// --- Showing a state ---
 
 function serviceRow([name, service]) {
   return element("tr", "",
@@ -32,8 +39,8 @@ function serviceRow([name, service]) {
     cell("Health", state(service.status), note(service.problem, service.status === "ok" ? "note" : "alert")),
     cell("Source", service.source ?? "–", note(service.action)),
     cell("Endpoint", element("code", "", service.endpoint ?? "–")),
-    cell("Version", element("span", "number", service.version ?? "–")),
-    cell("Latency", element("span", "number", service.latency_ms === null ? "–" : `${service.latency_ms} ms`)),
+    cell("Version", number(service.version ?? "–")),
+    cell("Latency", number(milliseconds(service.latency_ms))),
     cell("Why", service.reason || "–", note(service.stand_in), note(service.differs, "alert")));
 }
 
@@ -42,47 +49,170 @@ function agentRow(agent) {
   return element("tr", "",
     header(agent.id, note(agent.description)),
     cell("Available", state(agent.available ? "ok" : "down"), note(agent.reason, "alert")),
-    cell("From", agent.tier, element("code", "note", agent.path)),
+    cell("From", agent.tier ?? "–", element("code", "note", agent.path ?? "")),
     cell("Model", agent.model ?? "–"),
     cell("Needs", needs.join(", ") || "–"),
     cell("Shadows", agent.shadowed.map((one) => `${one.tier}: ${one.path}`).join(", ") || "–"));
 }
 
-function show(health, discovery, agents) {
+function runRow(run) {
+  return element("tr", "",
+    header(run.agent, element("code", "note", run.id.slice(0, 8))),
+    cell("Outcome", state(run.status), note(run.cached ? "from the cache" : ""), note(run.error, "alert")),
+    cell("Model", run.model),
+    cell("Asked", `${run.server}: ${run.tool}`),
+    cell("Took", number(milliseconds(run.duration_ms))),
+    cell("Begun", number(new Date(run.created).toLocaleTimeString())));
+}
+
+function loadItem(name, { running, limit }) {
+  const meter = element("meter");
+  Object.assign(meter, { min: 0, max: Math.max(limit, 1), value: running });
+  const text = `${name}: ${running} of ${limit}`;
+  meter.setAttribute("aria-label", text);
+  return element("li", "", text, meter);
+}
+
+function showLoad(limits) {
+  byId("scope").textContent = `Counted over ${limits.scope}. ${limits.problem ?? ""}`;
+  byId("load").replaceChildren(
+    loadItem("all agents", limits.total),
+    ...Object.entries(limits.models).map(([model, load]) => loadItem(model, load)),
+    loadItem("waiting", { running: limits.queue.waiting, limit: limits.queue.limit }));
+}
+
+// Replaced only when it differs, so that a choice or a reader's place in the list is not lost.
+function showChoices(agents) {
+  const ids = agents.filter((agent) => agent.available).map((agent) => agent.id);
+  const select = byId("run-agent");
+  if (ids.join() === [...select.options].map((option) => option.value).join()) return;
+  const chosen = select.value;
+  select.replaceChildren(...ids.map((id) => new Option(id, id, false, id === chosen)));
+}
+
+function show({ health, discovery, agents, runs }) {
   const all = Object.values(health.services).filter((service) => service.status !== "omitted");
   const well = all.filter((service) => service.status === "ok").length;
   byId("overall").className = health.status;
-  byId("overall-text").textContent = `${health.status}: ${well} of ${all.length} services are well`;
-  byId("stack").textContent = discovery.stack;
+  setText("overall-text", `${health.status}: ${well} of ${all.length} services are well`);
+  setText("stack", discovery.stack);
   document.title = `${health.status} – PromptCraft ${discovery.stack}`;
   byId("services").replaceChildren(...Object.entries(health.services).map(serviceRow));
-  byId("agents").replaceChildren(...agents.agents.map(agentRow));
+  byId("agents").replaceChildren(...agents.map(agentRow));
+  byId("runs").replaceChildren(...runs.map(runRow));
+  showLoad(health.limits);
+  showChoices(agents);
   byId("at").dateTime = health.at;
   byId("at").textContent = new Date(health.at).toLocaleTimeString();
-  byId("connection").textContent = "";
+  setText("connection", "");
 }
 
-async function ask(path) {
-  const answer = await fetch(path, { headers: { Accept: "application/json" } });
-  if (!answer.ok) throw new Error(`${path} answered ${answer.status}`);
-  return answer.json();
+// A live region is read out whenever it is set, so it is set only to something new.
+function setText(id, text) {
+  if (byId(id).textContent !== text) byId(id).textContent = text;
 }
 
-async function refresh() {
-  try {
-    show(...(await Promise.all(["api/health/detailed", "api/discovery/status", "api/agents/available"].map(ask))));
-  } catch (error) {
-    byId("overall").className = "down";
-    byId("overall-text").textContent = "the gateway does not answer";
-    byId("connection").textContent = `${error.message}; what is shown is old.`;
+// --- Asking ---
+
+async function ask(path, options = {}) {
+  const token = sessionStorage.getItem(TOKEN_KEY);
+  const authorization = token ? { Authorization: `Bearer ${token}` } : {};
+  const answer = await fetch(path, { ...options, headers: { ...options.headers, ...authorization } });
+  if (answer.status === 401) byId("token-form").hidden = false;
+  if (!answer.ok) {
+    const { error } = await answer.json().catch(() => ({ error: { message: `answered ${answer.status}` } }));
+    throw new Error(error.message);
   }
+  return answer;
 }
 
-async function run() {
+// EventSource can't send a token, so the stream is read by hand.
+async function* events(answer) {
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
   for (;;) {
-    if (!document.hidden) await refresh();
-    await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
+    const { done, value } = await reader.read();
+    if (done) return;
+    text += value;
+    const blocks = text.split("\n\n");
+    text = blocks.pop();
+    for (const block of blocks) {
+      const lines = Object.fromEntries(block.split("\n").map((line) => line.split(/: (.*)/s, 2)));
+      if (lines.event) yield [lines.event, JSON.parse(lines.data)];
+    }
   }
 }
 
-run();
+async function follow() {
+  for (;;) {
+    try {
+      const answer = await ask("api/events", { headers: { Accept: "text/event-stream" } });
+      byId("token-form").hidden = true;
+      for await (const [name, data] of events(answer)) if (name === "state") show(data);
+    } catch (error) {
+      byId("overall").className = "down";
+      setText("overall-text", "the gateway does not answer");
+      setText("connection", `${error.message}; what is shown is old.`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
+  }
+}
+
+// --- Running an agent ---
+
+function showOutput(text) {
+  byId("run-output").hidden = false;
+  byId("run-output").textContent = text;
+}
+
+async function run(agent, input) {
+  const answer = await ask(`api/agents/${encodeURIComponent(agent)}/runs`, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Accept: "text/event-stream" },
+    body: JSON.stringify({ input }),
+  });
+  for await (const [name, data] of events(answer)) {
+    if (name === "queued") byId("run-cancel").value = data.id;
+    if (name === "queued") byId("run-cancel").hidden = false;
+    if (name === "output") showOutput(data.text);
+    if (name === "progress") setText("run-state", data.message ?? "running");
+    else if (name === "done") setText("run-state", doneText(data));
+    else if (name !== "output") setText("run-state", name);
+  }
+}
+
+function doneText(record) {
+  const how = record.cached ? ", from the cache" : "";
+  return record.error ? `${record.status}: ${record.error}` : `${record.status} in ${record.duration_ms} ms${how}`;
+}
+
+byId("run-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  byId("run-start").disabled = true;
+  byId("run-output").hidden = true;
+  setText("run-state", "asking…");
+  try {
+    await run(byId("run-agent").value, byId("run-input").value);
+  } catch (error) {
+    setText("run-state", error.message);
+  }
+  byId("run-start").disabled = false;
+  byId("run-cancel").hidden = true;
+});
+
+byId("run-cancel").addEventListener("click", async () => {
+  try {
+    await ask(`api/runs/${byId("run-cancel").value}/cancel`, { method: "POST" });
+  } catch (error) {
+    setText("run-state", error.message);
+  }
+});
+
+byId("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(TOKEN_KEY, byId("token").value);
+  byId("token").value = "";
+  byId("token-form").hidden = true;
+});
+
+follow();

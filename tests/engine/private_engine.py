@@ -13,7 +13,6 @@ import docker
 import requests
 
 from tests.builders import ROOT
-from tests.engine.project import Project
 from tests.scenarios.namespace import Namespace
 from tests.waiting import until
 
@@ -27,15 +26,20 @@ class PrivateEngine:
         self.namespace = Namespace()
         self.host = f"unix://{self.folder}/docker.sock"
         self._process: subprocess.Popen[bytes] | None = None
-        self.client: docker.DockerClient | None = None
+        self._client: docker.DockerClient | None = None
 
     def start(self) -> docker.DockerClient:
         """A client of the running engine, which keeps its data from the last time."""
         (self.folder / "pid").unlink(missing_ok=True)
         self._process = self.namespace.run(self._spawn)
         until(self._answers)
-        assert self.client is not None
         return self.client
+
+    @property
+    def client(self) -> docker.DockerClient:
+        """A client of the running engine."""
+        assert self._client is not None, "the engine was not started"
+        return self._client
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         options = [f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec", f"--host={self.host}"]
@@ -46,8 +50,8 @@ class PrivateEngine:
 
     def _answers(self) -> bool:
         with contextlib.suppress(docker.errors.DockerException, requests.ConnectionError):
-            self.client = docker.DockerClient(base_url=self.host, timeout=60)
-            return bool(self.client.ping())
+            self._client = docker.DockerClient(base_url=self.host, timeout=60)
+            return bool(self._client.ping())
         return False
 
     def load_images(self) -> None:
@@ -75,7 +79,6 @@ class PrivateEngine:
         """Remove the containers, end the engine, and take its files away."""
         if self._process is None or self._process.poll() is not None:
             self.start()
-        assert self.client is not None
         for container in self.client.containers.list(all=True):
             container.remove(force=True)
         self.client.close()
@@ -86,13 +89,3 @@ class PrivateEngine:
             subprocess.run(["umount", path], check=True)
         subprocess.run(["rm", "-rf", "--one-file-system", str(self.folder)], check=True)
         self.namespace.close()
-
-    def operate(self, project: Project, action: str) -> tuple[int, str]:
-        """Run an action of `operate` inside the engine's namespace, where its published ports are."""
-        done = self.namespace.run(lambda: project.operate(action, DOCKER_HOST=self.host))
-        return done.code, done.text
-
-    def pulumi(self, project: Project, *arguments: str) -> tuple[int, str]:
-        """Run plain `pulumi` inside the engine's namespace."""
-        done = self.namespace.run(lambda: project.pulumi(*arguments, DOCKER_HOST=self.host))
-        return done.code, done.text

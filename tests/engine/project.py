@@ -1,5 +1,5 @@
-"""A copy of the project with a stack of its own: own state, locks, home and ports, so that nothing of a developer's
-own stacks is touched."""
+"""A copy of the project with a stack of its own: own state, locks, home, engine and network, so that neither what a
+developer runs nor what else listens on the machine matters."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import docker
+import requests
 from docker.models.containers import Container
 
 from catalog import LABEL_STACK
 from tests.builders import ROOT
+from tests.engine.private_engine import PrivateEngine
 
-# Below the ephemeral ports, above the well-known ones of a developer's own stack.
-_OFFSETS = range(10_000, 20_000, 100)
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -33,15 +33,17 @@ class Done:
 
 @dataclass(frozen=True)
 class Project:
-    """One throw-away checkout with one stack. `offset` shifts the stack's ports; `environment` is set for commands."""
+    """One throw-away checkout with one stack on `engine`; `environment` is set for its commands."""
 
     root: Path
     stack: str
-    offset: int
+    engine: PrivateEngine
     environment: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def create(cls, folder: Path, like: str = "dev", config: Mapping[str, object] | None = None) -> Project:
+    def create(
+        cls, folder: Path, engine: PrivateEngine, like: str = "dev", config: Mapping[str, object] | None = None
+    ) -> Project:
         """Copy what git tracks (and would track) to `folder`, with a stack shaped like the committed stack `like`."""
         root = folder / "project"
         listed = subprocess.run(
@@ -62,11 +64,11 @@ class Project:
         shutil.copy2(ROOT / ".promptcraft" / "images.json", root / ".promptcraft")
         (root / ".promptcraft" / "owner").write_text(secrets.token_hex(8))
         stack = f"t{secrets.token_hex(3)}"
-        offset = secrets.choice(_OFFSETS)
-        project = cls(root, stack, offset)
-        project.configure(like, {"portOffset": offset, **(config or {})})
+        project = cls(root, stack, engine)
+        project.configure(like, config or {})
         project.environment.update(
             {
+                "DOCKER_HOST": engine.host,
                 "HOME": str(folder / "home"),
                 "MCP_LOCK_DIR": str(folder / "locks"),
                 "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
@@ -82,19 +84,30 @@ class Project:
         added = "".join(f"  promptcraft-hybrid:{key}: {json.dumps(value)}\n" for key, value in config.items())
         (self.root / f"Pulumi.{self.stack}.yaml").write_text(lines + added, encoding="utf-8")
 
+    def inside(self, function: Callable[[], Result]) -> Result:
+        """Call `function` where the engine's published ports are."""
+        return self.engine.namespace.run(function)
+
     def run(self, *command: str, **environment: str) -> Done:
         """Run a command in the project; never raises for its exit code."""
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env=os.environ | self.environment | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        done = self._run(command, environment, merged=True)
         return Done(done.returncode, done.stdout)
+
+    def _run(
+        self, command: tuple[str, ...], environment: Mapping[str, str], *, merged: bool
+    ) -> subprocess.CompletedProcess[str]:
+        return self.inside(
+            lambda: subprocess.run(
+                command,
+                cwd=self.root,
+                env={**os.environ, **self.environment, **environment},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT if merged else subprocess.DEVNULL,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+        )
 
     def operate(self, action: str, **environment: str) -> Done:
         """What `make <action>` does once set-up is done."""
@@ -106,15 +119,8 @@ class Project:
 
     def discover(self, **environment: str) -> dict[str, Any]:
         """The report of `python -m discovery --json`."""
-        done = subprocess.run(
-            [".venv/bin/python", "-m", "discovery", "--stack", self.stack, "--json"],
-            cwd=self.root,
-            env=os.environ | self.environment | environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-        )
+        command = (".venv/bin/python", "-m", "discovery", "--stack", self.stack, "--json")
+        done = self._run(command, environment, merged=False)
         report: dict[str, Any] = json.loads(done.stdout)
         return report
 
@@ -124,21 +130,32 @@ class Project:
         outputs: dict[str, Any] = json.loads(text[text.index("{") :])
         return outputs
 
-    def url(self, port: int, path: str = "") -> str:
-        """A published port of the stack, before its offset, as a URL on this host."""
-        return f"http://127.0.0.1:{port + self.offset}{path}"
+    def ask(
+        self,
+        port: int,
+        path: str,
+        method: str = "GET",
+        *,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> requests.Response:
+        """Ask a published port of the stack, as somebody on its host would."""
+        url = f"http://127.0.0.1:{port}{path}"
+        return self.inside(lambda: requests.request(method, url, json=json, headers=headers, timeout=15))
 
-    def containers(self, engine: docker.DockerClient) -> list[Container]:
+    def containers(self) -> list[Container]:
         """Every container of the stack, running or not."""
-        found: list[Container] = engine.containers.list(all=True, filters={"label": f"{LABEL_STACK}={self.stack}"})
+        found: list[Container] = self.engine.client.containers.list(
+            all=True, filters={"label": f"{LABEL_STACK}={self.stack}"}
+        )
         return found
 
-    def leave_nothing(self, engine: docker.DockerClient) -> None:
+    def leave_nothing(self) -> None:
         """Remove what a failed test may have left of this stack, by its label."""
-        for container in self.containers(engine):
+        for container in self.containers():
             container.remove(force=True)
         mine = {"label": f"{LABEL_STACK}={self.stack}"}
-        for network in engine.networks.list(filters=mine):
+        for network in self.engine.client.networks.list(filters=mine):
             network.remove()
-        for volume in engine.volumes.list(filters=mine):
+        for volume in self.engine.client.volumes.list(filters=mine):
             volume.remove(force=True)

@@ -7,13 +7,12 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from ipaddress import ip_network
 
-import docker
 import pytest
-import requests
 from docker.models.containers import Container
 
+from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Project
 from tests.waiting import until
 
@@ -23,12 +22,12 @@ Run = Callable[..., Container]
 
 
 @pytest.fixture(scope="module")
-def run_foreign(engine: docker.DockerClient) -> Iterator[Run]:
+def run_foreign(private_engine: PrivateEngine) -> Iterator[Run]:
     """Start a container of somebody else's: no label of ours."""
     started: list[Container] = []
 
     def run(image: str, *command: str, network: str) -> Container:
-        container = engine.containers.run(
+        container = private_engine.client.containers.run(
             image, list(command) or None, name=f"foreign-{secrets.token_hex(4)}", network=network, detach=True
         )
         started.append(container)
@@ -40,21 +39,14 @@ def run_foreign(engine: docker.DockerClient) -> Iterator[Run]:
 
 
 @pytest.fixture(scope="module")
-def foreign_network(engine: docker.DockerClient) -> Iterator[str]:
-    network = engine.networks.create(f"foreign-{secrets.token_hex(4)}")
-    yield str(network.name)
-    network.reload()
-    for container in network.containers:
-        network.disconnect(container, force=True)
-    network.remove()
+def foreign_network(private_engine: PrivateEngine) -> str:
+    """The name of a network that is nobody's of ours."""
+    return str(private_engine.client.networks.create(f"foreign-{secrets.token_hex(4)}").name)
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, engine: docker.DockerClient) -> Iterator[Project]:
-    project = Project.create(tmp_path_factory.mktemp("found"))
-    yield project
-    project.operate("down", PURGE="1")
-    project.leave_nothing(engine)
+def project(new_project: Callable[..., Project]) -> Project:
+    return new_project()
 
 
 def image_of(project: Project, service: str) -> str:
@@ -62,39 +54,33 @@ def image_of(project: Project, service: str) -> str:
     return str(document[service]["reference"])
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def accepts(host: str, port: int) -> bool:
+def accepts(project: Project, host: str, port: int) -> bool:
     try:
-        socket.create_connection((host, port), timeout=1).close()
+        project.inside(lambda: socket.create_connection((host, port), timeout=1)).close()
     except OSError:
         return False
     return True
 
 
-def bridge_address(engine: docker.DockerClient) -> str:
-    config = engine.networks.get("bridge").attrs["IPAM"]["Config"][0]
-    return str(config.get("Gateway") or config["Subnet"].split("/")[0].rsplit(".", 1)[0] + ".1")
+def bridge_address(engine: PrivateEngine) -> str:
+    """The host's own address on the engine's default bridge."""
+    config = engine.client.networks.get("bridge").attrs["IPAM"]["Config"][0]
+    return str(config.get("Gateway") or next(ip_network(config["Subnet"]).hosts()))
 
 
 def sources(project: Project) -> dict[str, str]:
     return {service: told["source"] for service, told in project.outputs()["plan"].items()}
 
 
-def running(project: Project, engine: docker.DockerClient) -> set[str]:
+def running(project: Project) -> set[str]:
     prefix = f"promptcraft-{project.stack}-"
-    return {str(found.name).removeprefix(prefix) for found in project.containers(engine) if found.status == "running"}
+    return {str(found.name).removeprefix(prefix) for found in project.containers() if found.status == "running"}
 
 
 def test_what_runs_already_is_used_and_missed_when_it_is_gone(
-    project: Project, engine: docker.DockerClient, run_foreign: Run, foreign_network: str
+    project: Project, private_engine: PrivateEngine, run_foreign: Run, foreign_network: str
 ) -> None:
-    address, port = bridge_address(engine), free_port()
+    address, port = bridge_address(private_engine), 16379
     redis = run_foreign(
         image_of(project, "redis"),
         *("redis-server", "--bind", address, "--port", str(port), "--protected-mode", "no"),
@@ -103,16 +89,16 @@ def test_what_runs_already_is_used_and_missed_when_it_is_gone(
     qdrant = run_foreign(image_of(project, "qdrant"), network=foreign_network)
     qdrant.reload()
     qdrant_address = qdrant.attrs["NetworkSettings"]["Networks"][foreign_network]["IPAddress"]
-    until(lambda: accepts(address, port) and accepts(qdrant_address, 6333))
+    until(lambda: accepts(project, address, port) and accepts(project, qdrant_address, 6333))
     named = {"REDIS_URL": f"redis://{address}:{port}", "QDRANT_HOST": qdrant_address}
     project.environment.update(named)
 
     up = project.operate("up")
     assert up.code == 0, up.text
-    assert running(project, engine) == {"promptcraft", "zen-mcp"}
+    assert running(project) == {"promptcraft", "zen-mcp"}
     assert sources(project)["redis"] == sources(project)["qdrant"] == "external_deployment"
     assert project.outputs()["plan"]["redis"]["reason"].startswith("REDIS_URL")
-    told = requests.get(project.url(7862, "/api/health/detailed"), timeout=10).json()["services"]
+    told = project.ask(7862, "/api/health/detailed").json()["services"]
     assert (told["redis"]["status"], told["qdrant"]["status"]) == ("ok", "ok")
     again = project.pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
     assert again.code == 0, again.text
@@ -128,12 +114,10 @@ def test_what_runs_already_is_used_and_missed_when_it_is_gone(
         assert "will be deployed" in line and f"{variable} is unreachable" in line
 
 
-def test_a_service_on_the_hosts_loopback_is_turned_down_with_that_reason(
-    project: Project, engine: docker.DockerClient, run_foreign: Run
-) -> None:
-    port = free_port()
+def test_a_service_on_the_hosts_loopback_is_turned_down_with_that_reason(project: Project, run_foreign: Run) -> None:
+    port = 26379
     run_foreign(image_of(project, "redis"), "redis-server", "--bind", "127.0.0.1", "--port", str(port), network="host")
-    until(lambda: accepts("127.0.0.1", port))
+    until(lambda: accepts(project, "127.0.0.1", port))
     preview = project.pulumi("preview", REDIS_URL=f"redis://127.0.0.1:{port}")
     assert preview.code == 0, preview.text
     assert [
@@ -143,16 +127,14 @@ def test_a_service_on_the_hosts_loopback_is_turned_down_with_that_reason(
     ]
 
 
-def test_a_port_taken_by_a_stranger_is_named_and_nothing_is_created(
-    tmp_path: Path, engine: docker.DockerClient
-) -> None:
-    project = Project.create(tmp_path)
-    with socket.create_server(("127.0.0.1", 6333 + project.offset)):
+def test_a_port_taken_by_a_stranger_is_named_and_nothing_is_created(new_project: Callable[..., Project]) -> None:
+    project = new_project()
+    with project.inside(lambda: socket.create_server(("127.0.0.1", 6333))):
         up = project.operate("up")
     assert up.code != 0
-    assert f"qdrant: port {6333 + project.offset} is held by" in up.text
+    assert "qdrant: port 6333 is held by" in up.text
     assert f"(pid {os.getpid()})" in up.text
-    assert project.containers(engine) == []
+    assert project.containers() == []
     assert "Traceback" not in up.text
 
 
@@ -165,12 +147,12 @@ def test_a_port_taken_by_a_stranger_is_named_and_nothing_is_created(
     ],
 )
 def test_bad_configuration_is_one_line_before_anything_is_declared(
-    line: str, expected: str, tmp_path: Path, engine: docker.DockerClient
+    line: str, expected: str, new_project: Callable[..., Project]
 ) -> None:
-    project = Project.create(tmp_path)
+    project = new_project()
     file = project.root / f"Pulumi.{project.stack}.yaml"
     file.write_text(f"config:\n  promptcraft-hybrid:{line}\n")
     up = project.operate("up")
     assert (up.code, len(up.text.splitlines())) == (2, 1)
     assert up.text.startswith(f"{file.name}:2: ") and expected in up.text
-    assert project.containers(engine) == []
+    assert project.containers() == []

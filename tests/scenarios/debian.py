@@ -8,12 +8,12 @@ import subprocess
 import threading
 from pathlib import Path
 
+from .namespace import outside
 from .unavailable import Unavailable
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 UNPACKED = REPOSITORY / ".promptcraft" / "debian"
 
-_PACKAGES = {"redis-server": "redis-server", "prometheus": "prometheus", "nginx": "nginx"}
 _lock = threading.Lock()
 
 
@@ -22,7 +22,7 @@ def binary(name: str) -> Path:
     with _lock:
         path = _find(name)
         if path is None:
-            _unpack(_PACKAGES[name])
+            outside(lambda: _unpack(name))
             path = _find(name)
     if path is None:
         raise Unavailable(f"no {name}: its Debian package does not hold it")

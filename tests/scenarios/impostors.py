@@ -46,7 +46,8 @@ def greeter(line: bytes) -> Talk:
 
     def talk(connection: Connection) -> None:
         connection.write(line)
-        silence(connection)
+        connection.read()
+        connection.write(b"Protocol mismatch.\r\n")
 
     return talk
 
@@ -128,11 +129,11 @@ def gzip_bomb(megabytes: int = 200) -> Talk:
 
 
 def raw(data: bytes) -> Talk:
-    """Any bytes in answer to an HTTP request, then the end."""
+    """Any bytes in answer to a request, HTTP or not, then the end."""
 
     def talk(connection: Connection) -> None:
-        if read_request(connection) is not None:
-            connection.write(data)
+        read_request(connection)
+        connection.write(data)
 
     return talk
 

@@ -17,6 +17,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 Result = TypeVar("Result")
 
+_HOST = os.open("/proc/self/ns/net", os.O_RDONLY)
+
 
 class Namespace:
     """A network namespace that holds nothing but a loopback device. Raises `Unavailable` without CAP_SYS_ADMIN."""
@@ -34,16 +36,25 @@ class Namespace:
     def run(self, function: Callable[[], Result]) -> Result:
         """Call `function` in a new thread that lives inside this namespace."""
 
-        def inside() -> Result:
-            if _libc.setns(self._descriptor, _CLONE_NEWNET) != 0:
-                raise OSError(ctypes.get_errno(), "setns")
-            return function()
-
-        return in_thread(inside)
+        return _inside(self._descriptor, function)
 
     def close(self) -> None:
         """Let go of the namespace; the kernel removes it after its last process."""
         os.close(self._descriptor)
+
+
+def outside(function: Callable[[], Result]) -> Result:
+    """Call `function` where the tests were started, from wherever the calling thread is."""
+    return _inside(_HOST, function)
+
+
+def _inside(namespace: int, function: Callable[[], Result]) -> Result:
+    def inside() -> Result:
+        if _libc.setns(namespace, _CLONE_NEWNET) != 0:
+            raise Unavailable(f"no way into a network namespace: {os.strerror(ctypes.get_errno())} (run as root)")
+        return function()
+
+    return in_thread(inside)
 
 
 def in_thread(function: Callable[[], Result]) -> Result:

@@ -21,8 +21,8 @@ class Runner:
 
     def __init__(self, scenarios: Sequence[Scenario]) -> None:
         self._engine: Engine | Unavailable | None = None
-        # Two runs a core: most of a run is waiting.
-        self._pool = ThreadPoolExecutor(2 * (os.cpu_count() or 1))
+        # One more than cores: a part of each run is waiting.
+        self._pool = ThreadPoolExecutor(1 + (os.cpu_count() or 1))
         # The engine's ports are one set, so the scenarios that use it take turns.
         self._engine_turn = ThreadPoolExecutor(1)
         self._results: dict[str, Future[None]] = {

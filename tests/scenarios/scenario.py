@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .outcome import LOOPBACK, Outcome, leads_to
+from .outcome import LOOPBACK, LOOPBACK_V4, Outcome, leads_to
 from .world import Check, World
 
 EXTERNAL = "external_deployment"
@@ -25,7 +25,7 @@ class Scenario:
     start: Callable[[World], None]
     checks: tuple[Check, ...]
     stack: str = "dev"
-    budget: float = 2.0
+    budget: float = 5.0
     engine: bool = False
 
 
@@ -37,7 +37,7 @@ class Table:
         self._engine = engine
 
     def __call__(
-        self, name: str, *checks: Check, stack: str = "dev", budget: float = 2.0
+        self, name: str, *checks: Check, stack: str = "dev", budget: float = 5.0
     ) -> Callable[[Callable[[World], None]], Callable[[World], None]]:
         def add(start: Callable[[World], None]) -> Callable[[World], None]:
             self.rows.append(Scenario(name, start, checks, stack, budget, self._engine))
@@ -97,7 +97,7 @@ def lists(
     source: str | None = None,
     reason: str = "",
     evidence: str = "",
-    hosts: frozenset[str] = LOOPBACK,
+    hosts: frozenset[str] = LOOPBACK_V4,
     **other: object,
 ) -> Check:
     """At least one candidate leads to that port, and each that does (from that source) has that verdict."""
@@ -201,7 +201,8 @@ def depends(name: str, service: str, port: int | None) -> Check:
 
     def check(outcome: Outcome) -> None:
         endpoint = outcome.report["agents"][name]["dependencies"][service]
-        met = endpoint is not None and port is not None and leads_to(endpoint, port)
+        url = endpoint if endpoint is None or "://" in endpoint else f"//{endpoint}"
+        met = url is not None and port is not None and leads_to(url, port)
         assert met or endpoint is port is None, outcome.report["agents"][name]
 
     return check

@@ -142,6 +142,7 @@ class Reply:
 
 Route = Callable[[HttpRequest], Reply | None]
 NOT_FOUND = Reply({"detail": "Not Found"}, 404)
+_BAD_REQUEST = Reply("Bad Request", 400)
 
 
 def http(route: Route) -> Talk:
@@ -149,9 +150,7 @@ def http(route: Route) -> Talk:
 
     def talk(connection: Connection) -> None:
         request = read_request(connection)
-        if request is None:
-            return
-        reply = route(request)
+        reply = route(request) if request is not None else _BAD_REQUEST
         if reply is None:
             silence(connection)
             return
@@ -168,11 +167,11 @@ def read_request(connection: Connection) -> HttpRequest | None:
         if not more or len(data) > _HEAD_LIMIT:
             return None
         data += more
+        if b"\r\n" in data and not data.partition(b"\r\n")[0].endswith((b"HTTP/1.1", b"HTTP/1.0")):
+            return None
     head, _, body = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
-    words = first.split(" ")
-    if len(words) != 3:
-        return None
+    method, _, rest = first.partition(" ")
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     length = int(headers.get("content-length", "0"))
     while len(body) < length:
@@ -180,7 +179,7 @@ def read_request(connection: Connection) -> HttpRequest | None:
         if not more:
             return None
         body += more
-    return HttpRequest(words[0], words[1], headers, body)
+    return HttpRequest(method, rest.rpartition(" ")[0], headers, body)
 
 
 def silence(connection: Connection) -> None:

@@ -51,6 +51,7 @@ class World:
         self.checks: list[Check] = []
         self.arguments: list[str] = []
         self._mounts: list[tuple[str, str]] = []
+        self._configured: dict[str, dict[str, Any]] = {}
         self._close: list[Callable[[], None]] = []
         self.environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -95,11 +96,11 @@ class World:
         return value
 
     def configure(self, key: str, value: Any, stack: str = "dev") -> None:
-        """Set a key of ours in the stack's file."""
-        path = self.root / f"Pulumi.{stack}.yaml"
-        text = path.read_text() if path.exists() else "config: {}\n"
-        text = text.replace("config: {}\n", "config:\n")
-        path.write_text(f"{text}  promptcraft-hybrid:{key}: {json.dumps(value)}\n")
+        """Set a key of ours in the stack's file, which then holds nothing else."""
+        keys = self._configured.setdefault(stack, {})
+        keys[key] = value
+        lines = [f"  promptcraft-hybrid:{name}: {json.dumps(entry)}\n" for name, entry in keys.items()]
+        self.write(f"root/Pulumi.{stack}.yaml", "config:\n" + "".join(lines))
 
     def lock(self, service: str, port: int, pid: object, **other: object) -> Path:
         """A well-formed lock file, as someone unknown to us would write it."""

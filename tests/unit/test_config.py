@@ -180,6 +180,12 @@ def test_all_problems_are_told_at_once_in_the_order_of_their_lines() -> None:
     assert [int(line.split(":")[1]) for line in lines] == [3, 4, 5, 6]
 
 
+def test_a_key_given_twice_hides_nothing_else() -> None:
+    lines = problems("servers:\n  a:\n    x: 1\n  a: {}\n")
+
+    assert [line.split(": ")[1] for line in lines] == ["servers.a.x", "servers.a"]
+
+
 @pytest.mark.parametrize("word", ["npx_cloud", "docker_service", ""])
 def test_an_agents_order_takes_agents_words(word: str) -> None:
     with pytest.raises(ConfigError, match=r"\.agents/discovery-config\.yaml:1: agents\.a\.priority_order\[0\]"):
@@ -210,55 +216,13 @@ def test_the_sample_is_good() -> None:
     assert loaded.servers["zen-mcp"].priority_order == (Source.EXTERNAL, Source.USER, Source.DOCKER)
 
 
+_MODELS = (config.DiscoveryConfig, config.ServerConfig, config.Resources, config.ResourceLimits, config.AgentsConfig)
 _KEYS = st.sampled_from(
-    [
-        "servers",
-        "resource_limits",
-        "a",
-        "zen-mcp",
-        "A",
-        "priority_order",
-        "url",
-        "package",
-        "identities",
-        "1",
-        "2",
-        "x",
-        "key_variable",
-        "dependencies",
-        "services",
-        "resource_requirements",
-        "memory_mb",
-        "cpu_cores",
-        "model_limits",
-        "opus",
-        "total_memory_mb",
-        "agents",
-    ]
+    [*(key for model in _MODELS for key in model.model_fields), "services", "opus", "a", "zen-mcp", "A", "1", "2"]
 )
-_LEAVES = st.sampled_from(
-    [
-        "npx_cloud",
-        "docker_sidecar",
-        "http://x:1",
-        "'x:1'",
-        "auto_discover",
-        "1",
-        "0.5",
-        "-1",
-        "no",
-        "0777",
-        "22:22",
-        "~",
-        "''",
-        "[]",
-        "{}",
-        "true",
-        "*a",
-        "&a",
-        ".inf",
-    ]
-) | st.text(alphabet="ab1:-/@$\"'\\\n {}[],", max_size=8)
+_WORDS = ["npx_cloud", "docker_sidecar", "user_override", "http://x:1", "'x:1'", "auto_discover", "~", "''", "[]", "{}"]
+_NUMBERS = ["1", "0.5", "-1", "no", "true", "0777", "22:22", ".inf", "*a", "&a"]
+_LEAVES = st.sampled_from([*_WORDS, *_NUMBERS]) | st.text(alphabet="ab1:-/@$\"'\\\n {}[],", max_size=8)
 _VALUES: st.SearchStrategy[str] = st.recursive(
     _LEAVES,
     lambda inner: (

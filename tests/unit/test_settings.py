@@ -57,6 +57,12 @@ def test_a_bad_key_or_value_is_one_line_with_its_place(project: Path, line: str,
     assert len(str(raised.value).splitlines()) == 1
 
 
+def test_what_pulumi_config_set_writes_in_quotes_is_read_as_what_it_says(project: Path) -> None:
+    write(project, 'replicas: "3"', 'monitoring: "true"')
+    config = load(project).config
+    assert (config.replicas, config.monitoring) == (3, True)
+
+
 def test_every_problem_is_told_at_once(project: Path) -> None:
     write(project, "replicas: -1", "colour: red")
     with pytest.raises(ConfigError) as raised:

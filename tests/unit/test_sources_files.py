@@ -392,10 +392,12 @@ def test_a_hostile_project_file_is_a_warning_at_once(tmp_path: Path, make: str) 
 # --- npx ---
 
 
-def with_npx(tmp_path: Path, servers: str, npx_mode: int = 0o755, **environment: str) -> tuple[Request, Path]:
+def with_npx(
+    tmp_path: Path, servers: str, environment: dict[str, str] | None = None, mode: int = 0o755
+) -> tuple[Request, Path]:
     proof = tmp_path / "was-run"
-    write(tmp_path / "bin" / "npx", f"#!/bin/sh\ntouch {proof}\n", mode=npx_mode)
-    request = request_in(tmp_path, PATH=str(tmp_path / "bin"), **environment)
+    write(tmp_path / "bin" / "npx", f"#!/bin/sh\ntouch {proof}\n", mode=mode)
+    request = request_in(tmp_path, PATH=str(tmp_path / "bin"), **(environment or {}))
     write(request.root / ".mcp/discovery-config.yaml", servers)
     return request, proof
 
@@ -415,7 +417,7 @@ def with_npx(tmp_path: Path, servers: str, npx_mode: int = 0o755, **environment:
 def test_a_known_package_is_a_candidate_and_not_run(
     tmp_path: Path, servers: str, environment: dict[str, str], endpoint: str
 ) -> None:
-    request, proof = with_npx(tmp_path, servers, **environment)
+    request, proof = with_npx(tmp_path, servers, environment)
 
     candidate = one(npx(request))
 
@@ -436,7 +438,7 @@ def test_a_known_package_is_a_candidate_and_not_run(
 def test_what_npx_lacks_is_said(
     tmp_path: Path, servers: str, mode: int, environment: dict[str, str], words: str
 ) -> None:
-    request, _ = with_npx(tmp_path, servers, mode, **environment)
+    request, _ = with_npx(tmp_path, servers, environment, mode)
 
     assert words in str(one(npx(request)).problem)
 
@@ -471,7 +473,7 @@ def _socket(path: Path) -> None:
         (lambda path: path.mkdir(), ANY, "directory"),
         (_socket, ANY, "socket"),
         (lambda path: path.symlink_to("/dev/null"), ANY, "device"),
-        (lambda path: path.symlink_to(path), ANY, "symbolic links"),
+        (lambda path: path.symlink_to(path), ANY, "symbolic link"),
         (lambda path: write(path, "x" * 101), ANY, "larger"),
         (lambda path: path.symlink_to("/proc/self/environ"), Rules(max_bytes=0), "larger"),
         (lambda path: path.symlink_to(write(path.with_name("t"), "x")), Rules(100, follow=False), "symbolic link"),

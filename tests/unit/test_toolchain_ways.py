@@ -132,7 +132,7 @@ def test_a_plugin_is_found_before_it_is_installed_before_it_is_built(
     home = tmp_path / "home"
     monkeypatch.setattr(plugins, "configured_home", lambda environment: home)
     program(tmp_path / "built" / DOCKER.program, "echo built")
-    monkeypatch.setattr(plugins.go_modules, "build", lambda module, layout: tmp_path / "built")
+    monkeypatch.setattr("toolchain.go_modules.build", lambda module, layout: tmp_path / "built")
     log = tmp_path / "asked"
     cli = Cli(program(tmp_path / "bin" / "pulumi", f'echo "$@" >> {log}'))
     if in_home:
@@ -156,7 +156,7 @@ def test_a_built_plugin_never_lands_where_other_projects_would_use_it(
     monkeypatch.setattr(plugins, "configured_home", lambda environment: home)
     program(plugins.program(home, command), "echo official")
     program(tmp_path / "built" / DOCKER.program, "echo built")
-    monkeypatch.setattr(plugins.go_modules, "build", lambda module, layout: tmp_path / "built")
+    monkeypatch.setattr("toolchain.go_modules.build", lambda module, layout: tmp_path / "built")
     before = sorted(home.rglob("*"))
     came = plugins.obtain((DOCKER, command), Cli(tmp_path / "bin" / "pulumi"), layout, Answering(False), {})
     assert came == plugins.Home(plugins.our_home(layout), ours=True)

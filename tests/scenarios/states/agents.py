@@ -118,24 +118,25 @@ _BROKEN = {
     "a terminal's escapes": '---\nname: "x\\e[2J\\n[OK]"\ndescription: x\n---\ntext\n',
 }
 
-for what, text in _BROKEN.items():
 
-    def _start(world: World, text: str = text) -> None:
-        _define(world, "reviewer", CORE)
-        world.write("root/.agents/project/aaa-broken.md", text)
+@scenario(
+    "a broken agent costs only itself, with a warning",
+    agent("reviewer", CORE),
+    *(says(f"broken-{number}") for number in range(len(_BROKEN))),
+)
+def _(world: World) -> None:
+    _define(world, "reviewer", CORE)
+    for number, text in enumerate(_BROKEN.values()):
+        world.write(f"root/.agents/project/broken-{number}.md", text)
 
-    scenario(f"an agent with {what} costs only itself, with a warning", agent("reviewer", CORE), says("aaa-broken"))(
-        _start
-    )
 
-
-@scenario("a FIFO among the agents blocks nobody", agent("reviewer", CORE), ends_within(1.5))
+@scenario("a FIFO among the agents blocks nobody", agent("reviewer", CORE), ends_within(4.0))
 def _(world: World) -> None:
     _define(world, "reviewer", CORE)
     os.mkfifo(world.root / ".agents/core/pipe.md")
 
 
-@scenario("an agent of a gigabyte is not read", agent("reviewer", CORE), says("huge"), ends_within(1.5))
+@scenario("an agent of a gigabyte is not read", agent("reviewer", CORE), says("huge"), ends_within(4.0))
 def _(world: World) -> None:
     _define(world, "reviewer", CORE)
     os.truncate(world.write("root/.agents/project/huge.md", "---\nname: huge\n"), 1 << 30)

@@ -12,53 +12,82 @@ scenario = Table()
 
 _FILE = "root/.mcp/discovery-config.yaml"
 
-# What a person might write, what is wrong with it, and what the message must name.
+# Lines a person might write, each with what the message about it must name; all of them in one file.
+WRONG = """\
+severs: {}
+servers:
+  zen-mcp:
+    prioritory_order: [npx_cloud]
+    priority_order:
+      1: kubernetes
+    resource_requirements:
+      memory_mb: 0777
+      cpu_cores: .inf
+  nginx: {}
+  qdrant:
+    priority_order: [npx_cloud, npx_cloud]
+    resource_requirements: {memory_mb: plenty}
+  redis:
+    priority_order: [no]
+    resource_requirements: {memory_mb: 22:22}
+  grafana:
+    priority_order: [2026-01-01]
+    resource_requirements: {memory_mb: -1}
+  nginx: &anchor {}
+  prometheus: *anchor
+  context7:
+    <<: {}
+  perplexity: !secret x
+  ../../etc/cron.d/x: {}
+  XXX: {}
+  8000: {}
+resource_limits:
+  total_memory_mb: true
+  max_concurrent_agents: .nan
+  model_limits: {gpt: 1}
+""".replace("XXX", "x" * 64)
+
+WRONG_LINES = {
+    1: "severs",
+    4: "prioritory_order",
+    6: "kubernetes",
+    8: "memory_mb",
+    9: "cpu_cores",
+    12: "npx_cloud",
+    13: "memory_mb",
+    15: "priority_order",
+    16: "memory_mb",
+    18: "priority_order",
+    19: "memory_mb",
+    20: "nginx: is given twice",
+    21: "anchor",
+    23: "<<",
+    24: "secret",
+    25: "etc",
+    26: "xxx",
+    27: "8000",
+    29: "total_memory_mb",
+    30: "max_concurrent_agents",
+    31: "gpt",
+}
+
+
+@scenario(
+    "every mistake in the discovery configuration is named with its line and key, in one go",
+    *(fails(rf"discovery-config\.yaml:{line}: .*{name}") for line, name in WRONG_LINES.items()),
+)
+def _(world: World) -> None:
+    world.write(_FILE, WRONG)
+
+
+# What makes a file unreadable as a whole, and the line of it.
 BROKEN = (
-    ("an unknown key", "servers:\n  zen-mcp:\n    prioritory_order: [npx_cloud]\n", r":3: .*prioritory_order"),
-    ("an unknown key at the top", "severs: {}\n", r":1: .*severs"),
-    (
-        "a source that does not exist",
-        "servers:\n  zen-mcp:\n    priority_order:\n      1: kubernetes\n",
-        r":4: .*kubernetes",
-    ),
-    ("a source named twice", "servers:\n  zen-mcp:\n    priority_order: [npx_cloud, npx_cloud]\n", r":3: .*npx_cloud"),
-    ("YAML's own booleans", "servers:\n  zen-mcp:\n    priority_order: [no]\n", r":3: .*priority_order"),
-    (
-        "an octal number",
-        "servers:\n  zen-mcp:\n    resource_requirements:\n      memory_mb: 0777\n",
-        r":4: .*memory_mb",
-    ),
-    (
-        "a sexagesimal number",
-        "servers:\n  zen-mcp:\n    resource_requirements:\n      memory_mb: 22:22\n",
-        r":4: .*memory_mb",
-    ),
-    ("text for a number", "servers:\n  zen-mcp:\n    resource_requirements: {memory_mb: plenty}\n", r":3: .*memory_mb"),
-    ("a boolean for a number", "resource_limits:\n  total_memory_mb: true\n", r":2: .*total_memory_mb"),
-    ("no number at all", "resource_limits:\n  total_memory_mb: .nan\n", r":2: .*total_memory_mb"),
-    ("endless memory", "servers:\n  zen-mcp:\n    resource_requirements: {cpu_cores: .inf}\n", r":3: .*cpu_cores"),
-    ("less than nothing", "servers:\n  zen-mcp:\n    resource_requirements: {memory_mb: -1}\n", r":3: .*memory_mb"),
-    ("a key twice", "servers:\n  zen-mcp: {}\n  zen-mcp: {}\n", r":3: .*zen-mcp"),
-    ("an alias", "a: &a [x]\nservers: *a\n", r":[12]: "),
-    ("a merge key", "servers:\n  zen-mcp: &a {}\n  qdrant:\n    <<: *a\n", r":[24]: "),
-    ("a tag that would run something", "servers: !!python/object/apply:os.system ['true']\n", r":1: "),
-    ("a tag of its own", "servers: !secret x\n", r":1: "),
-    ("a list for a map", "servers: [zen-mcp]\n", r":1: .*servers"),
-    ("a name that leaves the folder", "servers:\n  ../../etc/cron.d/x: {}\n", r":2: .*etc"),
-    ("a name that is too long", f"servers:\n  {'x' * 64}: {{}}\n", r":2: "),
-    ("a number for a name", "servers:\n  8000: {}\n", r":2: "),
-    ("two documents", "servers: {}\n---\nservers: {}\n", r":[123]: "),
-    ("a tab", "servers:\n\tzen-mcp: {}\n", r":2: "),
-    ("a bracket left open", "servers: {zen-mcp: {\n", r":[123]: "),
-    ("deep nesting", "servers: " + "[" * 3000, r":1: "),
-    ("deep nesting by indent", "".join(" " * i + "a:\n" for i in range(60)), r":\d+: "),
-    ("a control character", "servers:\n  zen-mcp: {} # \x1b[2J\n", r":2: "),
-    (
-        "a date for a name of a source",
-        "servers:\n  zen-mcp:\n    priority_order: [2026-01-01]\n",
-        r":3: .*priority_order",
-    ),
-    ("model limits for no model", "resource_limits:\n  model_limits: {gpt: 1}\n", r":2: .*gpt"),
+    ("a list for a map", "servers: [zen-mcp]\n", ":1: "),
+    ("a tag that would run something", "servers: !!python/object/apply:os.system ['true']\n", ":1: "),
+    ("a second document", "servers: {}\n---\nservers: {}\n", ":[123]: "),
+    ("a tab", "servers:\n\tzen-mcp: {}\n", ":2: "),
+    ("deep nesting", "servers: " + "[" * 3000, ":1: "),
+    ("a control character", "servers:\n  zen-mcp: {} # \x1b[2J\n", ":2: "),
 )
 
 for what, text, pattern in BROKEN:
@@ -164,8 +193,3 @@ def _(world: World) -> None:
 @scenario("a stack file with an unknown key of ours is an error", fails(r"Pulumi\.dev\.yaml:\d+: .*colour"))
 def _(world: World) -> None:
     world.configure("colour", "blue")
-
-
-@scenario("every problem of a file is named in one go", fails(r"(?s)yaml:3: .*yaml:5: "))
-def _(world: World) -> None:
-    world.write(_FILE, "servers:\n  zen-mcp:\n    colour: blue\n  qdrant:\n    shape: round\n")

@@ -8,63 +8,54 @@ from pathlib import Path
 
 from ..emulators import legacy_mcp, qdrant
 from ..impostors import json_body, raw, says, yes_man
-from ..scenario import Table, lists, selects_nothing, stays_below
-from ..servers import Reply, Server, Talk, http
+from ..scenario import Table, selects_nothing, stays_below
+from ..servers import Reply, Server, http
 from ..world import World
+from .crowds import crowd
 
 scenario = Table()
 
-_KNOWN = {"redis": 6379, "qdrant": 6333, "zen-mcp": 8000, "prometheus": 9090, "grafana": 3000}
-
-
-def _everywhere(what: str, talk: Talk) -> None:
-    def start(world: World) -> None:
-        for port in _KNOWN.values():
-            world.serve(talk, port)
-
-    refused = [lists(service, port, ("impostor", "unreachable", "unhealthy")) for service, port in _KNOWN.items()]
-    scenario(f"{what} breaks nothing", selects_nothing(*_KNOWN), *refused, stays_below(150))(start)
-
-
-_everywhere("JSON nested 30,000 deep", json_body(b"[" * 30_000))
-_everywhere("JSON objects nested 10,000 deep", json_body(b'{"a":' * 10_000))
-_everywhere("JSON with a number beyond any", json_body(b'{"version": 1e99999, "title": NaN, "database": Infinity}'))
-_everywhere("JSON with a number of 5,000 digits", json_body(b'{"version": ' + b"9" * 5000 + b"}"))
-_everywhere("JSON that is no UTF-8", json_body(b'{"title": "\xff\xfe\xfa"}'))
-_everywhere("JSON with half a surrogate", json_body(b'{"title": "\\ud800", "version": "\\ud800"}'))
-_everywhere("a list where an object belongs", json_body(b'[{"title": "qdrant - vector search engine"}]'))
-_everywhere(
-    "numbers where text belongs", yes_man({"title": 1, "version": 2, "database": 3, "service": [], "result": "x"})
+crowd(
+    scenario,
+    "they break nothing",
+    {
+        "JSON nested 30,000 deep": json_body(b"[" * 30_000),
+        "JSON objects nested 10,000 deep": json_body(b'{"a":' * 10_000),
+        "JSON with a number beyond any": json_body(b'{"version": 1e99999, "title": NaN, "database": Infinity}'),
+        "JSON with a number of 5,000 digits": json_body(b'{"version": ' + b"9" * 5000 + b"}"),
+        "JSON that is no UTF-8": json_body(b'{"title": "\xff\xfe\xfa"}'),
+        "JSON with half a surrogate": json_body(b'{"title": "\\ud800", "version": "\\ud800"}'),
+        "a list where an object belongs": json_body(b'[{"title": "qdrant - vector search engine"}]'),
+        "numbers where text belongs": yes_man({"title": 1, "version": 2, "database": 3, "service": [], "result": "x"}),
+        "a result that is a list": yes_man(
+            {"jsonrpc": "2.0", "id": "d1", "result": [1], "status": "success", "data": []}
+        ),
+        "an error that is text": http(lambda _: Reply({"jsonrpc": "2.0", "id": 1, "error": "no"}, 400)),
+        "a negative length": raw(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}"),
+        "two lengths": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 9\r\n\r\n{}"),
+        "a chunk of a length that is none": raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n"),
+        "a status of four digits": raw(b"HTTP/1.1 2000 OK\r\n\r\n{}"),
+        "a status that is no number": raw(b"HTTP/1.1 abc\r\n\r\n{}"),
+        "HTTP 0.9": raw(b'{"title": "qdrant - vector search engine"}'),
+        "a character set that does not exist": http(
+            lambda _: Reply("{}", 200, {"Content-Type": "application/json; charset=klingon"})
+        ),
+        "an encoding that does not exist": http(lambda _: Reply("{}", 200, {"Content-Encoding": "zstd-9000"})),
+        "ten thousand headers": http(lambda _: Reply("{}", 200, {f"X-{n}": "x" for n in range(10_000)})),
+        "a protocol switch": raw(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        ),
+        "an event stream with broken JSON": http(
+            lambda _: Reply("event: message\ndata: {\n\ndata: }\n\n", 200, {"Content-Type": "text/event-stream"})
+        ),
+        "a Redis error with a terminal's escapes": says(b"-ERR \x1b[2J\x07\xff [OK] redis ours\r\n"),
+        "Redis types that do not exist": says(b"?what\r\n"),
+        "a Redis length that is none": says(b"$abc\r\n"),
+        "a negative Redis length": says(b"$-7\r\n*-9\r\n"),
+    },
+    ("impostor", "unreachable", "unhealthy"),
+    stays_below(150),
 )
-_everywhere(
-    "a result that is a list", yes_man({"jsonrpc": "2.0", "id": "d1", "result": [1], "status": "success", "data": []})
-)
-_everywhere("an error that is text", http(lambda _: Reply({"jsonrpc": "2.0", "id": 1, "error": "no"}, 400)))
-_everywhere("a negative length", raw(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n{}"))
-_everywhere("two lengths", raw(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 9\r\n\r\n{}"))
-_everywhere(
-    "a chunk of a length that is none", raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n")
-)
-_everywhere("a status of four digits", raw(b"HTTP/1.1 2000 OK\r\n\r\n{}"))
-_everywhere("a status that is no number", raw(b"HTTP/1.1 abc\r\n\r\n{}"))
-_everywhere("HTTP 0.9", raw(b'{"title": "qdrant - vector search engine"}'))
-_everywhere(
-    "a character set that does not exist",
-    http(lambda _: Reply("{}", 200, {"Content-Type": "application/json; charset=klingon"})),
-)
-_everywhere("an encoding that does not exist", http(lambda _: Reply("{}", 200, {"Content-Encoding": "zstd-9000"})))
-_everywhere("ten thousand headers", http(lambda _: Reply("{}", 200, {f"X-{n}": "x" for n in range(10_000)})))
-_everywhere(
-    "a protocol switch", raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
-)
-_everywhere(
-    "an event stream with broken JSON",
-    http(lambda _: Reply("event: message\ndata: {\n\ndata: }\n\n", 200, {"Content-Type": "text/event-stream"})),
-)
-_everywhere("a Redis error with a terminal's escapes", says(b"-ERR \x1b[2J\x07\xff [OK] redis ours\r\n"))
-_everywhere("Redis types that do not exist", says(b"?what\r\n"))
-_everywhere("a Redis length that is none", says(b"$abc\r\n"))
-_everywhere("a negative Redis length", says(b"$-7\r\n*-9\r\n"))
 
 
 @scenario("a version with a terminal's escapes is shown without them")

@@ -5,38 +5,40 @@ from __future__ import annotations
 from ..emulators import legacy_mcp, modern_mcp, prometheus_not_ready, qdrant, victoria_metrics
 from ..impostors import echo, greeter, hang_up, json_body, redirector, reset, says, title_only_qdrant, yes_man
 from ..scenario import Table, lists, selects_nothing
-from ..servers import Reply, Talk, http
+from ..servers import NOT_FOUND, Reply, Talk, http
 from ..world import World
+from .crowds import crowd
 
 scenario = Table()
 
 _KNOWN = {"redis": 6379, "qdrant": 6333, "zen-mcp": 8000, "prometheus": 9090, "grafana": 3000}
-_ALL = tuple(_KNOWN)
-
-
-def _everywhere(what: str, talk: Talk, *verdicts: str) -> None:
-    """The same stranger on every port where a service is commonly found."""
-
-    def start(world: World) -> None:
-        for port in _KNOWN.values():
-            world.serve(talk, port)
-
-    expected = verdicts or ("impostor",)
-    listed = [lists(service, port, expected) for service, port in _KNOWN.items()]
-    scenario(f"{what} on every port is no service at all", selects_nothing(*_ALL), *listed)(start)
-
-
-_everywhere("a server that says 200 ok to everything", yes_man("ok"))
-_everywhere("a server that says {} to everything", yes_man({}))
-_everywhere("a server that says null to everything", json_body(b"null"))
-_everywhere("a web page", yes_man("<!doctype html><title>Qdrant Grafana Prometheus zen-mcp</title>"))
-_everywhere("an echo", echo)
-_everywhere("an SSH server", greeter(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"))
-_everywhere("a server that answers every line with +PONG", says(b"+PONG\r\n"))
-_everywhere("a server that closes without a word", hang_up, "impostor", "unreachable")
-_everywhere("a server that resets the connection", reset, "impostor", "unreachable")
-_everywhere("a server that answers 401 to everything", http(lambda _: Reply("no", 401)), "impostor", "auth_required")
-_everywhere("a server that answers 500 to everything", http(lambda _: Reply("oops", 500)), "impostor", "unhealthy")
+crowd(
+    scenario,
+    "no service at all",
+    {
+        "200 ok to everything": yes_man("ok"),
+        "{} to everything": yes_man({}),
+        "null to everything": json_body(b"null"),
+        "a web page": yes_man("<!doctype html><title>Qdrant Grafana Prometheus zen-mcp</title>"),
+        "an echo": echo,
+        "an SSH server": greeter(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"),
+        "404 to everything": http(lambda _: NOT_FOUND),
+    },
+    ("impostor",),
+)
+crowd(
+    scenario,
+    "no service that could be used",
+    {
+        "a server that closes without a word": hang_up,
+        "+PONG to everything": says(b"+PONG\r\n"),
+        "a server that resets the connection": reset,
+        "403 to everything": http(lambda _: Reply("no", 403)),
+        "401 to everything": http(lambda _: Reply("no", 401)),
+        "500 to everything": http(lambda _: Reply("oops", 500)),
+    },
+    ("impostor", "unreachable", "auth_required", "unhealthy"),
+)
 
 
 def _impostor(what: str, service: str, talk: Talk, *verdicts: str) -> None:
@@ -96,14 +98,12 @@ def _(world: World) -> None:
     world.serve(qdrant(), 6379)
 
 
-for status in (301, 302, 303, 307, 308):
-
-    def _redirect(world: World, status: int = status) -> None:
-        world.must_not_be_asked(world.serve(qdrant(), 7444))
-        world.serve(redirector("http://127.0.0.1:7444", status), 6333)
-
-    scenario(
-        f"a redirect with {status} is no Qdrant, and is not followed",
-        selects_nothing("qdrant"),
-        lists("qdrant", 6333, "impostor"),
-    )(_redirect)
+@scenario(
+    "a redirect is no service, and is not followed",
+    selects_nothing("qdrant", "zen-mcp", "prometheus", "grafana"),
+    *(lists(service, _KNOWN[service], "impostor") for service in ("qdrant", "zen-mcp", "prometheus", "grafana")),
+)
+def _(world: World) -> None:
+    for status, service in ((301, "zen-mcp"), (302, "qdrant"), (307, "prometheus"), (308, "grafana")):
+        world.must_not_be_asked(world.serve(yes_man(), 7000 + status))
+        world.serve(redirector(f"http://127.0.0.1:{7000 + status}", status), _KNOWN[service])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from ..emulators import legacy_mcp, qdrant
@@ -66,78 +64,74 @@ def _(world: World) -> None:
     world.lock("zen-mcp", 7000, os.getpid())
 
 
-for shape in (True, False, -1, 0, 1.5, "1", [1], {"a": 1}, 1 << 70):
-
-    def _start(world: World, pid: object = shape) -> None:
-        world.must_not_be_asked(world.serve(legacy_mcp("zen-mcp"), 7000))
-        world.lock("zen-mcp", 7000, pid)
-
-    scenario(f"a pid of {json.dumps(shape)} is no pid", selects_nothing("zen-mcp"), says("lock"))(_start)
+_SHAPES = (True, False, -1, 0, 1.5, "1", [1], {"a": 1}, 1 << 70)
 
 
-def _hostile(what: str, place: Callable[[World], None], *more: object) -> None:
-    """A lock that must not be opened, followed or believed."""
-
-    def start(world: World) -> None:
-        world.must_not_be_asked(world.serve(legacy_mcp("zen-mcp"), 7000))
-        place(world)
-
-    checks = (selects_nothing("zen-mcp"), says("lock"), ends_within(1.5), stays_below(200))
-    scenario(f"{what} in the place of a lock is reported, and not believed", *checks)(start)
-
-
-def _path(world: World) -> Path:
-    return world.locks / ".mcp-zen-mcp.lock"
-
-
-def _symlink(world: World) -> None:
-    good = world.lock("zen-mcp", 7000, os.getpid())
-    good.rename(world.folder / "target")
-    good.symlink_to(world.folder / "target")
-
-
-def _hard_link(world: World) -> None:
-    os.link(world.lock("zen-mcp", 7000, os.getpid()), world.folder / "second-name")
-
-
-def _strangers(world: World) -> None:
-    os.chown(world.lock("zen-mcp", 7000, os.getpid()), 12345, 12345)
-
-
-def _huge(world: World) -> None:
-    os.truncate(world.lock("zen-mcp", 7000, os.getpid()), 1 << 30)
-
-
-_hostile("a symbolic link", _symlink)
-_hostile("a hard link", _hard_link)
-_hostile("a FIFO", lambda world: os.mkfifo(_path(world)))
-_hostile("a folder", lambda world: _path(world).mkdir())
-_hostile("a device", lambda world: os.mknod(_path(world), 0o20600, os.makedev(1, 5)))
-_hostile("a file that all may write", lambda world: world.lock("zen-mcp", 7000, os.getpid()).chmod(0o666))
-_hostile("another user's file", _strangers)
-_hostile("a gigabyte", _huge)
-_hostile("no JSON", lambda world: _write(world, b"zen-mcp 7000"))
-_hostile("an empty file", lambda world: _write(world, b""))
-_hostile("NUL bytes", lambda world: _write(world, b"\0" * 100))
-_hostile("deep nesting", lambda world: _write(world, b"[" * 4000))
-_hostile("a list", lambda world: _write(world, b"[]"))
-_hostile("another service's lock", lambda world: _write(world, _document("qdrant")))
-_hostile(
-    "a lock with a key twice", lambda world: _write(world, _document("zen-mcp").replace(b"{", b'{"service": "x", ', 1))
+@scenario(
+    "a pid that is no pid is believed by nobody",
+    *(selects_nothing(f"server-{number}") for number in range(len(_SHAPES))),
+    *(says(rf"\.mcp-server-{number}\.lock") for number in range(len(_SHAPES))),
 )
+def _(world: World) -> None:
+    servers = _strangers_by_lock(world, len(_SHAPES))
+    for name, shape in zip(servers, _SHAPES, strict=True):
+        world.lock(name, 7000, shape)
 
 
-def _name() -> str:
-    return "locks/.mcp-zen-mcp.lock"
+def _strangers_by_lock(world: World, count: int) -> list[str]:
+    """Names of that many configured servers; a good one answers at 7000 and must not be asked."""
+    names = [f"server-{number}" for number in range(count)]
+    world.write("root/.mcp/discovery-config.yaml", "servers:\n" + "".join(f"  {name}: {{}}\n" for name in names))
+    world.must_not_be_asked(world.serve(legacy_mcp("server-0"), 7000))
+    return names
 
 
-def _document(service: str) -> bytes:
-    document = {"service": service, "endpoint": "http://127.0.0.1:7000", "project": "someone", "stack": "else"}
-    return json.dumps(document | {"pid": os.getpid(), "created": datetime.now(UTC).isoformat()}).encode()
+def _symlink(good: Path) -> None:
+    good.rename(good.with_suffix(".target"))
+    good.symlink_to(good.with_suffix(".target"))
 
 
-def _write(world: World, content: bytes) -> None:
-    world.write(_name(), content)
+def _instead(good: Path, make: Callable[[Path], object]) -> None:
+    good.unlink()
+    make(good)
+
+
+def _rewritten(good: Path, change: Callable[[bytes], bytes]) -> None:
+    good.write_bytes(change(good.read_bytes()))
+
+
+# What may lie in the place of a lock, made from a good one. The key ends up in no path: it is for whoever reads this.
+_HOSTILE: dict[str, Callable[[Path], object]] = {
+    "a symbolic link": _symlink,
+    "a hard link": lambda good: os.link(good, good.with_suffix(".second")),
+    "a FIFO": lambda good: _instead(good, os.mkfifo),
+    "a folder": lambda good: _instead(good, Path.mkdir),
+    "an endless device": lambda good: _instead(good, lambda path: os.mknod(path, 0o20600, os.makedev(1, 5))),
+    "a file that all may write": lambda good: good.chmod(0o666),
+    "another user's file": lambda good: os.chown(good, 12345, 12345),
+    "a gigabyte": lambda good: os.truncate(good, 1 << 30),
+    "no JSON": lambda good: _rewritten(good, lambda _: b"zen-mcp 7000"),
+    "nothing": lambda good: _rewritten(good, lambda _: b""),
+    "NUL bytes": lambda good: _rewritten(good, lambda _: b"\0" * 100),
+    "deep nesting": lambda good: _rewritten(good, lambda _: b"[" * 4000),
+    "a list": lambda good: _rewritten(good, lambda _: b"[]"),
+    "another service's lock": lambda good: _rewritten(good, lambda text: text.replace(b"server-", b"service-")),
+    "a lock without a time": lambda good: _rewritten(good, lambda text: text.replace(b"created", b"creation")),
+    "a lock from the future": lambda good: _rewritten(good, lambda text: text.replace(b'"20', b'"29')),
+}
+
+
+@scenario(
+    "what is no lock is reported, and neither opened, followed nor believed",
+    *(selects_nothing(f"server-{number}") for number in range(len(_HOSTILE))),
+    *(says(rf"\.mcp-server-{number}\.lock") for number in range(len(_HOSTILE))),
+    ends_within(4.0),
+    stays_below(150),
+)
+def _(world: World) -> None:
+    names = _strangers_by_lock(world, len(_HOSTILE))
+    for name, spoil in zip(names, _HOSTILE.values(), strict=True):
+        spoil(world.lock(name, 7000, os.getpid()))
 
 
 @scenario("a lock that leads to a file leads nowhere", selects_nothing("zen-mcp"), says("lock"))

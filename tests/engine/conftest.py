@@ -1,0 +1,39 @@
+"""One private engine for all engine tests, with the images that set-up resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import docker
+import pytest
+
+from tests.engine.private_engine import PrivateEngine
+from tests.engine.project import Project
+
+
+@pytest.fixture(scope="session")
+def private_engine(engine: docker.DockerClient) -> Iterator[PrivateEngine]:
+    """The engine, running; whoever ends it starts it again."""
+    private = PrivateEngine()
+    private.start()
+    private.load_images()
+    yield private
+    private.close()
+
+
+@pytest.fixture(scope="module")
+def new_project(
+    private_engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Project]]:
+    """Make projects that are gone, with all their stacks declared, when the module's tests are done."""
+    made: list[Project] = []
+
+    def make(**arguments: Any) -> Project:
+        project = Project.create(tmp_path_factory.mktemp("engine"), private_engine, **arguments)
+        made.append(project)
+        return project
+
+    yield make
+    for project in made:
+        project.leave_nothing()
