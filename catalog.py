@@ -143,7 +143,7 @@ _SERVICES = (
         cpu_cores=0.5,
         user="10001:10001",
         tmpfs_mb=MappingProxyType({"/tmp": 64}),
-        identities=("pal", "zen", "pal-mcp-server", "zen-mcp-server", "zen-mcp", "pal-mcp"),
+        identities=("pal", "zen", "pal-mcp-server", "zen-mcp-server", "zen-mcp", "pal-mcp", "zen-mcp-stand-in"),
         images=("zen-mcp-server", "pal-mcp-server", "zen-mcp"),
         known_ports=(8000, 8001, 8002),
     ),

@@ -176,16 +176,19 @@ def _changes(decisions: Mapping[str, Decision], report: Report) -> Iterator[str]
         now = summarised(decision)
         if before is None or (before.get("source"), before.get("endpoint")) == (now["source"], now["endpoint"]):
             continue
-        why = _absence(name, before.get("endpoint"), report) or now["reason"]
+        why = _absence(name, before, report) or now["reason"]
         yield f"{name}: was {_described(before)}, will be {_described(now)}: {why}"
 
 
-def _absence(name: str, endpoint: str | None, report: Report) -> str | None:
-    """What became of the endpoint that was used before, if it is still a candidate."""
+def _absence(name: str, before: Mapping[str, str | None], report: Report) -> str | None:
+    """What became of what was used before: the candidate at its endpoint, or with the same evidence."""
     service = report.services.get(name)
     for finding in service.findings if service else ():
-        if endpoint in (finding.candidate.endpoint, finding.reach.endpoint) and finding.verdict is not Verdict.VERIFIED:
-            return f"{finding.candidate.evidence} is {finding.verdict.value}: {finding.reason}"
+        candidate = finding.candidate
+        same_place = before.get("endpoint") in (candidate.endpoint, finding.reach.endpoint)
+        same_evidence = (before.get("reason") or "").startswith(f"{candidate.evidence}:")
+        if (same_place or same_evidence) and finding.verdict is not Verdict.VERIFIED:
+            return f"{candidate.evidence} is {finding.verdict.value}: {finding.reason}"
     return None
 
 

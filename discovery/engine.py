@@ -6,27 +6,23 @@ nobody knows, and whoever judges by the inventory has to be told so.
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
-import os
 import re
 import socket
 import ssl
-import stat
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from discovery.engine_connection import Connection, EngineConfigError, connection
 from discovery.request import Request
 from discovery.text import one_line
 from discovery.world import Attachment, Binding, Container, EngineState, Inventory, plain_address
 
 # Per read, in seconds; the wall-clock limit is the caller's, who abandons the thread.
 _READ_TIMEOUT = 2
-_MAX_CONTEXT_FILE = 64 * 1024
 # Label keys that are read: foreign ones can be many and long, and hold secrets.
 _LABEL_PREFIXES = ("ai.promptcraft.", "com.docker.compose.", "com.docker.swarm.")
 _MAX_CONTAINERS = 5000
@@ -35,39 +31,8 @@ _OLDEST_API = (1, 24)
 _API_VERSION = re.compile(r"([0-9]{1,3})\.([0-9]{1,4})")
 
 
-@dataclass(frozen=True)
-class Connection:
-    """Where the engine should be. `configured` is False where a default socket was simply there."""
-
-    base_url: str
-    configured: bool
-    tls_folder: Path | None = None
-
-
 class _StatusError(ValueError):
     """The engine answered, but not with what was asked for; the message completes "the engine …"."""
-
-
-class EngineConfigError(Exception):
-    """The environment or a Docker context names an engine in a way that cannot be followed."""
-
-
-def connection(environment: Mapping[str, str], home: Path) -> Connection | None:
-    """`DOCKER_HOST`, else the current Docker context, else a socket at its usual place; None where there is none.
-
-    Source: Docker's documentation, "Docker contexts" and "Daemon socket option". Raises `EngineConfigError`.
-    """
-    if host := environment.get("DOCKER_HOST", "").strip():
-        certificates = Path(environment.get("DOCKER_CERT_PATH") or home / ".docker")
-        return Connection(host, True, certificates if environment.get("DOCKER_TLS_VERIFY") else None)
-    folder = Path(environment.get("DOCKER_CONFIG") or home / ".docker")
-    name = environment.get("DOCKER_CONTEXT") or _read_json(folder / "config.json").get("currentContext") or "default"
-    if name != "default":
-        return _from_context(folder, str(name))
-    for path in _default_sockets(environment, home):
-        if _is_socket(path):
-            return Connection(f"unix://{path}", False)
-    return None
 
 
 def inventory(request: Request) -> Inventory:
@@ -130,13 +95,20 @@ def _get(found: Connection, url: SplitResult, path: str) -> Any:
         raise ValueError("nested too deep") from error
 
 
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("docker", timeout=_READ_TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_READ_TIMEOUT)
+        self.sock.connect(self._path)
+
+
 def _connect(found: Connection, url: SplitResult) -> http.client.HTTPConnection:
     if url.scheme == "unix":
-        connection = http.client.HTTPConnection("docker", timeout=_READ_TIMEOUT)
-        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.sock.settimeout(_READ_TIMEOUT)
-        connection.sock.connect(url.path)
-        return connection
+        return _UnixConnection(url.path)
     host, secure = url.hostname or "", url.scheme == "https" or found.tls_folder is not None
     if secure:
         context = _tls(found.tls_folder)
@@ -253,51 +225,8 @@ def _labels(document: object) -> dict[str, str]:
     return {key: _text(value) for key, value in items if isinstance(key, str) and key.startswith(_LABEL_PREFIXES)}
 
 
-def _from_context(folder: Path, name: str) -> Connection:
-    """The engine of a named context: its folder is the SHA-256 of its name."""
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
-    endpoints = _read_json(folder / "contexts" / "meta" / digest / "meta.json").get("Endpoints")
-    docker = endpoints.get("docker") if isinstance(endpoints, dict) else None
-    host = docker.get("Host") if isinstance(docker, dict) else None
-    if not isinstance(host, str) or not host:
-        raise EngineConfigError(
-            f"the Docker context {one_line(name, 60)!r} is not defined; choose one: docker context ls"
-        )
-    tls = folder / "contexts" / "tls" / digest / "docker"
-    return Connection(host, True, tls if tls.is_dir() else None)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """A small file of Docker's own as a map; empty where it is missing or something else."""
-    try:
-        if not path.is_file() or path.stat().st_size > _MAX_CONTEXT_FILE:
-            return {}
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
-
-
-def _default_sockets(environment: Mapping[str, str], home: Path) -> Iterable[Path]:
-    yield Path("/var/run/docker.sock")
-    if runtime := environment.get("XDG_RUNTIME_DIR"):
-        yield Path(runtime) / "docker.sock"
-    yield home / ".docker" / "run" / "docker.sock"
-    yield home / ".docker" / "desktop" / "docker.sock"
-    yield Path(f"/run/user/{os.getuid()}/docker.sock")
-
-
-def _is_socket(path: Path) -> bool:
-    try:
-        return stat.S_ISSOCK(path.stat().st_mode)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True  # it may be there; being refused a look at it is for the connection to report
-
-
 def _tls(folder: Path | None) -> ssl.SSLContext:
-    """Verification by the folder's `ca.pem` where it has one, and its client certificate, as the docker command does."""
+    """Verification by the folder's `ca.pem` where it has one, with its client certificate."""
     if folder is None:
         return ssl.create_default_context()
     authority = folder / "ca.pem"

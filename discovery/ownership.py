@@ -97,7 +97,7 @@ def verdict_of_owner(found: Whose, service: str, configured: bool, request: Requ
         case Ownership.FOREIGN_CLAIM if service not in request.share:
             stack, project = (one_line(container.labels.get(label, "?"), 30) for label in (LABEL_STACK, LABEL_PROJECT))
             return Verdict.SKIPPED, (
-                f"container {name} belongs to stack {stack} of project {project}; "
+                f"container {name} is another deployment's (stack {stack} of project {project}); "
                 f"to use it, add {service} to share in Pulumi.{request.stack}.yaml"
             )
         case _:

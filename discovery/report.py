@@ -262,7 +262,9 @@ def _definition_to_json(definition: AgentDefinition) -> dict[str, Any]:
 
 
 def _definition_from_json(name: str, value: Mapping[str, Any]) -> AgentDefinition:
-    return AgentDefinition(name, str(value["tier"]), str(value["path"]), value["model"], value["problem"], value["sha256"])
+    return AgentDefinition(
+        name, str(value["tier"]), str(value["path"]), value["model"], value["problem"], value["sha256"]
+    )
 
 
 def _agent_to_json(agent: AgentReport) -> dict[str, Any]:

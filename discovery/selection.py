@@ -69,10 +69,11 @@ def _unmet(services: Mapping[str, ServiceReport], name: str) -> bool:
     return services[name].selected is None
 
 
-def _key(item: Ranked, priority: tuple[Source, ...]) -> tuple[int, int, str, str, str]:
+def _key(item: Ranked, priority: tuple[Source, ...]) -> tuple[int | str, ...]:
     candidate = item.finding.candidate
-    place = priority.index(candidate.source) if candidate.source in priority else len(priority)
-    return place, item.rank, candidate.evidence, candidate.endpoint, item.finding.reason
+    # Sources that the own order leaves out come last, in the default order.
+    place = (*priority, *DEFAULT_PRIORITY).index(candidate.source)
+    return place, item.rank, candidate.evidence, candidate.endpoint, item.finding.verdict, item.finding.reason
 
 
 def _explained(finding: Finding, selected: Finding | None, priority: tuple[Source, ...], pin: Pin | None) -> Finding:

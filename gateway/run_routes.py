@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from starlette.responses import Response, StreamingResponse
 
 from gateway.errors import ErrorAnswer
@@ -27,8 +27,17 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorAnswer} for status in statuses}
 
 
+def _encodable(text: str) -> str:
+    # JSON may hold half of a surrogate pair (`"\\ud800"`), which no UTF-8 text can.
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("not valid Unicode: a surrogate stands alone") from error
+    return text
+
+
 class RunRequest(BaseModel):
-    input: str = Field(min_length=1, max_length=MAX_INPUT_CHARACTERS)
+    input: Annotated[str, AfterValidator(_encodable)] = Field(min_length=1, max_length=MAX_INPUT_CHARACTERS)
 
 
 class RecentRuns(BaseModel):
@@ -44,7 +53,7 @@ def run_routes(service: RunService) -> APIRouter:
         response_model=RunRecord,
         responses={
             200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
-            **refusals(401, 404, 409, 413, 422, 429, 503),
+            **refusals(400, 401, 404, 409, 413, 422, 429, 503),
         },
     )
     async def start(

@@ -26,7 +26,7 @@ function header(...children) {
   return made;
 }
 
-const state = (status) => element("span", `state ${status}`, element("span", "dot"), status);
+const state = (status, text = status) => element("span", `state ${status}`, element("span", "dot"), text);
 const note = (text, className = "note") => (text ? element("span", className, text) : null);
 const number = (text) => element("span", "number", text);
 const milliseconds = (value) => (value === null ? "–" : `${value} ms`);
@@ -48,7 +48,7 @@ function agentRow(agent) {
   const needs = Object.entries(agent.dependencies).map(([name, need]) => (need.met ? name : `${name} (missing)`));
   return element("tr", "",
     header(agent.id, note(agent.description)),
-    cell("Available", state(agent.available ? "ok" : "down"), note(agent.reason, "alert")),
+    cell("Available", agent.available ? state("ok", "yes") : state("down", "no"), note(agent.reason, "alert")),
     cell("From", agent.tier ?? "–", element("code", "note", agent.path ?? "")),
     cell("Model", agent.model ?? "–"),
     cell("Needs", needs.join(", ") || "–"),

@@ -99,7 +99,7 @@ class RunService:
     async def start(self, agent: str, text: str, idempotency_key: str | None) -> Run | RunRecord:
         """A run of the agent, or the record of the one that `idempotency_key` stands for.
 
-        Raises `ApiError`: 404 unknown agent, 409 agent unavailable, 422 the key was used for another input,
+        Raises `ApiError`: 404 unknown agent, 409 agent unavailable or the key was used with another input,
         429 memory, 503 no MCP server to ask.
         """
         planned = self._plan.agents.get(agent)
@@ -194,7 +194,7 @@ class RunService:
 
     async def _earlier(self, run: str, key: str) -> Run | RunRecord:
         if run[16:] != key[:16]:
-            raise ApiError(422, "idempotency_key_reused", "this Idempotency-Key was used with another input")
+            raise ApiError(409, "idempotency_key_reused", "this Idempotency-Key was used with another input")
         if (live := self._live.get(run)) is not None:
             return live
         return await self.get(run)

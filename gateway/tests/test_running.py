@@ -184,7 +184,7 @@ def test_an_idempotency_key_stands_for_one_run(stage: Stage) -> None:
     again = run(stage.gateway, "sonnet", "Once only", **{"Idempotency-Key": "k1"}).json()
     assert again["id"] == first["id"]
     other = run(stage.gateway, "sonnet", "Something else", **{"Idempotency-Key": "k1"})
-    assert other.status_code == 422
+    assert other.status_code == 409
     assert other.json()["error"]["code"] == "idempotency_key_reused"
 
 
@@ -254,13 +254,15 @@ def test_an_answer_in_zens_wrapping_is_unwrapped(stage: Stage) -> None:
         ("/api/agents/%20/runs", {"input": "x"}, 422, "invalid_request"),
         ("/api/agents/opus/runs", {"inptu": "x"}, 422, "invalid_request"),
         ("/api/agents/opus/runs", {"input": "x" * 200_001}, 422, "invalid_request"),
+        ("/api/agents/opus/runs", {"input": "half a pair: \ud800"}, 422, "invalid_request"),
         ("/api/agents/opus/runs", {"input": "x" * 2_000_000}, 413, "too_large"),
     ],
 )
 def test_what_cannot_be_run_is_refused_in_one_shape(
     stage: Stage, path: str, body: dict[str, str], status: int, code: str
 ) -> None:
-    answer = stage.gateway.api.post(path, json=body)
+    content = json.dumps(body).encode()
+    answer = stage.gateway.api.post(path, content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == status
     assert answer.json()["error"]["code"] == code
     assert "xxx" not in answer.text

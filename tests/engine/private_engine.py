@@ -58,9 +58,9 @@ class PrivateEngine:
         """Copy the images that set-up resolved from the machine's engine."""
         document = json.loads((ROOT / ".promptcraft" / "images.json").read_text())
         references = sorted({entry["reference"] for entry in document.values()})
-        saved = subprocess.Popen(["docker", "save", *references], stdout=subprocess.PIPE)
-        subprocess.run(["docker", "-H", self.host, "load"], stdin=saved.stdout, check=True, capture_output=True)
-        assert saved.wait() == 0
+        with subprocess.Popen(["docker", "save", *references], stdout=subprocess.PIPE) as saved:
+            subprocess.run(["docker", "-H", self.host, "load"], stdin=saved.stdout, check=True, capture_output=True)
+        assert saved.returncode == 0
 
     def kill(self) -> None:
         """End the engine with SIGKILL."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
+from .alterations import Alteration, altered
 from .debian import REPOSITORY
 from .engine import Engine
 from .namespace import Namespace
@@ -16,23 +18,30 @@ from .unavailable import Unavailable
 from .world import World
 
 
-class Runner:
-    """Starts all given scenarios at once, in order; `check` waits for one."""
+@dataclass(frozen=True)
+class Job:
+    """A scenario to run, perhaps against an altered program."""
 
-    def __init__(self, scenarios: Sequence[Scenario]) -> None:
+    scenario: Scenario
+    alteration: Alteration | None = None
+
+
+class Runner:
+    """Starts all given jobs at once, in order; `check` waits for one."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
         self._engine: Engine | Unavailable | None = None
         # One more than cores: a part of each run is waiting.
         self._pool = ThreadPoolExecutor(1 + (os.cpu_count() or 1))
         # The engine's ports are one set, so the scenarios that use it take turns.
         self._engine_turn = ThreadPoolExecutor(1)
-        self._results: dict[str, Future[None]] = {
-            scenario.name: (self._engine_turn if scenario.engine else self._pool).submit(self._run, scenario)
-            for scenario in scenarios
+        self._results: dict[Job, Future[None]] = {
+            job: (self._engine_turn if job.scenario.engine else self._pool).submit(self._run, job) for job in jobs
         }
 
-    def check(self, scenario: Scenario) -> None:
-        """Raise what the scenario's run and checks raised."""
-        self._results[scenario.name].result()
+    def check(self, job: Job) -> None:
+        """Raise what the job's run and checks raised."""
+        self._results[job].result()
 
     def close(self) -> None:
         """Drop what has not begun, wait for the rest, stop the engine."""
@@ -41,17 +50,21 @@ class Runner:
         if isinstance(self._engine, Engine):
             self._engine.close()
 
-    def _run(self, scenario: Scenario) -> None:
-        if not scenario.engine:
+    def _run(self, job: Job) -> None:
+        with altered(job.alteration) as code:
+            if job.scenario.engine:
+                self._run_with_engine(job.scenario, code)
+                return
             namespace = Namespace()
             try:
-                namespace.run(lambda: run(scenario))
+                namespace.run(lambda: run(job.scenario, code))
             finally:
                 namespace.close()
-            return
+
+    def _run_with_engine(self, scenario: Scenario, code: Path) -> None:
         engine = self._running_engine()
         try:
-            engine.namespace.run(lambda: run(scenario, engine))
+            engine.namespace.run(lambda: run(scenario, code, engine))
         finally:
             engine.clear()
 
@@ -67,7 +80,7 @@ class Runner:
         return self._engine
 
 
-def run(scenario: Scenario, engine: Engine | None = None, code: Path = REPOSITORY) -> Outcome:
+def run(scenario: Scenario, code: Path = REPOSITORY, engine: Engine | None = None) -> Outcome:
     """Start the state in the calling thread's namespace, run discovery in it, and check what came of it."""
     world = World(engine, code)
     try:

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 
 import pytest
 
-from .runner import Runner
-from .scenario import Scenario
+from .runner import Job
 from .states import ALL
-from .unavailable import Unavailable
 
-_PARAMETERS = [
-    pytest.param(scenario, id=scenario.name, marks=[pytest.mark.engine] if scenario.engine else []) for scenario in ALL
+_JOBS = [
+    pytest.param(Job(scenario), id=scenario.name, marks=[pytest.mark.engine] if scenario.engine else [])
+    for scenario in ALL
 ]
 
 
-@pytest.mark.parametrize("scenario", _PARAMETERS)
-def test_scenario(scenario: Scenario, runner: Runner) -> None:
-    try:
-        runner.check(scenario)
-    except Unavailable as missing:
-        if os.environ.get("REQUIRE_ENGINE") == "1":
-            raise
-        pytest.skip(str(missing))
+@pytest.mark.parametrize("job", _JOBS)
+def test_scenario(job: Job, check: Callable[[Job], None]) -> None:
+    check(job)
 
 
 def test_every_scenario_has_a_name_of_its_own() -> None:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
 from .debian import REPOSITORY, binary, library_path
 from .engine import Engine
@@ -26,6 +26,213 @@ _MACHINES_ENGINE = Path("/var/run/docker.sock")
 
 
 class Closeable(Protocol):
+    def close(self) -> None: ...
+
+
+Thing = TypeVar("Thing", bound=Closeable)
+
+
+class World:
+    """A machine state under construction, and the program that will look at it, from the folder `code`.
+
+    Everything in it is gone after `close`.
+    """
+
+    def __init__(self, engine: Engine | None = None, code: Path = REPOSITORY) -> None:
+        self._engine = engine
+        self._code = code
+        self.folder = Path(tempfile.mkdtemp(prefix="promptcraft-scenario-"))
+        self.home = self.folder / "home"
+        self.root = self.folder / "root"
+        self.locks = self.folder / "locks"
+        for folder in (self.home, self.root, self.locks):
+            folder.mkdir()
+        self.secrets: list[str] = []
+        self.checks: list[Check] = []
+        self.arguments: list[str] = []
+        self._mounts: list[tuple[str, str]] = []
+        self._configured: dict[str, dict[str, Any]] = {}
+        self._close: list[Callable[[], None]] = []
+        self.environment = {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(self.home),
+            "LANG": "C.UTF-8",
+            "MCP_LOCK_DIR": str(self.locks),
+        }
+        if engine is not None:
+            self.set(DOCKER_HOST=engine.host)
+        elif _MACHINES_ENGINE.exists():
+            # Its containers are nobody's business here, and a socket that is there counts as an engine.
+            self.mount(Path("/dev/null"), str(_MACHINES_ENGINE))
+        for pattern in ("Pulumi*.yaml", "images/references.json"):
+            for source in REPOSITORY.glob(pattern):
+                self.write(f"root/{source.relative_to(REPOSITORY)}", source.read_bytes())
+
+    # --- files and environment ---
+
+    def write(self, name: str, content: bytes | str | Mapping[str, Any] | Sequence[Any], mode: int = 0o600) -> Path:
+        """A file below `home/`, `root/` or `locks/`; what is neither bytes nor text is written as JSON."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            path.write_text(content if isinstance(content, str) else json.dumps(content))
+        path.chmod(mode)
+        return path
+
+    def set(self, **variables: str) -> None:
+        """Environment variables of the run."""
+        self.environment |= variables
+
+    def unset(self, name: str) -> None:
+        """Take a variable out of the run's environment."""
+        del self.environment[name]
+
+    def secret(self) -> str:
+        """A new secret, which must not be printed by the run."""
+        value = f"s3cret-{secrets.token_hex(8)}"
+        self.secrets.append(value)
+        return value
+
+    def configure(self, key: str, value: Any, stack: str = "dev") -> None:
+        """Set a key of ours in the stack's file, which then holds nothing else."""
+        keys = self._configured.setdefault(stack, {})
+        keys[key] = value
+        lines = [f"  promptcraft-hybrid:{name}: {json.dumps(entry)}\n" for name, entry in keys.items()]
+        self.write(f"root/Pulumi.{stack}.yaml", "config:\n" + "".join(lines))
+
+    def lock(self, service: str, port: int, pid: object, **other: object) -> Path:
+        """A well-formed lock file, as someone unknown to us would write it."""
+        document = {
+            "service": service,
+            "endpoint": f"http://127.0.0.1:{port}",
+            "project": "somebody-else",
+            "stack": "main",
+            "pid": pid,
+            "created": datetime.now(UTC).isoformat(),
+        }
+        return self.write(f"locks/.mcp-{service}.lock", document | other)
+
+    # --- servers, processes, containers ---
+
+    @property
+    def engine(self) -> Engine:
+        """The Docker Engine, in a scenario whose table says that it needs one."""
+        assert self._engine is not None, "Table(engine=True)"
+        return self._engine
+
+    def keep(self, thing: Thing) -> Thing:
+        """Close `thing` when the scenario is over."""
+        self._close.append(thing.close)
+        return thing
+
+    def serve(self, talk: Talk, port: int, host: str = "127.0.0.1") -> Server:
+        """A server in a thread of ours."""
+        return self.keep(Server(talk, port, host))
+
+    def process(self, *command: str | Path, port: int, host: str = "127.0.0.1", folder: Path | None = None) -> int:
+        """A process of its own that listens on `port`; its pid, once it does."""
+        environment = self.environment | {
+            "LD_LIBRARY_PATH": library_path(),
+            "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
+        }
+        child = subprocess.Popen(
+            [str(part) for part in command],
+            cwd=folder or self.folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+        def end() -> None:
+            child.kill()
+            child.wait()
+
+        self._close.append(end)
+        await_port(port, host, child)
+        return child.pid
+
+    def emulator(self, kind: str, value: str, port: int, host: str = "127.0.0.1") -> int:
+        """An emulator as a process of its own; its pid."""
+        command = (sys.executable, "-m", "scenarios.emulators", kind, value, "--port", str(port), "--host", host)
+        return self.process(*command, port=port, host=host)
+
+    def redis(self, port: int, *options: str) -> int:
+        """The real Redis; its pid."""
+        return self.process(binary("redis-server"), "--port", str(port), "--save", "", *options, port=port)
+
+    def prometheus(self, port: int) -> int:
+        """The real Prometheus; its pid."""
+        self.write("prometheus/prometheus.yml", "global: {scrape_interval: 1m}\n")
+        options = (f"--web.listen-address=127.0.0.1:{port}", "--config.file=prometheus.yml", "--storage.tsdb.path=data")
+        return self.process(binary("prometheus"), *options, port=port, folder=self.folder / "prometheus")
+
+    def nginx(self, port: int) -> int:
+        """The real nginx, with its status page; its pid."""
+        (self.folder / "nginx").mkdir()
+        configuration = (
+            "daemon off; master_process off; pid nginx.pid; error_log stderr;\n"
+            "events {}\n"
+            "http { access_log off; client_body_temp_path t; proxy_temp_path t; fastcgi_temp_path t;\n"
+            "  uwsgi_temp_path t; scgi_temp_path t;\n"
+            f"  server {{ listen 127.0.0.1:{port}; location / {{ return 200 'hello'; }}\n"
+            "    location = /stub_status { stub_status; } } }\n"
+        )
+        path = self.write("nginx/nginx.conf", configuration)
+        return self.process(binary("nginx"), "-p", path.parent, "-c", path, "-e", "stderr", port=port)
+
+    def mount(self, file: Path, over: str) -> None:
+        """Let the run see `file` at the path `over`, in a mount namespace of its own."""
+        self._mounts.append((str(file), over))
+
+    # --- what must hold besides the report ---
+
+    def must_not_be_asked(self, server: Server) -> Server:
+        """Nobody may even connect to `server`."""
+
+        def check(_: Outcome) -> None:
+            assert server.connections == 0, f"port {server.port} was asked: {server.received[:300]!r}"
+
+        self.checks.append(check)
+        return server
+
+    def must_not_learn(self, server: Server, secret: str) -> Server:
+        """`server` may be asked, but not told the secret."""
+
+        def check(_: Outcome) -> None:
+            assert secret.encode() not in server.received, f"port {server.port} was told a secret"
+
+        self.checks.append(check)
+        return server
+
+    def must_not_exist(self, path: Path) -> None:
+        """Nobody may make this file."""
+
+        def check(_: Outcome) -> None:
+            assert not path.exists(), f"{path.name} was made: something was run"
+
+        self.checks.append(check)
+
+    # --- the run ---
+
+    def run(self, stack: str, budget: float) -> Outcome:
+        """Run the command line as a stranger would, and wait for it."""
+        # Full paths: the run's PATH may be part of the scenario.
+        steps = [f"/bin/mount --bind '{file}' '{over}'" for file, over in self._mounts]
+        command = ["/usr/bin/unshare", "--mount", "/bin/sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh"]
+        command += [sys.executable, "-m", "discovery", "--json", "--root", str(self.root)]
+        command += ["--stack", stack, "--budget", str(budget), *self.arguments]
+        with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+            started = time.monotonic()
+            child = subprocess.Popen(
+                command, cwd=self._code, env=self.environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+            )
+            peak = _await(child, budget + 20)
+            seconds = time.monotonic() - started
+            return Outcome(child.returncode, _text(stdout), _text(stderr), seconds, peak, budget)
+
     def close(self) -> None: ...
 
 
@@ -264,3 +471,8 @@ def _await(child: subprocess.Popen[bytes], seconds: float) -> float:
             child.kill()
         time.sleep(0.005)
     return peak
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="surrogateescape")

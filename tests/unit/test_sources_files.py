@@ -326,12 +326,12 @@ def test_linked_dotfiles_are_followed_and_loops_end(tmp_path: Path) -> None:
     request = request_in(tmp_path)
     write(request.home / "dotfiles/claude.json", {"mcpServers": {"zen": HTTP}})
     (request.home / ".claude.json").symlink_to("dotfiles/claude.json")
-    (request.home / ".claude" / "mcp").mkdir(parents=True)
-    (request.home / ".claude" / "mcp" / "loop").symlink_to(request.home / ".claude")
+    write(request.home / ".claude/mcp/docs.json", HTTP)
+    (request.home / ".claude/mcp/loop").symlink_to(request.home / ".claude/mcp")
 
     gathered = user_files(request)
 
-    assert [candidate.service for candidate in gathered.candidates] == ["zen-mcp"]
+    assert [candidate.service for candidate in gathered.candidates] == ["zen-mcp", "docs"]
     assert gathered.warnings == ()
 
 

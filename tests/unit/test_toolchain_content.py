@@ -68,23 +68,23 @@ def test_a_cached_folder_that_fails_half_way_is_not_there_and_can_be_made_again(
 
 def test_of_two_that_want_the_same_folder_one_makes_it_and_the_other_waits(tmp_path: Path) -> None:
     target = tmp_path / "target"
-    made = []
-    both = threading.Barrier(2)
+    entered = threading.Event()
+    given: list[Path | None] = []
 
     def want() -> None:
-        both.wait()
         with cached_folder(target) as partial:
-            if partial is not None:
-                made.append(partial)
-                (partial / "whole").touch()
-        assert (target / "whole").exists()
+            entered.set()
+            given.append(partial)
 
-    threads = [threading.Thread(target=want) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(made) == 1
+    other = threading.Thread(target=want)
+    with cached_folder(target) as partial:
+        assert partial is not None
+        other.start()
+        assert not entered.wait(0.3)
+        (partial / "whole").touch()
+    other.join()
+    assert given == [None]
+    assert (target / "whole").exists()
 
 
 def test_a_private_file_is_readable_by_its_owner_only_and_replaced_at_once(tmp_path: Path) -> None:

@@ -65,6 +65,28 @@ def test_hosts_that_never_answer_are_given_up_together(server: str) -> None:
         assert time.monotonic() - started < 1.5
 
 
+def test_a_host_that_answers_a_byte_at_a_time_is_given_up_too() -> None:
+    """Each byte starts a socket's own time-out anew; only a deadline over all of it ends the wait."""
+    over = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            for _ in range(50):  # then it hangs up: a wait without end should fail here, not hang
+                if over.wait(0.1):
+                    return
+                connection.send(b"H")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        dripping = threading.Thread(target=drip, args=(listener,))
+        dripping.start()
+        started = time.monotonic()
+        assert ask([f"http://127.0.0.1:{listener.getsockname()[1]}/"], 0.5) == frozenset()
+        assert time.monotonic() - started < 2.0
+        over.set()
+        dripping.join()
+
+
 def test_a_port_where_nobody_listens_costs_no_time() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

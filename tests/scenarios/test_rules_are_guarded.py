@@ -1,0 +1,296 @@
+"""Each rule is taken out of a copy of the program, and the scenario that guards it must turn red.
+
+Red by what the report says, not by a crash: a rule whose absence crashes would be guarded by anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from .alterations import Alteration
+from .runner import Job
+from .states import BY_NAME
+
+_ASK = "        async with self.exchange(method, path, headers, body) as exchange:\n            content"
+# What everybody writes first: it follows redirects, uses proxies and ~/.netrc, and has no limit of its own.
+_ORDINARY_CLIENT = (
+    "        import requests\n"
+    "        url = f'{self.place.scheme}://{self.place.authority}{path}'\n"
+    "        try:\n"
+    "            told = requests.request(method, url, headers=dict(headers), data=body, timeout=1)\n"
+    "        except requests.RequestException as error:\n"
+    "            raise UnreachableError('no') from error\n"
+    "        told_headers = tuple((key.lower(), value) for key, value in told.headers.items())\n"
+    "        return Response(told.status_code, told_headers, told.content)\n"
+)
+
+# The rule; where it stands, its text, and what takes its place; the scenario that must not stand without it.
+RULES = (
+    (
+        "another stack's service needs share",
+        ("discovery/ownership.py", "case Ownership.FOREIGN_CLAIM if service not in request.share:", "case None:"),
+        "another stack's service is somebody else's",
+    ),
+    (
+        "labels alone make nothing ours, and nothing external",
+        ("discovery/ownership.py", "    return Ownership.ORPHAN\n", "    return Ownership.EXTERNAL\n"),
+        "labels of this stack make nothing ours, and what bears them is not reused",
+    ),
+    (
+        "what leads to a container is the container",
+        ("discovery/asking.py", "found = whose(addresses, place.port, self._world)", "found = Whose()"),
+        "a variable that leads to our own container does not make it external",
+    ),
+    (
+        "a port of a container counts as the container",
+        ("discovery/ownership.py", "if configured or candidate.source is Source.DOCKER:", "if True:"),
+        "a container on the usual port is found as a container, not as a process of the host",
+    ),
+    (
+        "an image counts by its whole name",
+        (
+            "discovery/probes/docker_engine.py",
+            "if repository in service.images)",
+            "if any(image in repository for image in service.images))",
+        ),
+        "an image whose name merely contains the right one is not it",
+    ),
+    (
+        "only what is verified is chosen",
+        ("discovery/selection.py", "        if finding.verdict is Verdict.VERIFIED\n        and ", "        if "),
+        "a dead external deployment gives way to the next",
+    ),
+    (
+        "a server's own order replaces the default",
+        ("discovery/selection.py", "tuple(order or DEFAULT_PRIORITY)", "tuple(DEFAULT_PRIORITY)"),
+        "priority_order as a list replaces the default order",
+    ),
+    (
+        "priorities are numbers",
+        ("discovery/config.py", "for key in sorted(value, key=int))", "for key in sorted(value))"),
+        "numbers in priority_order count as numbers, not as text",
+    ),
+    (
+        "a pin limits the choice",
+        ("discovery/selection.py", "and (pin is None or pin.allows(finding))", ""),
+        "a pin to a source is honoured",
+    ),
+    (
+        "a pin is honoured or fails",
+        ("discovery/selection.py", "    if problems:\n        raise PinError", "    if False:\n        raise PinError"),
+        "a pin on an impostor fails, though another could be had",
+    ),
+    (
+        "an MCP server is known by its name",
+        ("discovery/fingerprints/mcp.py", "return name.strip().lower() in known", "return True"),
+        "a stranger's MCP server on 8000 is an impostor, and Zen MCP is found on 8001",
+    ),
+    (
+        "an MCP server's name counts as a whole",
+        (
+            "discovery/fingerprints/mcp.py",
+            "return name.strip().lower() in known",
+            "return any(word in name.lower() for word in known)",
+        ),
+        "an MCP server whose name only contains the right one is not it",
+    ),
+    (
+        "a session opened to ask is closed",
+        (
+            "discovery/fingerprints/mcp.py",
+            'await wire.ask("DELETE", path, [("Mcp-Session-Id", session), *_bearer(token)])',
+            "pass",
+        ),
+        "a session that was opened to ask is closed again",
+    ),
+    (
+        "Qdrant's title is no proof",
+        (
+            "discovery/fingerprints/qdrant.py",
+            'if health.status != 200 or b"healthz check passed" not in health.body or echo:',
+            "if False:",
+        ),
+        "Qdrant's title alone is not Qdrant",
+    ),
+    (
+        "Prometheus says that it is healthy, in its own words",
+        (
+            "discovery/fingerprints/prometheus.py",
+            "if health.status != 200 or health.body.strip() != HEALTHY:",
+            "if False:",
+        ),
+        "VictoriaMetrics is not Prometheus",
+    ),
+    (
+        "Grafana has its database",
+        ("discovery/fingerprints/grafana.py", 'if health.status == 503 or state != "ok":', "if False:"),
+        "a Grafana without its database is unhealthy",
+    ),
+    (
+        "a Redis to be used is a primary",
+        (
+            "discovery/fingerprints/redis.py",
+            'if fields.get("role", "master") != "master" or _role(role) not in (None, "master"):',
+            "if False:",
+        ),
+        "a Redis replica is found, and not taken for a primary",
+    ),
+    (
+        "a password only after Redis has shown itself",
+        ("discovery/fingerprints/redis.py", "return wants_login(conversation) or (", "return True or ("),
+        "a password is not told to one that answers +PONG to everything",
+    ),
+    (
+        "a secret only to what it was configured for",
+        ("discovery/asking.py", "elif not sighting.probe.entitled:", "elif False:"),
+        "a password meant for one Redis is not offered to another",
+    ),
+    (
+        "no redirects",
+        ("discovery/wire.py", _ASK, _ORDINARY_CLIENT + _ASK),
+        "a redirect is no service, and is not followed",
+    ),
+    ("no ~/.netrc", ("discovery/wire.py", _ASK, _ORDINARY_CLIENT + _ASK), "~/.netrc is nobody's business"),
+    (
+        "no proxies",
+        ("discovery/wire.py", _ASK, _ORDINARY_CLIENT + _ASK),
+        "the environment's proxy sees nothing of a secret",
+    ),
+    (
+        "a deadline that drips cannot stretch",
+        ("discovery/wire.py", _ASK, _ORDINARY_CLIENT + _ASK),
+        "silence, headers drop by drop, a body drop by drop, a status line drop by drop: "
+        "they cost the budget at most, little memory, and no other service",
+    ),
+    (
+        "each visit has a limit",
+        (
+            "discovery/asking.py",
+            "async with asyncio.timeout_at(until):\n                answer",
+            "async with asyncio.timeout_at(until + 3):\n                answer",
+        ),
+        "fifty configured servers that never answer cost the budget at most",
+    ),
+    (
+        "each source has a limit",
+        ("discovery/look.py", "asyncio.wait(running.values(), timeout=limit)", "asyncio.wait(running.values())"),
+        "an engine that accepts and never answers costs the budget at most, and is named",
+    ),
+    (
+        "a name is resolved once",
+        ("discovery/wire.py", "for address in self._addresses:", "for address in (self.place.host,):"),
+        "a name that resolves differently the second time is not followed to the second address",
+    ),
+    (
+        "certificates are verified",
+        ("discovery/wire.py", "return ssl.create_default_context()", "return ssl._create_unverified_context()"),
+        "a certificate that nobody signed proves nothing, and its owner learns no key",
+    ),
+    (
+        "addresses of metadata services are refused",
+        ("discovery/addresses.py", "if address.is_link_local or address in _METADATA:", "if False:"),
+        "the metadata service is never asked by a name that resolves to it",
+    ),
+    (
+        "no userinfo in a URL",
+        (
+            "discovery/endpoints.py",
+            '    if "@" in authority:\n',
+            '    authority = authority.rpartition("@")[2]\n    if False:\n',
+        ),
+        "a URL with a user and a password is refused, and the password not shown",
+    ),
+    (
+        "a lock of a dead process is stale",
+        (
+            "discovery/probes/lock_files.py",
+            "elif reason := lock_format.stale_reason(lock, time.time()):",
+            'elif reason := "":',
+        ),
+        "a lock of a dead process is reported, and not followed",
+    ),
+    (
+        "a recycled pid is another process",
+        (
+            "discovery/lock_format.py",
+            "if process.create_time() > lock.created + CLOCK_TOLERANCE_SECONDS:",
+            "if False:",
+        ),
+        "a lock older than the process that now has its number is reported, and not followed",
+    ),
+    (
+        "a lock is no symbolic link",
+        ("discovery/lock_format.py", "follow=False", "follow=True"),
+        "what is no lock is reported, and neither opened, followed nor believed",
+    ),
+    (
+        "a lock is ours or root's",
+        ("discovery/lock_format.py", "owners=frozenset({0, os.geteuid()})", "owners=None"),
+        "what is no lock is reported, and neither opened, followed nor believed",
+    ),
+    (
+        "a lock is for the service of its name",
+        ("discovery/probes/lock_files.py", "if lock.service != service:", "if False:"),
+        "what is no lock is reported, and neither opened, followed nor believed",
+    ),
+    (
+        "foreign text is escaped",
+        ("discovery/text.py", 'c if c.isprintable() else c.encode("unicode_escape").decode("ascii")', "c"),
+        "a server's name with a terminal's escapes is shown without them",
+    ),
+    (
+        "a variable without value and default is an error",
+        (
+            "discovery/expansion.py",
+            "environment.get(name, default if separator else None)",
+            "environment.get(name, default)",
+        ),
+        "a variable that is not set is named, and the rest of the URL is not asked",
+    ),
+    (
+        "npx needs the package's key",
+        (
+            "discovery/probes/npx.py",
+            'if problem is None and key is not None and not _is_set(request.environment.get(key, "")):',
+            "if False:",
+        ),
+        "a package that needs a key is not chosen without it",
+    ),
+    (
+        "the environment wins over .env",
+        (
+            "settings.py",
+            "{name: variable.value for name, variable in variables.items()} | dict(environ)",
+            "dict(environ) | {name: variable.value for name, variable in variables.items()}",
+        ),
+        "the real environment wins over .env",
+    ),
+    (
+        "an agent has its own order",
+        ("discovery/agents.py", "    usable.sort(key=lambda each: order.index(each.tier))\n", ""),
+        "an agent's own order replaces the default",
+    ),
+    (
+        "a key twice is an error",
+        ("discovery/strict_yaml.py", "            if key in values:\n", "            if False:\n"),
+        "every mistake in the discovery configuration is named with its line and key, in one go",
+    ),
+)
+
+_JOBS = [
+    pytest.param(
+        Job(BY_NAME[scenario], Alteration(*alteration)),
+        id=rule,
+        marks=[pytest.mark.engine] if BY_NAME[scenario].engine else [],
+    )
+    for rule, alteration, scenario in RULES
+]
+
+
+@pytest.mark.parametrize("job", _JOBS)
+def test_without_the_rule_its_scenario_turns_red(job: Job, check: Callable[[Job], None]) -> None:
+    with pytest.raises(AssertionError) as red:
+        check(job)
+    assert "Traceback" not in str(red.value), f"not red, but crashed:\n{red.value}"
