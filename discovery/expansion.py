@@ -36,9 +36,7 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
         pieces += (text[end : match.start()], value)
         length += len(pieces[-2]) + len(value)
         end = match.end()
-        # Asked at each step: a small text can refer to a large variable very often.
-        if length > MAX_EXPANDED:
-            break
+    # Before anything is joined: a small text can refer to a large variable very often.
     if length + len(text) - end > MAX_EXPANDED:
         raise ExpansionError(f"is longer than {MAX_EXPANDED} characters once expanded; shorten it")
     if missing:

@@ -131,7 +131,7 @@ def difference(service: PlannedService, status: ServiceStatus, answer: Answer | 
         return f"planned as {service.action}, and does not answer"
     if answer is None or answer.stand_in is None:
         return None
-    if False:
+    if answer.stand_in and service.stand_in is None:
         return "planned as the real service, and a stand-in answers"
     if not answer.stand_in and service.stand_in is not None:
         return "planned as a stand-in, and the real service answers"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from toolchain import content, progress, recipes, references, registry, ways
@@ -46,7 +46,7 @@ def local_names(reference: Reference, layout: Layout) -> dict[str, str | None]:
     names: dict[str, str | None] = {}
     if reference.pullable:
         names[reference.pullable] = None
-    if reference.build and (layout.root / reference.build.context / "Dockerfile").is_file():
+    if reference.build:
         names[context_tag(reference, layout)] = None
     if reference.recipe:
         names[recipes.tag(recipes.RECIPES[reference.recipe], layout, reference.stand_in)] = reference.stand_in
@@ -73,7 +73,10 @@ def resolve(names: Iterable[str], docker: Docker, layout: Layout, outside: Outsi
         present = docker.images()
         written = read(layout)
         for name in names:
-            written[name] = _one(known[name], written.get(name), present, docker, layout, outside, fresh=fresh)
+            image = _Search(known[name], present, docker, layout, outside, fresh).image(written.get(name))
+            stand_in = f" (stand-in: {image.stand_in})" if image.stand_in else ""
+            progress.found(f"image {name}: {image.reference}, {image.how}{stand_in}")
+            written[name] = image
         text = json.dumps({name: asdict(image) for name, image in sorted(written.items())}, indent=2)
         write_private(layout.images, text + "\n")
 
@@ -87,82 +90,69 @@ def read(layout: Layout) -> dict[str, Resolved]:
         return {}
 
 
-def _one(
-    reference: Reference,
-    last: Resolved | None,
-    present: frozenset[str],
-    docker: Docker,
-    layout: Layout,
-    outside: Outside,
-    *,
-    fresh: bool,
-) -> Resolved:
-    candidates = local_names(reference, layout)
-    if not fresh and last and last.reference in candidates and last.reference in present:
-        image = Resolved(last.reference, candidates[last.reference], last.how)
-    else:
-        image = _obtain(reference, candidates, present, docker, layout, outside, fresh=fresh)
-    stand_in = f" (stand-in: {image.stand_in})" if image.stand_in else ""
-    progress.found(f"image {reference.name}: {image.reference}, {image.how}{stand_in}")
-    return image
+@dataclass(frozen=True)
+class _Search:
+    """The ways to one image. `present` is what the engine has; with `fresh` a stand-in there does not count."""
 
+    reference: Reference
+    present: frozenset[str]
+    docker: Docker
+    layout: Layout
+    outside: Outside
+    fresh: bool
 
-def _obtain(
-    reference: Reference,
-    candidates: Mapping[str, str | None],
-    present: frozenset[str],
-    docker: Docker,
-    layout: Layout,
-    outside: Outside,
-    *,
-    fresh: bool,
-) -> Resolved:
-    def found(*, stand_ins: bool) -> Resolved | None:
+    def image(self, last: Resolved | None) -> Resolved:
+        """The image: the one chosen last time while it is there and still what would be made, else the first way's."""
+        candidates = local_names(self.reference, self.layout)
+        if not self.fresh and last and last.reference in candidates and last.reference in self.present:
+            return Resolved(last.reference, candidates[last.reference], last.how)
+        return ways.first(
+            f"the image of {self.reference.name}",
+            (
+                ways.Way("in the engine", lambda: self._found(candidates)),
+                ways.Way("pulled by tag", self._pulled),
+                ways.Way("built from its Dockerfile", self._built),
+                ways.Way("built from Debian packages", self._made),
+            ),
+        ).part
+
+    def _found(self, candidates: Mapping[str, str | None]) -> Resolved | None:
         for name, stand_in in candidates.items():
-            if name in present and (stand_ins or stand_in is None):
+            if name in self.present and not (self.fresh and stand_in):
                 return Resolved(name, stand_in, "found")
         return None
 
-    def pulled() -> Resolved | None:
-        if reference.pullable is None or not outside.answers(registry_url(reference)):
+    def _pulled(self) -> Resolved | None:
+        name = self.reference.pullable
+        if name is None or not self.outside.answers(registry_url(self.reference)):
             return None
+        return self._unless_it_fails(f"pulling {name}", name, lambda: self.docker("pull", "--quiet", name), "pulled")
+
+    def _built(self) -> Resolved | None:
+        build = self.reference.build
+        if build is None or not self.outside.all_answer(build.asks):
+            return None
+        name = context_tag(self.reference, self.layout)
+        arguments = {"PYTHON_IMAGE": references.load(self.layout.root)["python"].pullable or ""}
+        return self._unless_it_fails(
+            f"building {self.reference.name} from {build.context}/Dockerfile",
+            name,
+            lambda: self.docker.build(self.layout.root / build.context, name, arguments, {}),
+            "built",
+        )
+
+    def _made(self) -> Resolved | None:
+        if self.reference.recipe is None:
+            return None
+        recipe, stand_in = recipes.RECIPES[self.reference.recipe], self.reference.stand_in
+        return Resolved(recipes.make(recipe, self.docker, self.layout, stand_in), stand_in, "built")
+
+    def _unless_it_fails(self, what: str, name: str, work: Callable[[], object], how: str) -> Resolved | None:
+        """The network may fail between the question and the download; the next way is tried then, and it is said."""
         try:
-            with progress.step(f"pulling {reference.pullable}"):
-                docker("pull", "--quiet", reference.pullable)
+            with progress.step(what):
+                work()
         except SetupError as error:
-            progress.note(f"{reference.pullable} can't be pulled: {str(error).splitlines()[-1]}")
+            progress.note(f"{what}: {str(error).splitlines()[-1]}")
             return None
-        return Resolved(reference.pullable, None, "pulled")
-
-    def built() -> Resolved | None:
-        if reference.build is None or context_tag_missing(reference, candidates):
-            return None
-        if not outside.all_answer(reference.build.asks):
-            return None
-        name = context_tag(reference, layout)
-        python = references.load(layout.root)["python"].pullable or ""
-        with progress.step(f"building {reference.name} from {reference.build.context}/Dockerfile"):
-            docker.build(layout.root / reference.build.context, name, {"PYTHON_IMAGE": python}, {})
-        return Resolved(name, None, "built")
-
-    def made() -> Resolved | None:
-        if reference.recipe is None:
-            return None
-        name = recipes.make(recipes.RECIPES[reference.recipe], docker, layout, reference.stand_in)
-        return Resolved(name, reference.stand_in, "built")
-
-    return ways.first(
-        f"the image of {reference.name}",
-        (
-            ways.Way("in the engine", lambda: found(stand_ins=not fresh)),
-            ways.Way("pulled by tag", pulled),
-            ways.Way("built from its Dockerfile", built),
-            ways.Way("built from Debian packages", made),
-        ),
-    ).part
-
-
-def context_tag_missing(reference: Reference, candidates: Mapping[str, str | None]) -> bool:
-    """Whether the Dockerfile that `build` names is not in this checkout."""
-    expected = 1 + (reference.pullable is not None) + (reference.recipe is not None)
-    return len(candidates) < expected
+        return Resolved(name, None, how)

@@ -19,9 +19,7 @@ from toolchain import (
     state,
     versions,
 )
-from toolchain.docker import Docker
 from toolchain.environment import Ready, without_ours
-from toolchain.failure import SetupError
 from toolchain.layout import Layout, write_private
 from toolchain.plugins import Home
 from toolchain.pulumi_cli import INSTALLER, Cli
@@ -118,12 +116,8 @@ def _remembered(layout: Layout, inputs: str, wanted: tuple[versions.Plugin, ...]
     return (cli, home) if same and there and plugged else None
 
 
-def make_images(layout: Layout, environment: Mapping[str, str], services: Sequence[str], *, fresh: bool) -> Docker:
+def make_images(layout: Layout, environment: Mapping[str, str], services: Sequence[str], *, fresh: bool) -> None:
     """Only the images of `services`, for a plan that declares more than the default stack."""
     known = references.load(layout.root)
-    if unknown := [name for name in services if name not in known]:
-        raise SetupError(f"{references.FILE}: {unknown[0]}: no such image; it lists {', '.join(known)}")
-    docker = engine.reach(layout, environment)
-    outside = Outside(images.addresses(known[name] for name in services))
-    images.resolve(services, docker, layout, outside, fresh=fresh)
-    return docker
+    outside = Outside(images.addresses(known[name] for name in services if name in known))
+    images.resolve(services, engine.reach(layout, environment), layout, outside, fresh=fresh)

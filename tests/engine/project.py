@@ -146,7 +146,7 @@ class Project:
     def containers(self) -> list[Container]:
         """Every container of the stack, running or not."""
         found: list[Container] = self.engine.client.containers.list(
-            all=True, filters={"label": f"{LABEL_STACK}={self.stack}"}
+            all=True, ignore_removed=True, filters={"label": f"{LABEL_STACK}={self.stack}"}
         )
         return found
 

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from discovery.config import DiscoveryConfig
 from discovery.look import look
 from discovery.probes import PROBES, NamedProbe
 from discovery.report import Candidate, Finding, Report, Source, Vantage, Verdict
-from discovery.request import Checkpoint, Credential, Gathered, Request
+from discovery.request import Checkpoint, Credential, Gathered, Probe, Request
 from discovery.selection import PinError
 from discovery.world import Attachment, Binding, Container, EngineState, Inventory, Listener, plain_address
 from errors import ConfigError
@@ -36,35 +36,25 @@ NO_CONFIG = DiscoveryConfig()
 def listening(*handlers: Handler) -> Iterator[list[int]]:
     """Servers in a loop of their own, as the look has one of its own too."""
     ports: list[int] = []
-    ready, loop = threading.Event(), asyncio.new_event_loop()
-    finish = asyncio.Event()
+    ready = threading.Event()
+    stop: list[Callable[[], object]] = []
 
     async def serve() -> None:
-        async with asyncio.TaskGroup() as group:
-            for handler in handlers:
-                group.create_task(one(handler))
-
-    async def one(handler: Handler) -> None:
-        async with serving(handler) as port:
-            ports.append(port)
-            if len(ports) == len(handlers):
-                ready.set()
+        finish = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        stop.append(lambda: loop.call_soon_threadsafe(finish.set))
+        async with AsyncExitStack() as stack:
+            ports.extend([await stack.enter_async_context(serving(handler)) for handler in handlers])
+            ready.set()
             await finish.wait()
 
-    def run() -> None:
-        loop.run_until_complete(serve())
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
-        loop.close()
-
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     assert ready.wait(10)
     try:
         yield ports
     finally:
-        loop.call_soon_threadsafe(finish.set)
+        stop[0]()
         thread.join(10)
 
 
@@ -241,11 +231,164 @@ def test_the_living_among_a_thousand_are_found(tmp_path: Path) -> None:
 
 def test_what_was_not_begun_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("discovery.asking.CONCURRENCY", 1)
-    monkeypatch.setattr("discovery.asking.Asker._fair_share", lambda self: 60.0)
+    monkeypatch.setattr("discovery.asking.Asker._fair_share", lambda self: 0.5)
     request = replace(request_in(tmp_path), budget_seconds=0.5)
     with listening(silent()) as (port,):
         candidates = (
-            Candidate(f"server-{number}", Source.PROJECT, f"http://127.0.0.1:{port}/{number}", "file") for number in "ab"
+            Candidate(f"server-{letter}", Source.PROJECT, f"http://127.0.0.1:{port}/{letter}", "file")
+            for letter in "ab"
         )
-        with pytest.raises(TimeoutError):
-            asyncio.run(asyncio.wait_for(asyncio.to_thread(look, request, NO_CONFIG, (found("project_files", *candidates),)), 0.1))
+        report = look(request, NO_CONFIG, (found("project_files", *candidates),))
+    assert only(report, "server-a").verdict is Verdict.UNREACHABLE
+    assert (only(report, "server-b").verdict, only(report, "server-b").reason[:9]) == (Verdict.SKIPPED, "not asked")
+
+
+# --- order ---
+
+
+def without_times(report: Report) -> object:
+    document = report.to_json()
+    document["duration_ms"] = 0
+    for service in document["services"].values():
+        for finding in (*service["candidates"], *filter(None, [service["selected"]])):
+            finding["elapsed_ms"] = 0
+    return document
+
+
+def test_order_of_arrival_changes_nothing(tmp_path: Path) -> None:
+    with listening(pages(QDRANT), mcp_server(legacy), pages({})) as ports:
+        qdrant, zen, other = (f"http://127.0.0.1:{port}" for port in ports)
+        probes = [
+            found("environment", Candidate("zen-mcp", Source.EXTERNAL, other, "ZEN_MCP_URL"), warnings=("first",)),
+            found("user_files", Candidate("zen-mcp", Source.USER, zen, "~/.claude.json"), warnings=("second",)),
+            found("ports", *(Candidate("qdrant", Source.EXTERNAL, at, "port") for at in (qdrant, other, zen))),
+            engine(container(ports[2])),
+        ]
+        reports = []
+        for seed in range(20):
+            random.Random(seed).shuffle(probes)
+            reports.append(without_times(look(request_in(tmp_path), NO_CONFIG, tuple(probes))))
+    assert all(report == reports[0] for report in reports)
+
+
+def test_endpoint_is_asked_once_whoever_names_it(tmp_path: Path) -> None:
+    seen: list[str] = []
+    with listening(pages(QDRANT, seen)) as (port,):
+        endpoint = f"http://127.0.0.1:{port}"
+        look(
+            request_in(tmp_path), NO_CONFIG, (configured(endpoint), seen_at_port(endpoint), configured(f"{endpoint}/"))
+        )
+    assert len([head for head in seen if head.startswith("GET / ")]) == 1
+
+
+# --- which MCP server ---
+
+
+def test_server_under_a_strangers_name_is_an_impostor_there_and_found_under_its_own(tmp_path: Path) -> None:
+    with listening(mcp_server(legacy)) as (port,):
+        named = found("user_files", Candidate("thinker", Source.USER, f"http://127.0.0.1:{port}/mcp", "~/.claude.json"))
+        report = look(request_in(tmp_path), NO_CONFIG, (named,))
+    assert only(report, "thinker").verdict is Verdict.IMPOSTOR
+    assert "'PAL'" in only(report, "thinker").reason
+    selected = report.services["zen-mcp"].selected
+    assert selected is not None
+    assert selected.candidate.source is Source.USER
+
+
+def test_configured_identities_decide(tmp_path: Path) -> None:
+    config = DiscoveryConfig.model_validate({"servers": {"zen-mcp": {"identities": ("my-zen",)}}})
+    with listening(mcp_server(legacy)) as (port,):
+        report = look(request_in(tmp_path), config, (seen_at_port(f"http://127.0.0.1:{port}", "zen-mcp"),))
+    assert only(report, "zen-mcp").verdict is Verdict.IMPOSTOR
+
+
+def test_npx_is_verified_only_where_npx_is(tmp_path: Path) -> None:
+    package = found("npx", Candidate("context7", Source.NPX, "npx:@upstash/context7-mcp", "npx package of context7"))
+    config = DiscoveryConfig.model_validate({"servers": {"context7": {}}})
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    npx = bin_folder / "npx"
+    npx.write_text("#!/bin/sh\n")
+    npx.chmod(0o755)
+    there = look(request_in(tmp_path, PATH=str(bin_folder)), config, (package,))
+    missing = look(request_in(tmp_path, PATH=str(tmp_path)), config, (package,))
+    assert (only(there, "context7").verdict, only(there, "context7").reach.vantage) == (
+        Verdict.VERIFIED,
+        Vantage.PROCESS,
+    )
+    assert only(missing, "context7").verdict is Verdict.UNREACHABLE
+
+
+# --- secrets ---
+
+KEYED: Mapping[str, Any] = {**QDRANT, "GET /collections": (401, {}, "Must provide an API key")}
+
+
+@pytest.mark.parametrize(("probe", "sent"), [(configured, True), (seen_at_port, False)])
+def test_secret_goes_only_to_what_the_operator_named(
+    tmp_path: Path, probe: Callable[[str], NamedProbe], sent: bool
+) -> None:
+    seen: list[str] = []
+    request = replace(request_in(tmp_path), credentials={"qdrant": Credential(secret="s3cret-value")})
+    with listening(pages(KEYED, seen)) as (port,):
+        finding = only(look(request, NO_CONFIG, (probe(f"http://127.0.0.1:{port}"),)))
+    assert finding.verdict is Verdict.AUTH_REQUIRED
+    assert ("s3cret-value" in "".join(seen)) is sent
+    assert "s3cret-value" not in str(finding)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://169.254.169.254/",
+        "file:///etc/passwd",
+        "gopher://127.0.0.1:1/",
+        "http://user:hunter2@127.0.0.1:1",
+        "http://0x7f.1:1",
+    ],
+)
+def test_endpoint_that_is_none_is_skipped_with_its_reason(tmp_path: Path, endpoint: str) -> None:
+    finding = only(look(request_in(tmp_path), NO_CONFIG, (configured(endpoint),)))
+    assert finding.verdict is Verdict.SKIPPED
+    assert "hunter2" not in str(finding)
+
+
+# --- configuration ---
+
+
+def test_all_broken_files_are_named_at_once(tmp_path: Path) -> None:
+    def broken(line: str) -> Probe:
+        def probe(request: Request) -> Gathered:
+            raise ConfigError(line)
+
+        return probe
+
+    probes = [replace(PROBES[index], probe=broken(f"file{index}:1: key: wrong; mend it")) for index in (2, 7)]
+    with pytest.raises(ConfigError, match=r"file2:1.*\nfile7:1"):
+        look(request_in(tmp_path), NO_CONFIG, probes)
+
+
+def test_pinned_endpoint_is_asked_and_chosen(tmp_path: Path) -> None:
+    with listening(pages(QDRANT), pages(QDRANT)) as ports:
+        pinned, other = (f"http://127.0.0.1:{port}" for port in ports)
+        request = replace(request_in(tmp_path), pins={"qdrant": pinned})
+        selected = look(request, NO_CONFIG, (configured(other),)).services["qdrant"].selected
+    assert selected is not None
+    assert (selected.candidate.endpoint, selected.candidate.evidence) == (pinned, "pin")
+
+
+@pytest.mark.parametrize(
+    ("pins", "reason"),
+    [
+        ({"qdrant": "http://127.0.0.1:1"}, "unreachable"),
+        ({"qdrant": "user_installation"}, "nothing of that kind"),
+        ({"qdrant": "somewhere"}, "name a source"),
+        ({"qdrant": "http://u:hunter2@10.0.0.1:1"}, "user name or password"),
+        ({"postgres": "http://127.0.0.1:1"}, "pins no service"),
+    ],
+)
+def test_pin_that_cannot_be_honoured_is_an_error(tmp_path: Path, pins: dict[str, str], reason: str) -> None:
+    with pytest.raises(PinError, match=reason) as error:
+        look(replace(request_in(tmp_path), pins=pins), NO_CONFIG, ())
+    assert "hunter2" not in str(error.value)
+    assert str(error.value).startswith("Pulumi.dev.yaml:1: pin.")

@@ -36,7 +36,7 @@ class Answering(Outside):
 
 @dataclass(frozen=True)
 class Engine(Docker):
-    """An engine that only remembers which images it has; `refused` ones can't be pulled."""
+    """An engine that only remembers which images it has; `refused` ones can be neither pulled nor built."""
 
     present: set[str] = field(default_factory=set)
     refused: frozenset[str] = frozenset()
@@ -52,6 +52,8 @@ class Engine(Docker):
         return ""
 
     def build(self, context: Path, tag: str, arguments: Mapping[str, str], labels: Mapping[str, str]) -> None:
+        if context.name in self.refused:
+            raise SetupError("no route to host")
         self.present.add(tag)
 
 
@@ -142,6 +144,7 @@ PUBLISHED = Reference("nowhere", "", "a/b:1.0")
         (QDRANT, set(), False, False, ("recipe", "built", True)),
         (ZEN, {"context", "recipe"}, False, False, ("context", "found", False)),
         (ZEN, set(), True, False, ("context", "built", False)),
+        (ZEN, set(), True, True, ("recipe", "built", True)),
         (ZEN, set(), False, False, ("recipe", "built", True)),
     ],
 )
@@ -163,7 +166,7 @@ def test_an_image_is_found_before_it_is_pulled_before_it_is_built(
         names["context"] = images.context_tag(entry, layout)
     docker = Engine(
         present={names[key] for key in present} | {recipes.base_tag(recipe, layout)},
-        refused=frozenset({REAL}) if refused else frozenset(),
+        refused=frozenset({REAL, "zen-mcp"}) if refused else frozenset(),
     )
     known = {"it": entry, "python": Reference("python", "", "python:3.11.14")}
     monkeypatch.setattr(references, "load", lambda root: known)
