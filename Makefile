@@ -40,6 +40,7 @@ bench: python-version  ## the benchmarks, also written to bench/results.json
 	@$(ready) --development -- python -m bench
 
 env: python-version  ## export lines for `eval "$$(make -s env)"`
+	@$(ready) --quiet --parts python,pulumi -- python -m operate init >&2
 	@$(PYTHON) -m toolchain env $(if $(FRESH),--fresh)
 
 setup: python-version  ## set-up alone; FRESH=1 asks registries and installers again

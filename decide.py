@@ -7,10 +7,11 @@ reason holds anything that changes between two looks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from catalog import SERVICES, Service, container_name, volume_name
 from discovery.config import DiscoveryConfig
-from discovery.report import Finding, Report, Vantage, Verdict
+from discovery.report import AgentReport, Finding, Report, Vantage, Verdict
 from errors import ConfigError
 from plan import (
     DEPLOYED,
@@ -76,10 +77,22 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         decisions=decisions,
         budget=budget,
         limits=_limits(settings, config),
-        agents=report.agents,
+        agents={name: _with_services(agent, decisions, report) for name, agent in report.agents.items()},
         notices=tuple(notices + list(_changes(decisions, report))),
         log_level=settings.config.log_level,
     )
+
+
+def _with_services(agent: AgentReport, decisions: Mapping[str, Decision], report: Report) -> AgentReport:
+    """The agent with its dependencies as the stack will have them, where it left them to discovery."""
+
+    def resolved(name: str, endpoint: str | None) -> str | None:
+        decision = decisions.get(name)
+        found = report.services.get(name)
+        discovered = found.selected.candidate.endpoint if found and found.selected else None
+        return endpoint if decision is None or endpoint != discovered else summarised(decision)["endpoint"]
+
+    return replace(agent, dependencies={name: resolved(name, url) for name, url in agent.dependencies.items()})
 
 
 def _usable(name: str, report: Report, settings: StackSettings) -> Finding | None:

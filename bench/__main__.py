@@ -12,6 +12,7 @@ from rich.table import Table
 
 from bench import discovery
 
+BENCHMARKS = (discovery,)
 RESULTS = Path(__file__).with_name("results.json")
 
 
@@ -19,9 +20,10 @@ def main() -> int:
     console = Console()
     found = []
     with console.status("measuring …") as status:
-        for figure in discovery.figures():
-            found.append(figure)
-            status.update(f"measured: {figure.name}")
+        for benchmark in BENCHMARKS:
+            for figure in benchmark.figures():
+                found.append(figure)
+                status.update(f"measured: {figure.name}")
     table = Table("", "figure", "value", "limit", "of what")
     for figure in found:
         mark = "[green]holds[/]" if figure.holds else "[red]missed[/]"

@@ -78,12 +78,10 @@ def _write(path: Path, report: Report) -> None:
     """Write the snapshot whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(report.to_json(), file, indent=2)
-            file.write("\n")
-            os.fchmod(file.fileno(), 0o644)
-        Path(temporary).replace(path)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            whole = Path(folder) / path.name
+            whole.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
+            whole.replace(path)
     except OSError as error:
         raise ConfigError(f"{path}:1: --write: {error.strerror or error}; choose a path that can be written") from error
 

@@ -94,7 +94,8 @@ async def _gather(request: Request, probes: Sequence[NamedProbe]) -> dict[NamedP
     """What each probe found, in the order of trust whichever came first. Raises `ConfigError`."""
     limit = min(PROBE_SECONDS, request.budget_seconds * _GATHERING)
     running = {probe: in_thread(partial(probe.probe, request)) for probe in probes}
-    await asyncio.wait(running.values(), timeout=limit)
+    if running:
+        await asyncio.wait(running.values(), timeout=limit)
     gathered: dict[NamedProbe, Gathered] = {}
     problems: set[str] = set()
     for probe in sorted(running, key=rank_of):

@@ -1,4 +1,4 @@
-"""`python -m operate up|preview|down|status --stack NAME`, from the project's root with `make -s env` applied."""
+"""`python -m operate up|preview|down|status|init --stack NAME`, in the project's root with `make -s env` applied."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import docker
-from discovery.checkpoint import read_checkpoint
 from rich.console import Console
 
 from catalog import PROJECT
+from discovery.checkpoint import read_checkpoint
 from errors import ConfigError
 from operate.leftovers import purge_volumes, remove_leftovers
 from operate.pulumi_command import PulumiCommand
@@ -27,7 +27,7 @@ def up(pulumi: PulumiCommand, console: Console) -> int:
     checkpoint = read_checkpoint(pulumi.root, PROJECT, pulumi.stack, os.environ)
     for name in remove_leftovers(engine, pulumi.stack, checkpoint):
         console.print(f"removed {name}: left behind by an update of this stack that did not finish")
-    code = pulumi.run("up", "--yes", "--skip-preview", "--stack", pulumi.stack, *_QUIET)
+    code = pulumi.run("up", "--yes", "--skip-preview", "--stack", pulumi.stack, "--suppress-outputs", *_QUIET)
     return code or status(pulumi, console)
 
 
@@ -49,6 +49,13 @@ def down(pulumi: PulumiCommand, console: Console) -> int:
     return code
 
 
+def init(pulumi: PulumiCommand, console: Console) -> int:
+    """Make every committed stack known to Pulumi, so that `pulumi preview -s NAME` works by hand."""
+    for path in sorted(pulumi.root.glob("Pulumi.*.yaml")):
+        PulumiCommand(pulumi.root, path.name.removeprefix("Pulumi.").removesuffix(".yaml")).ensure_stack()
+    return 0
+
+
 def status(pulumi: PulumiCommand, console: Console) -> int:
     """Show what runs; 0 only when everything is healthy."""
     rows = statuses(pulumi.outputs())
@@ -56,7 +63,7 @@ def status(pulumi: PulumiCommand, console: Console) -> int:
     return 0 if all(row.health == "ok" for row in rows) else 1
 
 
-_ACTIONS = {"up": up, "preview": preview, "down": down, "status": status}
+_ACTIONS = {"up": up, "preview": preview, "down": down, "status": status, "init": init}
 
 
 def main(arguments: list[str]) -> int:
@@ -69,7 +76,7 @@ def main(arguments: list[str]) -> int:
     pulumi = PulumiCommand(root, options.stack)
     try:
         load_settings(root, options.stack, os.environ)
-        pulumi.select()
+        pulumi.ensure_stack()
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2

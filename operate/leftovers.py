@@ -19,7 +19,9 @@ def remove_leftovers(engine: docker.DockerClient, stack: str, checkpoint: Checkp
     """Remove containers and networks marked as this state's that it does not know; their names."""
     if not checkpoint.known or not checkpoint.owner:
         return []
-    containers: list[Container] = engine.containers.list(all=True, ignore_removed=True, filters=_ours(stack, checkpoint))
+    containers: list[Container] = engine.containers.list(
+        all=True, ignore_removed=True, filters=_ours(stack, checkpoint)
+    )
     lost = [container for container in containers if container.id not in checkpoint.ids]
     for container in lost:
         container.remove(force=True)

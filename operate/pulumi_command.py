@@ -38,7 +38,7 @@ class PulumiCommand:
         outputs: dict[str, Any] = json.loads(text) if text else {}
         return outputs
 
-    def select(self) -> None:
+    def ensure_stack(self) -> None:
         """Create the stack where it does not exist yet. Raises `ConfigError` when its state was lost instead."""
         forbidden = [name for name in _FORBIDDEN if os.environ.get(name)]
         if forbidden:
@@ -46,12 +46,22 @@ class PulumiCommand:
         state = self._state_folder()
         if state is not None:
             _check_state(state, self.stack)
-        if self.read("stack", "select", "--stack", self.stack) is None:
-            created = subprocess.run(
-                self._command("stack", "init", self.stack), cwd=self.root, check=False, capture_output=True, text=True
-            )
-            if created.returncode != 0:
-                raise ConfigError(f"pulumi stack init {self.stack}: {created.stderr.strip()}")
+        if self.stack in self._stacks():
+            return
+        created = subprocess.run(
+            self._command("stack", "init", self.stack, "--no-select"),
+            cwd=self.root,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if created.returncode != 0:
+            raise ConfigError(f"pulumi stack init {self.stack}: {created.stderr.strip()}")
+
+    def _stacks(self) -> set[str]:
+        """The names of the project's stacks."""
+        listed = json.loads(self.read("stack", "ls", "--json") or "[]")
+        return {str(stack["name"]).rpartition("/")[2] for stack in listed}
 
     def _state_folder(self) -> Path | None:
         url = os.environ.get("PULUMI_BACKEND_URL", "")

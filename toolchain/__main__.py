@@ -52,7 +52,7 @@ def _set_up(options: argparse.Namespace, where: Layout) -> dict[str, str]:
     started = time.monotonic()
     ready = setup.run(where, os.environ, parts=options.parts, development=options.development, fresh=options.fresh)
     progress.found(f"set-up is complete after {time.monotonic() - started:.1f} s")
-    return environment.variables(ready, where, os.environ)
+    return environment.variables(ready, where, environment.without_ours(where, os.environ))
 
 
 def _parts(text: str) -> frozenset[str]:

@@ -13,6 +13,9 @@ from toolchain.layout import Layout
 from toolchain.plugins import Home, configured_home, our_home
 from toolchain.pulumi_cli import Cli
 
+# Which checkout a shell was made ready for.
+ROOT = "PROMPTCRAFT_ROOT"
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -31,6 +34,7 @@ def variables(ready: Ready, layout: Layout, environment: Mapping[str, str]) -> d
         ),
         "VIRTUAL_ENV": str(layout.venv),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
+        ROOT: str(layout.root),
         **state.variables(layout, environment),
     }
     if ready.home and ready.home.ours:
@@ -45,7 +49,10 @@ def variables(ready: Ready, layout: Layout, environment: Mapping[str, str]) -> d
 
 
 def without_ours(layout: Layout, environment: Mapping[str, str]) -> dict[str, str]:
-    """`environment` as it was before `eval "$(make -s env)"`, so that set-up does not take its own work for found."""
+    """`environment` as it was before `eval "$(make -s env)"`, so that set-up does not take its own work for found.
+
+    Nor another checkout's: a shell that was made ready there must not deploy from here into that one's state.
+    """
     before = dict(environment)
     entries = before.get("PATH", "").split(os.pathsep)
     before["PATH"] = os.pathsep.join(
@@ -53,8 +60,14 @@ def without_ours(layout: Layout, environment: Mapping[str, str]) -> dict[str, st
         for entry in entries
         if entry and not Path(entry).is_relative_to(layout.cache) and entry != str(layout.venv / "bin")
     )
-    if before.get("PULUMI_HOME") == str(our_home(layout)):
-        del before["PULUMI_HOME"]
+    there = Layout(Path(before.pop(ROOT, layout.root)), layout.cache)
+    for name, value in (
+        ("PULUMI_HOME", str(our_home(layout))),
+        ("PULUMI_BACKEND_URL", there.state.as_uri()),
+        ("PULUMI_CONFIG_PASSPHRASE_FILE", str(there.passphrase)),
+    ):
+        if before.get(name) == value:
+            del before[name]
     return before
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import urllib.request
@@ -12,7 +11,7 @@ from pathlib import Path
 from toolchain import go_modules, progress, shell, versions, ways
 from toolchain.failure import SetupError
 from toolchain.go_modules import Module
-from toolchain.layout import Layout, locked
+from toolchain.layout import Layout, cached_folder, locked
 from toolchain.reachability import Outside
 
 # The installer that pulumi.com/docs/install names; the SDK's automation API runs it with the same options.
@@ -94,17 +93,12 @@ def _built(layout: Layout, version: str) -> Cli:
     )
     host = Module("python-host", LANGUAGE_HOST)
     program, language_host = go_modules.build(cli, layout), go_modules.build(host, layout)
-    _put_launcher(host, language_host)
-    return Cli(program / "pulumi", (program, language_host))
-
-
-def _put_launcher(host: Module, folder: Path) -> None:
-    """Lay the SDK's own launcher beside the language host, where it looks for it."""
-    launcher = folder / f"{LANGUAGE_HOST}-exec"
-    if launcher.is_file():
-        return
-    source = go_modules.dependency(host, _SDK) / "python" / "cmd" / launcher.name
-    partial = launcher.with_suffix(f".{os.getpid()}")
-    shutil.copyfile(source, partial)
-    partial.chmod(0o755)
-    partial.replace(launcher)
+    # In one folder, as an official installation has them: pulumi warns of a language host from elsewhere on PATH.
+    bundle = layout.cache / "pulumi" / f"{program.name}+{language_host.name}"
+    with cached_folder(bundle) as partial:
+        if partial is not None:
+            launcher = go_modules.dependency(host, _SDK) / "python" / "cmd" / f"{LANGUAGE_HOST}-exec"
+            for source in (program / cli.program, language_host / host.program, launcher):
+                shutil.copy2(source, partial)
+                (partial / source.name).chmod(0o755)
+    return Cli(bundle / cli.program, (bundle,))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
+import functools
 import socket
 import struct
+import zlib
 
 from .servers import NOT_FOUND, Connection, HttpRequest, Reply, Talk, http, read_request, silence
 
@@ -124,8 +125,13 @@ def endless_continue() -> Talk:
 
 def gzip_bomb(megabytes: int = 200) -> Talk:
     """A small body that unpacks to `megabytes`."""
-    packed = gzip.compress(b"\0" * (megabytes << 20), 9)
-    return http(lambda _: Reply(packed, 200, {"Content-Encoding": "gzip", "Content-Type": "application/json"}))
+    return http(lambda _: Reply(_bomb(megabytes), 200, {"Content-Encoding": "gzip"}))
+
+
+@functools.cache
+def _bomb(megabytes: int) -> bytes:
+    packer = zlib.compressobj(wbits=31)  # 31: with gzip's own header
+    return b"".join(packer.compress(b"\0" * (1 << 20)) for _ in range(megabytes)) + packer.flush()
 
 
 def raw(data: bytes) -> Talk:

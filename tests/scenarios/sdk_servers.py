@@ -19,7 +19,8 @@ class SdkServer:
         config = uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=1)
         self._uvicorn = uvicorn.Server(config)
         # Made here, in the caller's namespace; connections that come before the loop runs wait in the backlog.
-        self._listener = socket.create_server((host, port))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, port), family=family)
         self._thread = threading.Thread(target=self._uvicorn.run, kwargs={"sockets": [self._listener]}, daemon=True)
         self._thread.start()
 

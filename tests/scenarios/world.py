@@ -159,15 +159,16 @@ class World:
         command = (sys.executable, "-m", "scenarios.emulators", kind, value, "--port", str(port), "--host", host)
         return self.process(*command, port=port, host=host)
 
-    def redis(self, port: int, *options: str) -> int:
-        """The real Redis; its pid."""
-        return self.process(binary("redis-server"), "--port", str(port), "--save", "", *options, port=port)
+    def redis(self, port: int, *options: str, listens: int | None = None) -> int:
+        """The real Redis; its pid. `listens` is where it does, with `port` 0: by TLS alone."""
+        command = (binary("redis-server"), "--port", str(port), "--save", "", *options)
+        return self.process(*command, port=listens or port)
 
-    def prometheus(self, port: int) -> int:
+    def prometheus(self, port: int, *options: str) -> int:
         """The real Prometheus; its pid."""
         self.write("prometheus/prometheus.yml", "global: {scrape_interval: 1m}\n")
-        options = (f"--web.listen-address=127.0.0.1:{port}", "--config.file=prometheus.yml", "--storage.tsdb.path=data")
-        return self.process(binary("prometheus"), *options, port=port, folder=self.folder / "prometheus")
+        where = (f"--web.listen-address=127.0.0.1:{port}", "--config.file=prometheus.yml", "--storage.tsdb.path=data")
+        return self.process(binary("prometheus"), *where, *options, port=port, folder=self.folder / "prometheus")
 
     def nginx(self, port: int) -> int:
         """The real nginx, with its status page; its pid."""
@@ -217,12 +218,12 @@ class World:
 
     # --- the run ---
 
-    def run(self, stack: str, budget: float) -> Outcome:
+    def run(self, stack: str, budget: float, as_json: bool = True) -> Outcome:
         """Run the command line as a stranger would, and wait for it."""
         # Full paths: the run's PATH may be part of the scenario.
         steps = [f"/bin/mount --bind '{file}' '{over}'" for file, over in self._mounts]
         command = ["/usr/bin/unshare", "--mount", "/bin/sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh"]
-        command += [sys.executable, "-m", "discovery", "--json", "--root", str(self.root)]
+        command += [sys.executable, "-m", "discovery", "--root", str(self.root), *(["--json"] if as_json else [])]
         command += ["--stack", stack, "--budget", str(budget), *self.arguments]
         with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
             started = time.monotonic()

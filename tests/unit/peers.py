@@ -19,16 +19,32 @@ Page = tuple[int, Mapping[str, str], str]
 async def serving(handler: Handler) -> AsyncIterator[int]:
     """A server on a free loopback port, for as long as the context lasts."""
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            await handler(reader, writer)
-        writer.close()
+    tasks: set[asyncio.Task[None]] = set()
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            with suppress(ConnectionError, asyncio.IncompleteReadError):
+                await handler(reader, writer)
+            writer.close()
+        except asyncio.CancelledError:
+            writer.transport.abort()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(handle(reader, writer))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        # Connections that were accepted in the same turn of the loop become tasks in the next one.
+        await asyncio.sleep(0)
+        for task in tasks.copy():
+            task.cancel()
+        await asyncio.gather(*tasks.copy())
+        await asyncio.sleep(0)
 
 
 def saying(data: bytes) -> Handler:

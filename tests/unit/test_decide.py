@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from decide import decide
 from discovery.config import DiscoveryConfig, parse_discovery_config
-from discovery.report import Finding, Obstacle, Ownership, Reach, Source, Vantage, Verdict
+from discovery.report import AgentReport, Finding, Obstacle, Ownership, Reach, Source, Vantage, Verdict
 from errors import ConfigError
 from plan import Deploy, Omit, Plan, Reuse
 from tests.builders import finding, report_of, settings_of
@@ -158,6 +160,26 @@ def test_the_port_offset_moves_every_published_port() -> None:
 def test_what_a_service_needs_is_declared_before_it() -> None:
     order = [deploy.workload.service for deploy in plan_of().deployments]
     assert order.index("promptcraft") == len(order) - 1
+
+
+@pytest.mark.parametrize(
+    ("found", "resolved", "expected"),
+    [
+        ((), None, "http://qdrant:6333"),
+        ((QDRANT,), "http://10.0.0.5:6333", "http://10.0.0.5:6333"),
+        (
+            (finding("qdrant", endpoint="http://127.0.0.1:6333", reach=LOOPBACK),),
+            "http://127.0.0.1:6333",
+            "http://qdrant:6333",
+        ),
+        ((QDRANT,), "http://elsewhere:6333", "http://elsewhere:6333"),
+    ],
+)
+def test_an_agent_gets_the_service_that_the_stack_will_have(
+    found: tuple[Finding, ...], resolved: str | None, expected: str
+) -> None:
+    report = replace(report_of(found), agents={"a": AgentReport(None, dependencies={"qdrant": resolved})})
+    assert decide(report, settings_of("dev"), CONFIG).agents["a"].dependencies == {"qdrant": expected}
 
 
 def test_cloud_uses_nothing_but_the_application() -> None:

@@ -391,8 +391,8 @@ def failed(code: int, data: object = None) -> dict[str, Any]:
 Respond = Callable[[dict[str, Any], str], Page]
 
 
-def mcp_server(respond: Respond, seen: list[str] | None = None, path: str = "/mcp") -> Handler:
-    """An HTTP server that gives each JSON-RPC message at `path` to `respond(message, head)`."""
+def mcp_server(respond: Respond, seen: list[str] | None = None, path: str | None = "/mcp") -> Handler:
+    """An HTTP server that gives each JSON-RPC message at `path` (None: at any) to `respond(message, head)`."""
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -402,7 +402,7 @@ def mcp_server(respond: Respond, seen: list[str] | None = None, path: str = "/mc
         body = await reader.readexactly(int(length[1])) if length else b""
         method, target, _ = head.split(" ", 2)
         answer: Page = (405, {}, "")
-        if target != path:
+        if path is not None and target != path:
             answer = (404, {}, "")
         elif method == "POST":
             answer = respond(json.loads(body), head)

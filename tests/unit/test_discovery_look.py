@@ -218,11 +218,13 @@ def test_fifty_that_never_answer_cost_the_budget(tmp_path: Path) -> None:
 
 def test_the_living_among_a_thousand_are_found(tmp_path: Path) -> None:
     request = replace(request_in(tmp_path), budget_seconds=8.0)
-    with listening(silent(), mcp_server(legacy)) as ports:
-        candidates = []
-        for number in range(1000):
-            port, path = (ports[1], "/mcp") if number % 10 == 7 else (ports[0], f"/{number}")
-            candidates.append(Candidate(f"server-{number}", Source.PROJECT, f"http://127.0.0.1:{port}{path}", "file"))
+    with listening(silent(), mcp_server(legacy, path=None)) as ports:
+        candidates = [
+            Candidate(
+                f"server-{number}", Source.PROJECT, f"http://127.0.0.1:{ports[number % 10 == 7]}/{number}", "file"
+            )
+            for number in range(1000)
+        ]
         report = look(request, NO_CONFIG, (found("project_files", *candidates),))
     asked = [only(report, f"server-{number}") for number in range(7, 1000, 10)]
     # PAL is none of these names, and says so: it was asked.

@@ -75,16 +75,28 @@ def test_export_lines_survive_a_shell_and_doing_it_twice_changes_nothing(layout:
     once = evaluated(before)
     assert once["PATH"].split(":")[:2] == [str(layout.venv / "bin"), str(layout.cache / "it's")]
     assert once[BACKEND] == layout.state.as_uri()
-    assert evaluated(once) == once
+    assert evaluated(environment.without_ours(layout, once)) == once
 
 
 def test_set_up_does_not_take_its_own_work_for_found(layout: Layout) -> None:
     inside = {
         "PATH": f"{layout.venv}/bin:{layout.cache}/go/pulumi-1:/usr/bin",
         "PULUMI_HOME": str(our_home(layout)),
+        BACKEND: layout.state.as_uri(),
+        PASSPHRASE: str(layout.passphrase),
         "HOME": "/somebody",
     }
     assert environment.without_ours(layout, inside) == {"PATH": "/usr/bin", "HOME": "/somebody"}
+
+
+def test_a_shell_made_ready_for_another_checkout_does_not_lead_into_its_state(layout: Layout, tmp_path: Path) -> None:
+    there = Layout(tmp_path / "there", layout.cache)
+    shell = {"PATH": "/usr/bin", **environment.variables(Ready(), there, {"PATH": "/usr/bin"})}
+    told = environment.variables(Ready(), layout, environment.without_ours(layout, shell))
+    assert told[BACKEND] == layout.state.as_uri()
+    assert told[PASSPHRASE] == str(layout.passphrase)
+    elsewhere = environment.without_ours(layout, {**shell, BACKEND: "s3://bucket"})
+    assert BACKEND not in environment.variables(Ready(), layout, elsewhere)
 
 
 @pytest.mark.parametrize("logged_in", [True, False])

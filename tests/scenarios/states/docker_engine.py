@@ -192,3 +192,20 @@ def _(world: World) -> None:
         "thing", "acme/thing:1", *command, port=6333, publish=7444, labels=_labels("dev", service="../../etc")
     )
     world.engine.run("vectors", _QDRANT, *command, port=6333, publish=7333)
+
+
+@scenario("a container that docker-compose calls redis is asked, whatever its image", selects("redis", 7379, DOCKER))
+def _(world: World) -> None:
+    command = (binary("redis-server"), "--port", "6379", "--protected-mode", "no", "--save", "")
+    labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "redis"}
+    world.engine.run("shop-redis-1", "acme/cache:1", *command, port=6379, publish=7379, labels=labels)
+
+
+@scenario("another stack's PromptCraft is chosen where it is shared", selects("promptcraft", 7862, version="2.3.4"))
+def _(world: World) -> None:
+    command = emulator("promptcraft", "2.3.4", 7862)
+    labels = _labels("production", "promptcraft")
+    world.engine.run(
+        "promptcraft-production-promptcraft-1", "acme/app:1", *command, port=7862, publish=7862, labels=labels
+    )
+    world.configure("share", ["promptcraft"])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 
 from ..emulators import grafana, legacy_mcp, qdrant
+from ..impostors import upstash
 from ..namespace import another_host
-from ..scenario import EXTERNAL, Table, ends_within, fails, lists, refuses, selects, selects_nothing
+from ..scenario import EXTERNAL, Table, ends_within, fails, lists, refuses, selects, selects_nothing, stays_below
 from ..sdk_servers import SdkServer
 from ..servers import Server
+from ..tls import certificate
 from ..world import World
 
 scenario = Table()
@@ -269,3 +272,80 @@ class RebindingNameServer:
         self._socket.sendto(b"", self._socket.getsockname())
         self._thread.join(5)
         self._socket.close()
+
+
+@scenario("a login of Redis' own user list opens it", selects("redis", 7379, EXTERNAL))
+def _(world: World) -> None:
+    password = world.secret()
+    world.redis(7379, "--user", "default off", "--user", f"app on >{password} ~* +@all")
+    world.set(REDIS_URL=f"redis://app:{password}@127.0.0.1:7379")
+
+
+@scenario("a real Redis over TLS is chosen where its certificate is vouched for", selects("redis", 7379, EXTERNAL))
+def _(world: World) -> None:
+    certificate(world.folder, "localhost")
+    files = ("--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-auth-clients", "no")
+    password = world.secret()
+    world.redis(0, "--tls-port", "7379", "--requirepass", password, *files, listens=7379)
+    world.set(REDIS_URL=f"rediss://:{password}@localhost:7379", SSL_CERT_FILE=f"{world.folder}/cert.pem")
+
+
+@scenario("Upstash is chosen where its certificate is vouched for", selects("redis", 7443, EXTERNAL))
+def _(world: World) -> None:
+    token = world.secret()
+    world.keep(Server(upstash(token), 7443, tls=certificate(world.folder, "localhost")))
+    world.set(UPSTASH_REDIS_REST_URL="https://localhost:7443", UPSTASH_REDIS_REST_TOKEN=token)
+    world.set(SSL_CERT_FILE=f"{world.folder}/cert.pem")
+
+
+@scenario("a Prometheus below a path is chosen", selects("prometheus", 7090, EXTERNAL))
+def _(world: World) -> None:
+    world.prometheus(7090, "--web.external-url=http://127.0.0.1:7090/prom")
+    world.set(PROMETHEUS_URL="http://127.0.0.1:7090/prom/")
+
+
+@scenario("ZEN_MCP_URL may lead to an event stream over IPv6", selects("zen-mcp", 7000, EXTERNAL))
+def _(world: World) -> None:
+    world.keep(SdkServer("zen-mcp", 7000, events=True, host="::1"))
+    world.set(ZEN_MCP_URL="http://[::1]:7000/sse")
+
+
+@scenario("a value that is no UTF-8 breaks nothing", selects("qdrant", 6333))
+def _(world: World) -> None:
+    world.serve(qdrant(), 6333)
+    broken = b"http://127.0.0.1:7030/\xff\xfe".decode(errors="surrogateescape")
+    world.set(GRAFANA_URL=broken, REDIS_URL=broken, HOSTNAME=broken)
+
+
+@scenario("a REDIS_URL of another scheme is refused, and its password not shown", refuses("redis", "REDIS_URL"))
+def _(world: World) -> None:
+    world.set(REDIS_URL=f"unix://:{world.secret()}@/run/redis.sock")
+
+
+@scenario("without HOME the rest is found all the same", selects("qdrant", 6333))
+def _(world: World) -> None:
+    world.serve(qdrant(), 6333)
+    world.unset("HOME")
+    world.unset("PATH")
+
+
+@scenario("a HOME that is not there is as good as an empty one", selects("qdrant", 6333))
+def _(world: World) -> None:
+    world.serve(qdrant(), 6333)
+    world.set(HOME=str(world.folder / "nowhere"), MCP_LOCK_DIR=str(world.folder / "nowhere"))
+
+
+@scenario("a FIFO in the place of .env is an error, at once", fails(r"\.env:1: "))
+def _(world: World) -> None:
+    os.mkfifo(world.root / ".env")
+
+
+@scenario("a .env of a gigabyte is an error, and not read", fails(r"\.env:1: "), stays_below(150))
+def _(world: World) -> None:
+    os.truncate(world.write("root/.env", "A=1\n"), 1 << 30)
+
+
+@scenario("a FIFO in the place of the stack file is an error, at once", fails(r"Pulumi\.dev\.yaml:1: "))
+def _(world: World) -> None:
+    (world.root / "Pulumi.dev.yaml").unlink(missing_ok=True)
+    os.mkfifo(world.root / "Pulumi.dev.yaml")

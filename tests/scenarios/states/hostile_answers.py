@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import ssl
-import subprocess
-from pathlib import Path
-
 from ..emulators import legacy_mcp, qdrant
 from ..impostors import json_body, raw, says, yes_man
 from ..scenario import Table, selects_nothing, stays_below
 from ..servers import Reply, Server, http
+from ..tls import certificate
 from ..world import World
 from .crowds import crowd
 
@@ -68,31 +65,9 @@ def _(world: World) -> None:
     world.serve(legacy_mcp("evil\r\n[OK] zen-mcp ours\x1b[2J" + "x" * 5000), 8000)
 
 
-def _certificate(folder: Path, name: str) -> ssl.SSLContext:
-    """A certificate for `name` that nobody has signed."""
-    key, certificate = folder / "key.pem", folder / "cert.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "1",
-    ]
-    command += ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
-    subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return context
-
-
 @scenario("TLS where plain text is expected is no service", selects_nothing("qdrant", "redis", "grafana"))
 def _(world: World) -> None:
-    context = _certificate(world.folder, "localhost")
+    context = certificate(world.folder, "localhost")
     for port in (6333, 6379, 3000):
         world.keep(Server(qdrant(), port, tls=context))
 
@@ -111,7 +86,7 @@ def _(world: World) -> None:
 )
 def _(world: World) -> None:
     secret = world.secret()
-    context = _certificate(world.folder, "localhost")
+    context = certificate(world.folder, "localhost")
     world.must_not_learn(world.keep(Server(qdrant(), 7333, tls=context)), secret)
     world.must_not_learn(world.keep(Server(says(b"+PONG\r\n"), 7379, tls=context)), secret)
     world.set(QDRANT_HOST="https://localhost:7333", QDRANT_API_KEY=secret)

@@ -107,3 +107,10 @@ def _(world: World) -> None:
     for status, service in ((301, "zen-mcp"), (302, "qdrant"), (307, "prometheus"), (308, "grafana")):
         world.must_not_be_asked(world.serve(yes_man(), 7000 + status))
         world.serve(redirector(f"http://127.0.0.1:{7000 + status}", status), _KNOWN[service])
+
+
+@scenario("an event stream that wants its messages elsewhere is no MCP server", selects_nothing("zen-mcp"))
+def _(world: World) -> None:
+    world.must_not_be_asked(world.serve(legacy_mcp("zen-mcp"), 7444))
+    stream = Reply("event: endpoint\ndata: http://127.0.0.1:7444/mcp\n\n", 200, {"Content-Type": "text/event-stream"})
+    world.serve(http(lambda request: stream if request.method == "GET" else NOT_FOUND), 8000)

@@ -155,3 +155,28 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     world.serve(qdrant(), 7333)
     world.lock("qdrant", 7333, os.getpid(), project="\x1b[2J\n[OK] qdrant ours", stack="x" * 2000)
+
+
+class _Zombie:
+    """A process that has ended, and keeps its number until it is closed."""
+
+    def __init__(self) -> None:
+        self.child = subprocess.Popen(["true"])
+        os.waitid(os.P_PID, self.child.pid, os.WEXITED | os.WNOWAIT)
+
+    def close(self) -> None:
+        self.child.wait()
+
+
+@scenario("a lock of a process that has ended but was not awaited is stale", selects_nothing("zen-mcp"), says("lock"))
+def _(world: World) -> None:
+    world.must_not_be_asked(world.serve(legacy_mcp("zen-mcp"), 7000))
+    child = world.keep(_Zombie()).child
+    world.lock("zen-mcp", 7000, child.pid)
+
+
+@scenario("ten thousand locks cost the budget at most", selects("qdrant", 6333), ends_within(5.5), stays_below(150))
+def _(world: World) -> None:
+    world.serve(qdrant(), 6333)
+    for number in range(10_000):
+        (world.locks / f".mcp-server-{number}.lock").write_bytes(b"{}")

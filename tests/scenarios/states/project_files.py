@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from ..emulators import legacy_mcp, modern_mcp, qdrant
-from ..scenario import PROJECT, Table, lists, says, selects, selects_nothing
+from ..outcome import Outcome
+from ..scenario import PROJECT, Table, fails, lists, says, selects, selects_nothing
 from ..world import World
 
 scenario = Table()
@@ -75,3 +78,19 @@ def _(world: World) -> None:
         "root/.mcp/discovery-config.yaml",
         "servers:\n  qdrant:\n    resource_requirements: {memory_mb: 512, cpu_cores: 0.5}\n",
     )
+
+
+@scenario("a broken .mcp.json costs only itself, or is an error with its line")
+def _(world: World) -> None:
+    world.write("root/.mcp.json", '{"mcpServers": {')
+
+    def check(outcome: Outcome) -> None:
+        assert re.search(r"\.mcp\.json", outcome.stderr if outcome.exit_code else "\n".join(outcome.report["warnings"]))
+
+    world.checks.append(check)
+
+
+@scenario("an unusual stack name is an error before it is a path")
+def _(world: World) -> None:
+    world.arguments += ["--stack", "../../etc/passwd"]
+    world.checks.append(fails(r"stack: "))

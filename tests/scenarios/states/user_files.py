@@ -221,3 +221,20 @@ def _(world: World) -> None:
     another_host("10.9.8.7")
     world.serve(legacy_mcp("zen-mcp"), 7000, "10.9.8.7")
     world.write("home/.claude.json", {"mcpServers": {"zen-mcp": {"type": "http", "url": "http://10.9.8.7:7000/mcp"}}})
+
+
+@scenario("ten thousand servers are not looked at, and it is said", says("servers"), stays_below(150), ends_within(5.5))
+def _(world: World) -> None:
+    entries = {
+        f"server-{number}": {"type": "http", "url": f"http://127.0.0.1:{number + 10_000}/mcp"}
+        for number in range(10_000)
+    }
+    world.write("home/.claude.json", {"mcpServers": entries})
+
+
+@scenario(
+    "a ~/.claude.json that belongs to another user is not believed", selects_nothing("zen-mcp"), says(r"\.claude\.json")
+)
+def _(world: World) -> None:
+    world.must_not_be_asked(world.serve(legacy_mcp("zen-mcp"), 7000))
+    os.chown(world.write("home/.claude.json", {"mcpServers": {"zen-mcp": _http(7000)}}), 12345, 12345)
