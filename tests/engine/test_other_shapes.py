@@ -1,0 +1,31 @@
+"""Every committed stack that is not `dev`: deployed with discovery live, twice; the second changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.engine.project import Project
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.mark.parametrize(
+    ("shape", "services"),
+    [("hybrid", {"promptcraft", "redis", "qdrant", "zen-mcp"}), ("cloud", {"promptcraft"})],
+)
+def test_a_second_up_changes_nothing(shape: str, services: set[str], new_project: Callable[..., Project]) -> None:
+    project = new_project(like=shape)
+    up = project.operate("up")
+    assert up.code == 0, up.text
+    plan = project.outputs()["plan"]
+    assert {name for name, told in plan.items() if told["source"] == "deployed"} == services
+    for command in (
+        ("up", "--yes", "--skip-preview", "--expect-no-changes"),
+        ("preview", "--refresh", "--expect-no-changes"),
+    ):
+        again = project.pulumi(*command)
+        assert again.code == 0, again.text
+    down = project.operate("down", PURGE="1")
+    assert down.code == 0, down.text
