@@ -69,8 +69,6 @@ class Service:
     tmpfs_mb: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     needs: tuple[str, ...] = ()
     replicable: bool = False
-    # Whether components/ can run it. The others are reused where they are found.
-    deployable: bool = True
     # Names under which an MCP server introduces itself (`serverInfo.name`), lower case.
     identities: tuple[str, ...] = ()
     # Repositories (no tag) whose containers are worth asking; an image name is never proof.
@@ -164,7 +162,6 @@ _SERVICES = (
     ),
     Service(
         name="nginx",
-        deployable=False,
         title="nginx",
         protocol=Protocol.NGINX,
         ports=(Port(8080),),
@@ -178,22 +175,23 @@ _SERVICES = (
     ),
     Service(
         name="prometheus",
-        deployable=False,
         title="Prometheus",
         protocol=Protocol.PROMETHEUS,
         ports=(Port(9090, 9090),),
-        health_check=_http_check(9090, "/-/ready", "200 OK"),
+        # Its image has no bash, but busybox's wget.
+        health_check=HealthCheck(command=("CMD", "wget", "-q", "-O", "-", "http://127.0.0.1:9090/-/ready")),
         memory_mb=512,
         cpu_cores=0.5,
         user="65534:65534",
         disk_gb=5.0,
         data_path="/prometheus",
+        # It reads Qdrant's metrics, behind Qdrant's key where there is one.
+        needs=("qdrant",),
         images=("prom/prometheus", "prometheus"),
         known_ports=(9090,),
     ),
     Service(
         name="grafana",
-        deployable=False,
         title="Grafana",
         protocol=Protocol.GRAFANA,
         ports=(Port(3000, 3000),),

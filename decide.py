@@ -16,6 +16,7 @@ from errors import ConfigError
 from plan import (
     DEPLOYED,
     FILES_PATH,
+    SECRETS_PATH,
     Budget,
     Decision,
     Deploy,
@@ -43,9 +44,9 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         finding = _usable(name, report, settings)
         chosen[name] = _source_of(name, finding, report, settings, notices, problems)
 
-    joined = tuple(
-        sorted({choice.network for choice in chosen.values() if isinstance(choice, Reuse) and choice.network})
-    )
+    networks = {
+        name: choice.network for name, choice in chosen.items() if isinstance(choice, Reuse) and choice.network
+    }
     decisions: dict[str, Decision] = {}
     for name in SERVICES:
         choice = chosen.get(name)
@@ -54,18 +55,13 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         elif isinstance(choice, Reuse):
             decisions[name] = choice
         else:
-            decisions[name] = _deploy(SERVICES[name], choice, settings, config, joined)
+            decisions[name] = _deploy(SERVICES[name], choice, settings, config, networks)
 
     deploys = [decision for decision in decisions.values() if isinstance(decision, Deploy)]
     budget = _budget(deploys, settings)
     problems += _over_budget(deploys, budget, settings)
     problems += _in_the_way(deploys, report, settings)
-    problems += (
-        f"Pulumi.{settings.stack}.yaml: services: {decision.workload.service} can't be deployed yet; "
-        "run it elsewhere and name it in the environment, or set monitoring and loadBalancer to false"
-        for decision in deploys
-        if not SERVICES[decision.workload.service].deployable
-    )
+    problems += _incomplete(decisions, settings)
     if settings.config.engine == "swarm":
         problems.append(f"Pulumi.{settings.stack}.yaml: engine: 'swarm' is not supported yet; use 'docker'")
     if problems:
@@ -214,8 +210,9 @@ _PATHS = {"zen-mcp": "/mcp"}
 
 
 def _deploy(
-    service: Service, reason: str, settings: StackSettings, config: DiscoveryConfig, join: tuple[str, ...]
+    service: Service, reason: str, settings: StackSettings, config: DiscoveryConfig, networks: Mapping[str, str]
 ) -> Deploy:
+    """The service as this stack runs it. `networks` names those that users of a reused service must join."""
     server = config.servers.get(service.name)
     required = server.resource_requirements if server else None
     image = settings.images[service.name]
@@ -233,13 +230,18 @@ def _deploy(
         volume=volume_name(settings.stack, service.name) if service.data_path else None,
         data_path=service.data_path,
         needs=service.needs,
-        join=join if service.name == "promptcraft" else (),
+        join=tuple(sorted({network for name, network in networks.items() if _uses(service, name)})),
         secrets=tuple(name for name in (service.name, *service.needs) if name in settings.secrets),
     )
     scheme = _SCHEMES.get(service.name, "http")
     endpoint = f"{scheme}://{service.name}:{service.port}{_PATHS.get(service.name, '')}"
     named = f"{reason} ({image.stand_in})" if image.stand_in else reason
     return Deploy(workload=workload, endpoint=endpoint, reason=named)
+
+
+def _uses(service: Service, name: str) -> bool:
+    """Whether `service` talks to `name`; the application asks after everybody's health."""
+    return service.name == "promptcraft" or name in service.needs
 
 
 def _replicas(service: Service, settings: StackSettings) -> tuple[Replica, ...]:
@@ -284,8 +286,42 @@ def _environment(service: Service, settings: StackSettings) -> dict[str, str]:
                 "QDRANT__STORAGE__SNAPSHOTS_PATH": f"{service.data_path}/snapshots",
                 "QDRANT__TELEMETRY_DISABLED": "true",
             }
+        case "grafana":
+            return {
+                "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+                "GF_ANALYTICS_REPORTING_ENABLED": "false",
+                "GF_AUTH_ANONYMOUS_ENABLED": "false",
+                "GF_LOG_CONSOLE_FORMAT": "json",
+                "GF_LOG_MODE": "console",
+                "GF_PATHS_PLUGINS": f"{service.data_path}/plugins",
+                "GF_PATHS_PROVISIONING": f"{FILES_PATH}/provisioning",
+                "GF_PLUGINS_PREINSTALL_DISABLED": "true",
+                "GF_SECURITY_ADMIN_PASSWORD__FILE": f"{SECRETS_PATH}/grafana",
+                "GF_SECURITY_COOKIE_SAMESITE": "strict",
+                "GF_SECURITY_DISABLE_GRAVATAR": "true",
+                "GF_SNAPSHOTS_EXTERNAL_ENABLED": "false",
+                "GF_USERS_ALLOW_SIGN_UP": "false",
+            }
         case _:
             return {}
+
+
+# What serves nobody without the other.
+_NOT_WITHOUT = {"nginx": "promptcraft", "grafana": "prometheus"}
+
+
+def _incomplete(decisions: Mapping[str, Decision], settings: StackSettings) -> Iterator[str]:
+    """What is missing for something that would be declared."""
+    file = f"Pulumi.{settings.stack}.yaml"
+    for name, needed in _NOT_WITHOUT.items():
+        if isinstance(decisions[name], Deploy) and isinstance(decisions[needed], Omit):
+            yield f"{file}: services: {name} is of no use without {needed}; add {needed}, or leave {name} out"
+    if isinstance(decisions["grafana"], Deploy) and "grafana" not in settings.secrets:
+        yield (
+            f"{file}: grafanaPassword: Grafana has no default password; set one: "
+            f"pulumi config set --secret grafanaPassword --stack {settings.stack}, or GRAFANA_PASSWORD in .env; "
+            "`make up` generates one"
+        )
 
 
 def _budget(deploys: list[Deploy], settings: StackSettings) -> Budget:

@@ -28,7 +28,8 @@ class Lock(pulumi.ComponentResource):
 def _claimed(deploy: Deploy) -> str:
     """Where the service is reached from the host, or within the stack's network where it is not published."""
     ports = deploy.workload.replicas[0].ports
-    return f"http://{ports[0].ip}:{ports[0].external}" if ports else deploy.endpoint
+    # Loopback reaches what listens on all interfaces as well.
+    return f"http://127.0.0.1:{ports[0].external}" if ports else deploy.endpoint
 
 
 def _run(action: str, *arguments: str, service: str, plan: Plan) -> str:

@@ -8,8 +8,10 @@ from typing import Any
 import pulumi
 
 from components.data_stores import Qdrant, Redis
+from components.load_balancer import LoadBalancer
 from components.lock import Lock
 from components.mcp import ZenMcp
+from components.monitoring import Grafana, Prometheus
 from components.network import StackNetwork
 from components.process_limits import ProcessLimits
 from components.promptcraft import PromptCraft
@@ -60,6 +62,12 @@ class PromptCraftStack(pulumi.ComponentResource):
                 return PromptCraft(
                     workload, plan, network, secrets, self._agent_texts, after, self._children
                 ).containers
+            case "nginx":
+                return LoadBalancer(workload, plan, network, after, self._children).containers
+            case "prometheus":
+                return Prometheus(workload, plan, network, secrets, self._children).containers
+            case "grafana":
+                return Grafana(workload, plan, network, secrets, after, self._children).containers
             case unknown:
                 raise NotImplementedError(f"{unknown} has no component yet: add one and name it here")
 

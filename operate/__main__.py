@@ -12,6 +12,7 @@ from rich.console import Console
 
 from catalog import PROJECT
 from discovery.checkpoint import read_checkpoint
+from discovery.config import load_agents_config, load_discovery_config
 from errors import ConfigError
 from operate.leftovers import purge_volumes, remove_leftovers
 from operate.pulumi_command import PulumiCommand
@@ -63,6 +64,13 @@ def status(pulumi: PulumiCommand, console: Console) -> int:
     return 0 if all(row.health == "ok" for row in rows) else 1
 
 
+def _check_files(root: Path, stack: str) -> None:
+    """Read every file of ours, so that a mistake is one line here and not a failed update. Raises `ConfigError`."""
+    load_settings(root, stack, os.environ)
+    load_discovery_config(root)
+    load_agents_config(root)
+
+
 _ACTIONS = {"up": up, "preview": preview, "down": down, "status": status, "init": init}
 
 
@@ -75,7 +83,7 @@ def main(arguments: list[str]) -> int:
     root = Path.cwd()
     pulumi = PulumiCommand(root, options.stack)
     try:
-        load_settings(root, options.stack, os.environ)
+        _check_files(root, options.stack)
         pulumi.ensure_stack()
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201

@@ -46,6 +46,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             Recipe("promptcraft", base="python", sources="gateway"),
             Recipe("zen-mcp", base="python", sources="images/zen-mcp"),
             Recipe("qdrant", base="python", sources="images/qdrant"),
+            Recipe("grafana", base="python", sources="images/grafana"),
         )
     }
 )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import TypeVar
 
 import psutil
 
@@ -34,6 +35,8 @@ _CONTAINER = re.compile(r"[0-9a-f]{64}")
 _MAX_WORDS = 64
 _MAX_PARTS = 16
 _MAX_CANDIDATES = 200
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -119,11 +122,15 @@ def _program(pid: int) -> Program | None:
         name = process.name()
     except psutil.Error:
         return None
+    arguments = _readable(process.cmdline, [])
+    return Program(name, tuple(arguments), _readable(process.cwd, ""), _container_id(pid))
+
+
+def _readable(read: Callable[[], T], otherwise: T) -> T:
     try:
-        arguments, folder = tuple(process.cmdline()), process.cwd()
-    except psutil.Error:
-        arguments, folder = (), ""
-    return Program(name, arguments, folder, _container_id(pid))
+        return read()
+    except (psutil.Error, OSError):
+        return otherwise
 
 
 def _container_id(pid: int) -> str | None:

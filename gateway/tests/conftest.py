@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +19,8 @@ import httpx2
 import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError, ConnectionError
+
+from tests.scenarios import debian
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 15.0
@@ -90,12 +91,20 @@ def redis_answers(port: int) -> bool:
 
 @contextmanager
 def redis_server(folder: Path, *options: str, port: int | None = None) -> Iterator[tuple[int, Process]]:
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.fail("these tests need the program redis-server (Debian: apt-get install redis-server)")
     port = port or free_port()
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder), *options]
-    with process(command, folder / "redis.log") as server:
+    command = [
+        str(debian.binary("redis-server")),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--dir",
+        str(folder),
+        *options,
+    ]
+    with process(command, folder / "redis.log", LD_LIBRARY_PATH=debian.library_path()) as server:
         wait_until(lambda: redis_answers(port), "redis answers")
         yield port, server
 

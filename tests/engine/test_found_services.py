@@ -139,20 +139,24 @@ def test_a_port_taken_by_a_stranger_is_named_and_nothing_is_created(new_project:
 
 
 @pytest.mark.parametrize(
-    ("line", "expected"),
+    ("file", "text", "expected"),
     [
-        ("colour: 3", "colour: unknown key"),
-        ("replicas: -1", "replicas: -1 is refused"),
-        ("portOffset: x", "portOffset"),
+        ("Pulumi.STACK.yaml", "config:\n  promptcraft-hybrid:colour: 3\n", ":2: colour: unknown key"),
+        ("Pulumi.STACK.yaml", "config:\n  promptcraft-hybrid:replicas: -1\n", ":2: replicas: -1 is refused"),
+        ("Pulumi.STACK.yaml", "config:\n  promptcraft-hybrid:portOffset: x\n", ":2: portOffset: 'x' is refused"),
+        ("Pulumi.STACK.yaml", "config: [\n", ":2: file: is not YAML"),
+        (".env", "A=1\nnot a line\n", ":2: ?: "),
+        (".mcp/discovery-config.yaml", "servers:\n  zen-mcp:\n    priority: 1\n", ":3: servers.zen-mcp.priority"),
+        (".agents/discovery-config.yaml", "agents: 3\n", ":1: agents"),
     ],
 )
 def test_bad_configuration_is_one_line_before_anything_is_declared(
-    line: str, expected: str, new_project: Callable[..., Project]
+    file: str, text: str, expected: str, new_project: Callable[..., Project]
 ) -> None:
     project = new_project()
-    file = project.root / f"Pulumi.{project.stack}.yaml"
-    file.write_text(f"config:\n  promptcraft-hybrid:{line}\n")
+    name = file.replace("STACK", project.stack)
+    (project.root / name).write_text(text)
     up = project.operate("up")
-    assert (up.code, len(up.text.splitlines())) == (2, 1)
-    assert up.text.startswith(f"{file.name}:2: ") and expected in up.text
+    assert (up.code, len(up.text.splitlines())) == (2, 1), up.text
+    assert up.text.startswith(f"{name}{expected}")
     assert project.containers() == []

@@ -22,7 +22,7 @@ def binary(name: str) -> Path:
     with _lock:
         path = _find(name)
         if path is None:
-            outside(lambda: _unpack(name))
+            outside(lambda: _fetch(name))
             path = _find(name)
     if path is None:
         raise Unavailable(f"no {name}: its Debian package does not hold it")
@@ -40,16 +40,34 @@ def _find(name: str) -> Path | None:
     return Path(found) if found else None
 
 
+def _fetch(package: str) -> None:
+    try:
+        _unpack(package)
+    except Unavailable:
+        # A fresh machine has no lists of packages, an old one outdated ones.
+        _run("apt-get", "update")
+        _unpack(package)
+
+
 def _unpack(package: str) -> None:
     folder = UNPACKED / "archives"
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        _download(package, folder)
+    except Unavailable:
+        # A new machine has no package lists, an old one outdated ones.
+        _run("apt-get", "update")
+        _download(package, folder)
+    for archive in folder.glob("*.deb"):
+        _run("dpkg-deb", "--extract", str(archive), str(UNPACKED))
+        archive.unlink()
+
+
+def _download(package: str, folder: Path) -> None:
     planned = _run("apt-get", "install", "--simulate", "--no-install-recommends", package)
     # Lines of the shape: Inst redis-server (5:7.0.15-1~deb12u5 Debian:12.11/stable [amd64])
     wanted = re.findall(r"^Inst (\S+)", planned, re.MULTILINE)
     _run("apt-get", "download", *wanted, folder=folder)
-    for archive in folder.glob("*.deb"):
-        _run("dpkg-deb", "--extract", str(archive), str(UNPACKED))
-        archive.unlink()
 
 
 def _run(*command: str, folder: Path | None = None) -> str:

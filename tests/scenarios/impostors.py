@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import socket
 import struct
 import zlib
@@ -155,7 +156,8 @@ def upstash(token: str) -> Talk:
     def route(request: HttpRequest) -> Reply:
         if request.headers.get("authorization") != f"Bearer {token}":
             return Reply({"error": "Unauthorized"}, 401)
-        return Reply({"result": "PONG"})
+        command = json.loads(request.body) if request.body else request.path.strip("/").split("/")
+        return Reply({"result": command[1] if command[0].upper() == "ECHO" else "PONG"})
 
     return http(route)
 

@@ -63,7 +63,7 @@ def test_explain_tells_all_about_one_service(namespace: Namespace) -> None:
     [
         ("--budget", "nan"),
         ("--budget", "-1"),
-        ("--budget", "soon"),
+        ("--budget", "x"),
         ("--explain", "nothing"),
         ("--write", "/dev/null/x"),
     ],

@@ -97,6 +97,16 @@ def test_what_is_not_http_is_said_to_be_so(data: bytes) -> None:
         asyncio.run(get(saying(data)))
 
 
+def test_greeting_of_another_protocol_is_not_waited_out() -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+        await writer.drain()
+        await asyncio.Event().wait()
+
+    with pytest.raises(GarbledError):
+        asyncio.run(get(greet))
+
+
 def test_interim_responses_without_end_are_not_waited_for() -> None:
     with pytest.raises(GarbledError):
         asyncio.run(get(endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100)))

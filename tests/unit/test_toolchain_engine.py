@@ -7,7 +7,9 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -89,12 +91,17 @@ def test_without_a_record_there_is_nothing_to_stop(layout: Layout) -> None:
     assert engine.stop(layout) is False
 
 
-@pytest.fixture
-def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Options for a dockerd that shares nothing with the machine's own.
+@dataclass(frozen=True)
+class Apart:
+    """A dockerd that shares nothing with the machine's own: its options, and where it answers."""
 
-    In a network namespace of its own, because a daemon without a bridge deletes `docker0` where it finds one.
-    """
+    docker: Docker
+    options: list[str]
+
+
+@pytest.fixture
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Apart]:
+    """In a network namespace of its own, because a daemon without a bridge deletes `docker0` where it finds one."""
     dockerd = shutil.which("dockerd")
     if os.geteuid() != 0 or dockerd is None:
         pytest.skip("starting an engine needs root and dockerd")
@@ -103,33 +110,30 @@ def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]
     alone.write_text(f'#!/bin/sh\nexec unshare --net {dockerd} "$@"\n')
     alone.chmod(0o755)
     monkeypatch.setenv("PATH", f"{alone.parent}:{os.environ['PATH']}")
-    folders = [f"--{name}={tmp_path / name}" for name in ("data-root", "exec-root", "pidfile")]
-    socket_path = tmp_path / "docker.sock"
-    yield [*folders, "--bridge=none", "--iptables=false", "--storage-driver=vfs", f"--host=unix://{socket_path}"]
-    subprocess.run(["umount", "--quiet", "--lazy", tmp_path / "data-root"], check=False, capture_output=True)
+    # Not pytest's folder: a socket's path has room for 107 characters, and containerd's lie deep.
+    with tempfile.TemporaryDirectory(prefix="dockerd.") as folder:
+        host = f"unix://{folder}/docker.sock"
+        options = [f"--{name}={folder}/{name}" for name in ("data-root", "exec-root", "pidfile")]
+        options += ["--bridge=none", "--iptables=false", "--storage-driver=vfs", f"--host={host}"]
+        yield Apart(Docker(host), options)
+        subprocess.run(["umount", "--quiet", "--lazy", f"{folder}/data-root"], check=False, capture_output=True)
 
 
 @pytest.mark.engine
-def test_a_daemon_outlives_its_starter_answers_and_can_be_ended(
-    tmp_path: Path, layout: Layout, apart: list[str]
-) -> None:
+def test_a_daemon_outlives_its_starter_answers_and_can_be_ended(layout: Layout, apart: Apart) -> None:
     layout.root.mkdir()
-    docker = Docker(f"unix://{tmp_path / 'docker.sock'}")
-    assert engine.start_daemon(layout, docker, apart) is docker
+    assert engine.start_daemon(layout, apart.docker, apart.options) is apart.docker
     pid = json.loads(engine.pid_file(layout).read_text())["pid"]
     assert os.getsid(pid) == pid  # a session of its own: the end of `make` does not reach it
-    assert docker.ping() is not None
+    assert apart.docker.ping() is not None
     assert engine.stop(layout) is True
-    assert docker.ping() is None
+    assert apart.docker.ping() is None
     assert engine.stop(layout) is False
 
 
 @pytest.mark.engine
-def test_a_daemon_that_ends_at_once_is_explained_by_the_end_of_its_log(
-    tmp_path: Path, layout: Layout, apart: list[str]
-) -> None:
+def test_a_daemon_that_ends_at_once_is_explained_by_the_end_of_its_log(layout: Layout, apart: Apart) -> None:
     layout.root.mkdir()
-    options = [*apart, "--storage-driver=no-such-driver"]
     with pytest.raises(SetupError, match=r"(?s)ended with exit code 1; the end of .*error initializing graphdriver"):
-        engine.start_daemon(layout, Docker(f"unix://{tmp_path / 'docker.sock'}"), options)
+        engine.start_daemon(layout, apart.docker, [*apart.options, "--storage-driver=no-such-driver"])
     assert not engine.pid_file(layout).exists()

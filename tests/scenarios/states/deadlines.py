@@ -55,9 +55,9 @@ crowd(
         "a body shorter than it claims": raw(b"HTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n{}"),
     },
     ("unreachable", "impostor"),
-    ends_within(2.5),
+    ends_within(3.5),
     stays_below(150),
-    budget=2.0,
+    budget=3.0,
 )
 
 

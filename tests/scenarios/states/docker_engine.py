@@ -15,6 +15,7 @@ from ..world import World
 scenario = Table(engine=True)
 
 _QDRANT = "qdrant/qdrant:v1.12.0"
+_APP = "acme/app:1"
 
 
 def _labels(stack: str, service: str = "qdrant", project: str = "promptcraft-hybrid") -> dict[str, str]:
@@ -205,7 +206,5 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     command = emulator("promptcraft", "2.3.4", 7862)
     labels = _labels("production", "promptcraft")
-    world.engine.run(
-        "promptcraft-production-promptcraft-1", "acme/app:1", *command, port=7862, publish=7862, labels=labels
-    )
+    world.engine.run("promptcraft-production-promptcraft-1", _APP, *command, port=7862, publish=7862, labels=labels)
     world.configure("share", ["promptcraft"])

@@ -277,7 +277,7 @@ class RebindingNameServer:
 @scenario("a login of Redis' own user list opens it", selects("redis", 7379, EXTERNAL))
 def _(world: World) -> None:
     password = world.secret()
-    world.redis(7379, "--user", "default off", "--user", f"app on >{password} ~* +@all")
+    world.redis(7379, "--user", "default", "off", "--user", "app", "on", f">{password}", "~*", "+@all")
     world.set(REDIS_URL=f"redis://app:{password}@127.0.0.1:7379")
 
 

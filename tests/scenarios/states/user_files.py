@@ -225,11 +225,7 @@ def _(world: World) -> None:
 
 @scenario("ten thousand servers are not looked at, and it is said", says("servers"), stays_below(150), ends_within(5.5))
 def _(world: World) -> None:
-    entries = {
-        f"server-{number}": {"type": "http", "url": f"http://127.0.0.1:{number + 10_000}/mcp"}
-        for number in range(10_000)
-    }
-    world.write("home/.claude.json", {"mcpServers": entries})
+    world.write("home/.claude.json", {"mcpServers": {f"server-{n}": _http(10_000 + n) for n in range(10_000)}})
 
 
 @scenario(

@@ -1,0 +1,38 @@
+"""nginx in front of the application: the one service that is reached from beyond this host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pulumi
+
+from components.files import Files
+from components.workload import ContainerWorkload
+from plan import FILES_PATH, Plan, Workload
+from rendering.nginx_conf import CONFIG_FILE, nginx_conf
+
+
+class LoadBalancer(pulumi.ComponentResource):
+    """nginx with its own configuration file; `after` is what must be healthy before it starts."""
+
+    containers: ContainerWorkload
+
+    def __init__(
+        self,
+        workload: Workload,
+        plan: Plan,
+        network: pulumi.Input[str],
+        after: Sequence[pulumi.Resource],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("promptcraft:load_balancer:LoadBalancer", "nginx", None, opts)
+        self.containers = ContainerWorkload(
+            workload,
+            plan,
+            network,
+            files=Files(plain={CONFIG_FILE: nginx_conf()}),
+            command=["nginx", "-c", f"{FILES_PATH}/{CONFIG_FILE}", "-g", "daemon off;"],
+            after=after,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.register_outputs({"containers": self.containers.ids})

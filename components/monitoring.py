@@ -1,0 +1,74 @@
+"""Prometheus and Grafana: what each needs beyond being a workload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pulumi
+
+from components.files import Files
+from components.workload import ContainerWorkload
+from plan import Plan, Workload
+from rendering.grafana_provisioning import grafana_files
+from rendering.prometheus_config import (
+    CONFIG_FILE,
+    RULES_FILE,
+    alert_rules,
+    prometheus_command,
+    prometheus_config,
+    qdrant_key_wanted,
+)
+
+
+class Prometheus(pulumi.ComponentResource):
+    """Prometheus over everything of this stack that has metrics, with its alert rules."""
+
+    containers: ContainerWorkload
+
+    def __init__(
+        self,
+        workload: Workload,
+        plan: Plan,
+        network: pulumi.Input[str],
+        secrets: Mapping[str, str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("promptcraft:monitoring:Prometheus", "prometheus", None, opts)
+        self.containers = ContainerWorkload(
+            workload,
+            plan,
+            network,
+            files=Files(
+                plain={CONFIG_FILE: prometheus_config(plan, workload), RULES_FILE: alert_rules(plan)},
+                secret={"qdrant": secrets["qdrant"]} if qdrant_key_wanted(plan, workload) else {},
+            ),
+            command=prometheus_command(workload.data_path or "/prometheus"),
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.register_outputs({"containers": self.containers.ids})
+
+
+class Grafana(pulumi.ComponentResource):
+    """Grafana with its data source and dashboard in place; `after` is what must be healthy before it starts."""
+
+    containers: ContainerWorkload
+
+    def __init__(
+        self,
+        workload: Workload,
+        plan: Plan,
+        network: pulumi.Input[str],
+        secrets: Mapping[str, str],
+        after: Sequence[pulumi.Resource],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("promptcraft:monitoring:Grafana", "grafana", None, opts)
+        self.containers = ContainerWorkload(
+            workload,
+            plan,
+            network,
+            files=Files(plain=grafana_files(plan), secret={"grafana": secrets["grafana"]}),
+            after=after,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        self.register_outputs({"containers": self.containers.ids})

@@ -1,0 +1,178 @@
+"""nginx in front of the replicas: an allow list of routes, limits, and an access log in JSON.
+
+Written for 1.22 and later. The replicas are asked for by name at run time, so nginx starts without any, and finds
+those that come and go without a reload.
+"""
+
+from __future__ import annotations
+
+from catalog import SERVICES
+
+CONFIG_FILE = "nginx.conf"
+
+# Requests a second from one address. A person's browser needs a handful, a client with its own load test 200.
+REQUESTS_PER_SECOND = 250
+
+_APPLICATION = SERVICES["promptcraft"].name
+_API, _PAGE = (port.container for port in SERVICES["promptcraft"].ports)
+_LISTEN = SERVICES["nginx"].port
+# Reached by the health check and on the stack's network only: it is not published.
+_STATUS = 8081
+
+# Named here because nginx has no way to say a set of paths twice.
+_PAGE_PATHS = ("/", "/page.css", "/page.js")
+
+
+def nginx_conf(requests_per_second: int = REQUESTS_PER_SECOND) -> str:
+    """The text of `nginx.conf`; one address may send twice `requests_per_second` at once."""
+    return f"""\
+worker_processes 2;
+pid /tmp/nginx.pid;
+error_log stderr warn;
+
+events {{
+    worker_connections 2048;
+}}
+
+http {{
+    client_body_temp_path /tmp/client;
+    proxy_temp_path /tmp/proxy;
+    fastcgi_temp_path /tmp/fastcgi;
+    uwsgi_temp_path /tmp/uwsgi;
+    scgi_temp_path /tmp/scgi;
+
+    # The engine's own name server; answers hold for 5 s, so a replica that is gone is forgotten by then.
+    resolver 127.0.0.11 valid=5s ipv6=off;
+    resolver_timeout 2s;
+
+    log_format json escape=json
+        '{{"time":"$time_iso8601","service":"nginx","request_id":"$request_id","client":"$remote_addr",'
+        '"method":"$request_method","path":"$uri","status":$status,"bytes":$bytes_sent,"duration_s":$request_time,'
+        '"upstream":"$upstream_addr","upstream_status":"$upstream_status",'
+        '"upstream_duration_s":"$upstream_response_time"}}';
+    access_log /dev/stdout json;
+
+    map $http_upgrade $connection {{
+        "" "";
+        default upgrade;
+    }}
+    # A 429 of the application's own brings its own Retry-After.
+    map "$status/$upstream_status" $retry_after {{
+        "429/" 1;
+        default "";
+    }}
+    limit_req_zone $binary_remote_addr zone=requests:2m rate={requests_per_second}r/s;
+    limit_conn_zone $binary_remote_addr zone=connections:2m;
+    limit_req_status 429;
+    limit_conn_status 429;
+
+    server {{
+        listen {_LISTEN} default_server;
+        server_tokens off;
+
+        client_header_timeout 5s;
+        client_body_timeout 10s;
+        send_timeout 10s;
+        keepalive_timeout 30s;
+        reset_timedout_connection on;
+        large_client_header_buffers 4 8k;
+        client_max_body_size 1m;
+        limit_req zone=requests burst={requests_per_second * 2} nodelay;
+        limit_conn connections 256;
+
+        add_header X-Request-ID $request_id always;
+        add_header X-Content-Type-Options nosniff always;
+        add_header X-Frame-Options DENY always;
+        add_header Referrer-Policy no-referrer always;
+        add_header Retry-After $retry_after always;
+        proxy_hide_header X-Request-ID;
+        proxy_hide_header X-Content-Type-Options;
+
+        proxy_http_version 1.1;
+        # With its port: the application compares it with a browser's Origin.
+        proxy_set_header Host $http_host;
+        proxy_set_header Connection $connection;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header X-Request-ID $request_id;
+        proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header X-Forwarded-Host $http_host;
+        proxy_set_header Forwarded "";
+        proxy_connect_timeout 1s;
+        # Longer than the longest run of an agent.
+        proxy_read_timeout 310s;
+        proxy_max_temp_file_size 0;
+        # Only what no replica has begun to work on is sent to another.
+        proxy_next_upstream error timeout;
+        proxy_next_upstream_tries 3;
+
+        set $application {_APPLICATION};
+        default_type application/json;
+        error_page 404 @not_found;
+        error_page 413 @too_large;
+        error_page 429 @too_many;
+        error_page 502 504 @unavailable;
+
+        # The application gets the path as it was sent, the locations below compare what it amounts to. Where these
+        # differ (`//`, `/../`, `%6d`) the request is refused.
+        if ($request_uri !~ "^(/|(/[A-Za-z0-9_~:@-][A-Za-z0-9._~:@-]*)+)(\\?.*)?$") {{
+            return 404;
+        }}
+
+{_page_locations()}
+        location = /health {{
+            proxy_pass http://$application:{_API};
+        }}
+        location = /api/events {{
+            proxy_buffering off;
+            proxy_pass http://$application:{_API};
+        }}
+        location /api/ {{
+            proxy_pass http://$application:{_API};
+        }}
+        location / {{
+            return 404;
+        }}
+
+        location @not_found {{
+            {_error(404, "not_found", "there is nothing here")}
+        }}
+        location @too_large {{
+            {_error(413, "too_large", "the body may have 1 MiB")}
+        }}
+        location @too_many {{
+            {_error(429, "too_many_requests", "too many requests from this address; ask again later")}
+        }}
+        location @unavailable {{
+            {_error(502, "unavailable", "no replica answers; ask again later")}
+        }}
+    }}
+
+    server {{
+        listen {_STATUS};
+        server_tokens off;
+        access_log off;
+
+        location = /healthz {{
+            return 200 "ok\\n";
+        }}
+        location = /stub_status {{
+            stub_status;
+        }}
+        location / {{
+            return 404;
+        }}
+    }}
+}}
+"""
+
+
+def _page_locations() -> str:
+    return "".join(
+        f"        location = {path} {{\n            proxy_pass http://$application:{_PAGE};\n        }}\n"
+        for path in _PAGE_PATHS
+    ).rstrip("\n")
+
+
+def _error(status: int, code: str, message: str) -> str:
+    return f"""return {status} '{{"error":{{"code":"{code}","message":"{message}"}}}}';"""
