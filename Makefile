@@ -29,7 +29,7 @@ status: python-version  ## the table of what runs in STACK
 	@$(ready) --quiet --parts python,engine,pulumi -- python -m operate status --stack $(STACK)
 
 test: python-version  ## every test; PYTEST_ARGS narrows them
-	@$(ready) --development -- python -m pytest $(PYTEST_ARGS)
+	@$(ready) --development --all-images -- python -m pytest -n 3 --dist loadgroup $(PYTEST_ARGS)
 
 check: python-version  ## lint and types
 	@$(check) ruff check .
@@ -41,7 +41,7 @@ bench: python-version  ## the benchmarks, also written to bench/results.json
 
 env: python-version  ## export lines for `eval "$$(make -s env)"`
 	@$(ready) --quiet --parts python,pulumi -- python -m operate init >&2
-	@$(PYTHON) -m toolchain env $(if $(FRESH),--fresh)
+	@$(PYTHON) -m toolchain env --all-images $(if $(FRESH),--fresh)
 
 setup: python-version  ## set-up alone; FRESH=1 asks registries and installers again
 	@$(PYTHON) -m toolchain setup --development $(if $(FRESH),--fresh)

@@ -44,9 +44,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         finding = _usable(name, report, settings)
         chosen[name] = _source_of(name, finding, report, settings, notices, problems)
 
-    networks = {
-        name: choice.network for name, choice in chosen.items() if isinstance(choice, Reuse) and choice.network
-    }
+    networks = {name: choice.network for name, choice in chosen.items() if isinstance(choice, Reuse) and choice.network}
     decisions: dict[str, Decision] = {}
     for name in SERVICES:
         choice = chosen.get(name)

@@ -17,11 +17,10 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-import env_file
 from catalog import PROJECT, SERVICES
-from discovery import strict_yaml
 from errors import ConfigError
 from image_references import Image, load_images
+from reading import env_file, safe_files, strict_yaml
 
 SECRET_KEYS = (
     "grafanaPassword",
@@ -160,23 +159,32 @@ def load_settings(
     )
 
 
+_MAX_BYTES = 64 * 1024
+
+
+def _read(root: Path, file: str) -> bytes | None:
+    """A file of the project's, or None where there is none; never a pipe, never more than 64 KiB."""
+    try:
+        return safe_files.read_file(root / file, safe_files.Rules(max_bytes=_MAX_BYTES))
+    except safe_files.UnsafeFile as error:
+        raise ConfigError(f"{file}:1: file: {error}; replace it by a plain file") from error
+
+
 def _read_dotenv(root: Path) -> dict[str, env_file.Variable]:
-    path = root / ".env"
-    if not path.exists():
+    data = _read(root, ".env")
+    if data is None:
         return {}
     try:
-        return env_file.parse(path.read_text(encoding="utf-8"), ".env")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f".env:1: file: cannot be read ({error.__class__.__name__}); save it as UTF-8 text"
-        ) from error
+        return env_file.parse(data.decode("utf-8"), ".env")
+    except UnicodeDecodeError as error:
+        raise ConfigError(".env:1: file: is not UTF-8; save it as UTF-8 text") from error
 
 
-def _read_yaml(root: Path, file: str) -> strict_yaml.Document:
-    try:
-        document = strict_yaml.read((root / file).read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{file}:1: file: cannot be read ({error.__class__.__name__}); restore it") from error
+def _read_yaml(root: Path, file: str) -> strict_yaml.Document | None:
+    data = _read(root, file)
+    if data is None:
+        return None
+    document = strict_yaml.read(data)
     if document.problems:
         raise ConfigError("\n".join(_yaml_problem(file, problem) for problem in document.problems))
     return document
@@ -200,6 +208,8 @@ def _section(document: strict_yaml.Document, file: str) -> dict[str, Any]:
 def _read_defaults(root: Path) -> dict[str, _Value]:
     """The defaults that `Pulumi.yaml` declares, so that they stand in one place only."""
     document = _read_yaml(root, "Pulumi.yaml")
+    if document is None:
+        raise ConfigError("Pulumi.yaml:1: file: is missing; run this in the project's folder, or name it with --root")
     return {
         key: _Value(entry["default"], f"Pulumi.yaml:{document.line(('config', key))}")
         for key, entry in _section(document, "Pulumi.yaml").items()
@@ -212,9 +222,9 @@ def _read_stack_file(root: Path, stack: str) -> dict[str, _Value]:
     name = f"Pulumi.{stack}.yaml"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", stack):
         raise ConfigError(f"{name[:80]!r}:1: stack: not a stack's name; use letters, digits and hyphens")
-    if not (root / name).exists():
-        return {}
     document = _read_yaml(root, name)
+    if document is None:
+        return {}
     config = _section(document, name)
     prefix = f"{PROJECT}:"
     return {

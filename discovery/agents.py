@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from discovery import safe_files, strict_yaml
 from discovery.claude_home import claude_folder
 from discovery.config import AGENT_TIERS, AUTO_DISCOVER, AgentConfig, AgentsConfig, is_name
 from discovery.report import AgentDefinition, AgentReport, ServiceReport
 from discovery.request import ConfigError, Request
-from discovery.safe_files import UnsafeFile
-from discovery.text import bounded, one_line, shown
+from reading import safe_files, strict_yaml
+from reading.safe_files import UnsafeFile
+from reading.text import bounded, one_line, shown
 
 MAX_FILES = 500
 MAX_BYTES = strict_yaml.MAX_BYTES

@@ -18,9 +18,9 @@ from io import BytesIO
 from pathlib import Path
 from urllib.parse import unquote
 
-from discovery import safe_files
 from discovery.request import Checkpoint
-from discovery.text import one_line, shown
+from reading import safe_files
+from reading.text import one_line, shown
 
 MAX_BYTES = 64 * 1024 * 1024
 EXPORT_SECONDS = 20.0

@@ -14,10 +14,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from discovery import endpoints, safe_files, strict_yaml
+from discovery import endpoints
 from discovery.report import Source
-from discovery.strict_yaml import Document, Problem
-from discovery.text import shown
+from reading import safe_files, strict_yaml
+from reading.strict_yaml import Document, Problem
+from reading.text import shown
 
 SERVERS_FILE = ".mcp/discovery-config.yaml"
 AGENTS_FILE = ".agents/discovery-config.yaml"

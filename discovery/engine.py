@@ -18,8 +18,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from discovery.engine_connection import Connection, EngineConfigError, connection
 from discovery.request import Request
-from discovery.text import one_line
 from discovery.world import Attachment, Binding, Container, EngineState, Inventory, plain_address
+from reading.text import one_line
 
 # Per read, in seconds; the wall-clock limit is the caller's, who abandons the thread.
 _READ_TIMEOUT = 2

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from discovery.text import one_line
+from reading.text import one_line
 
 _MAX_CONTEXT_FILE = 64 * 1024
 

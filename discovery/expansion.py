@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from discovery.text import one_line
+from reading.text import one_line
 
 MAX_EXPANDED = 8192
 

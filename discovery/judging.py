@@ -17,8 +17,8 @@ from discovery.report import Finding, Source, Verdict
 from discovery.request import Request
 from discovery.selection import Ranked
 from discovery.sightings import Sighting, protocol_of
-from discovery.text import one_line
 from discovery.wire import Place
+from reading.text import one_line
 
 
 @dataclass(frozen=True)

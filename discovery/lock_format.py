@@ -12,9 +12,10 @@ from pathlib import Path
 
 import psutil
 
-from discovery import endpoints, safe_files
+from discovery import endpoints
 from discovery.config import is_name
-from discovery.safe_files import Rules, UnsafeFile
+from reading import safe_files
+from reading.safe_files import Rules, UnsafeFile
 
 MAX_BYTES = 4096
 # A process's start is known to the tick of a clock that may since have been set; a lock is written after it.

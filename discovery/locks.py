@@ -18,10 +18,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from discovery import endpoints, lock_format, safe_files
+from discovery import endpoints, lock_format
 from discovery.lock_format import Lock, LockError
-from discovery.safe_files import UnsafeFile
-from discovery.text import one_line
+from reading import safe_files
+from reading.safe_files import UnsafeFile
+from reading.text import one_line
 
 # A container is claimed for before it answers: so long its claim stands without an endpoint.
 START_GRACE_SECONDS = 180.0

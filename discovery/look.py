@@ -26,10 +26,10 @@ from discovery.report import AgentReport, Report, ServiceReport
 from discovery.request import Gathered, Request
 from discovery.selection import choose, require_pins
 from discovery.sightings import pins_of, rank_of, services_of, sightings_of
-from discovery.text import one_line
 from discovery.wire import Resolver, in_thread
 from discovery.world import EngineState, Inventory, World, plain_address
 from errors import ConfigError
+from reading.text import one_line
 
 PROBE_SECONDS = 2.0  # the most that one source of candidates may take
 _GATHERING = 0.75  # the share of the budget after which a source that has not answered is left behind

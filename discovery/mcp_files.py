@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import catalog
-from discovery import endpoints, expansion, safe_files
+from discovery import endpoints, expansion
 from discovery.config import is_name
 from discovery.report import Candidate, Source
 from discovery.request import Gathered
-from discovery.text import bounded, one_line, shown
+from reading import safe_files
+from reading.text import bounded, one_line, shown
 
 MAX_BYTES = 1024 * 1024
 MAX_SERVERS = 2000

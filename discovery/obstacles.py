@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from catalog import LABEL_PROJECT, LABEL_STACK, container_name
 from discovery.report import Obstacle
 from discovery.request import Request
-from discovery.text import one_line
 from discovery.world import Container, Inventory, Listener, World
+from reading.text import one_line
 
 
 def obstacles(request: Request, world: World) -> tuple[Obstacle, ...]:

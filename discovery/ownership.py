@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from catalog import LABEL_OWNER, LABEL_PROJECT, LABEL_SERVICE, LABEL_STACK
 from discovery.report import Candidate, Ownership, Source, Verdict
 from discovery.request import Request
-from discovery.text import one_line
 from discovery.world import Address, Binding, Container, EngineState, Listener, World, plain_address
+from reading.text import one_line
 
 # Programs that hold a port on behalf of a container: the engine itself, and those of rootless and desktop engines.
 PORT_HOLDERS = frozenset(

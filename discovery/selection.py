@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from discovery.report import DEFAULT_PRIORITY, Finding, ServiceReport, Source, Verdict
-from discovery.text import one_line
 from errors import ConfigError
+from reading.text import one_line
 
 _MAX_LISTED = 3
 

@@ -12,8 +12,8 @@ from discovery.probes import PROBES, NamedProbe
 from discovery.report import Candidate, Source
 from discovery.request import Gathered, Request
 from discovery.selection import Pin, PinError
-from discovery.text import one_line, shown
 from discovery.wire import Place, place_of
+from reading.text import one_line, shown
 
 NPX = "npx:"
 _PIN = NamedProbe("pin", lambda request: Gathered(), configured=True, entitled=True)

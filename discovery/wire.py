@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import h11
 
 from discovery.addresses import refusal
-from discovery.text import one_line
+from reading.text import one_line
 
 MAX_BODY = 64 * 1024  # bytes
 _MAX_RAW = 2 * MAX_BODY  # headers, chunk framing and interim responses on top

@@ -14,6 +14,8 @@ from catalog import PROJECT
 from discovery.checkpoint import read_checkpoint
 from discovery.config import load_agents_config, load_discovery_config
 from errors import ConfigError
+from operate.grafana_password import ensure_grafana_password
+from operate.images import bring_images
 from operate.leftovers import purge_volumes, remove_leftovers
 from operate.pulumi_command import PulumiCommand
 from operate.status import show, statuses
@@ -24,6 +26,11 @@ _QUIET = ("--suppress-permalink=true",)
 
 def up(pulumi: PulumiCommand, console: Console) -> int:
     """Deploy, then show what runs."""
+    settings = load_settings(pulumi.root, pulumi.stack, os.environ)
+    if code := bring_images(pulumi.root, settings):
+        return code
+    if generated := ensure_grafana_password(pulumi, settings):
+        console.print(generated, soft_wrap=True)
     engine = docker.from_env()
     checkpoint = read_checkpoint(pulumi.root, PROJECT, pulumi.stack, os.environ)
     for name in remove_leftovers(engine, pulumi.stack, checkpoint):
@@ -85,10 +92,10 @@ def main(arguments: list[str]) -> int:
     try:
         _check_files(root, options.stack)
         pulumi.ensure_stack()
+        return _ACTIONS[options.action](pulumi, Console())
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
-    return _ACTIONS[options.action](pulumi, Console())
 
 
 if __name__ == "__main__":

@@ -32,6 +32,13 @@ class PulumiCommand:
         done = subprocess.run(self._command(*arguments), cwd=self.root, check=False, capture_output=True, text=True)
         return done.stdout if done.returncode == 0 else None
 
+    def feed(self, text: str, *arguments: str) -> str | None:
+        """Run a command with `text` as its input; None, or what it complains of."""
+        done = subprocess.run(
+            self._command(*arguments), cwd=self.root, check=False, input=text, capture_output=True, text=True
+        )
+        return None if done.returncode == 0 else done.stderr.strip()
+
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs; empty before the first deployment."""
         text = self.read("stack", "output", "--json", "--stack", self.stack)

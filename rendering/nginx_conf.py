@@ -52,7 +52,7 @@ http {{
         '"upstream_duration_s":"$upstream_response_time"}}';
     access_log /dev/stdout json;
 
-    map $http_upgrade $connection {{
+    map $http_upgrade $connection_header {{
         "" "";
         default upgrade;
     }}
@@ -91,7 +91,7 @@ http {{
         proxy_http_version 1.1;
         # With its port: the application compares it with a browser's Origin.
         proxy_set_header Host $http_host;
-        proxy_set_header Connection $connection;
+        proxy_set_header Connection $connection_header;
         proxy_set_header Upgrade $http_upgrade;
         proxy_set_header X-Request-ID $request_id;
         proxy_set_header X-Forwarded-For $remote_addr;

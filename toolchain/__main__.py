@@ -50,7 +50,14 @@ def _run(options: argparse.Namespace, where: Layout) -> int:
 
 def _set_up(options: argparse.Namespace, where: Layout) -> dict[str, str]:
     started = time.monotonic()
-    ready = setup.run(where, os.environ, parts=options.parts, development=options.development, fresh=options.fresh)
+    ready = setup.run(
+        where,
+        os.environ,
+        parts=options.parts,
+        services=images.ALL if options.all_images else images.DEFAULT,
+        development=options.development,
+        fresh=options.fresh,
+    )
     progress.found(f"set-up is complete after {time.monotonic() - started:.1f} s")
     return environment.variables(ready, where, environment.without_ours(where, os.environ))
 
@@ -73,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"only these, separated by commas: {', '.join(sorted(setup.PARTS))}",
     )
     common.add_argument("--development", action="store_true", help="with what tests and checks need")
+    common.add_argument("--all-images", action="store_true", help="of every service, not only of the default stack's")
     parser = argparse.ArgumentParser(prog="python3 -m toolchain", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     commands.add_parser("setup", parents=[common], help="bring everything into place")

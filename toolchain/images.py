@@ -13,8 +13,10 @@ from toolchain.layout import Layout, locked, write_private
 from toolchain.reachability import Outside
 from toolchain.references import Reference
 
-# What the default stack runs; other services' images are made when a plan first declares them.
+# What the default stack runs; other services' images are made when a stack first wants them (operate/images.py).
 DEFAULT = ("promptcraft", "redis", "zen-mcp", "qdrant")
+# What any committed stack runs: for a shell in which `pulumi up` is called by hand, and for the tests.
+ALL = (*DEFAULT, "nginx", "prometheus", "grafana")
 
 
 @dataclass(frozen=True)

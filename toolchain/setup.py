@@ -34,16 +34,19 @@ def run(
     environment: Mapping[str, str],
     *,
     parts: frozenset[str] = PARTS,
+    services: Sequence[str] = images.DEFAULT,
     development: bool = False,
     fresh: bool = False,
 ) -> Ready:
-    """Bring `parts` into place. `development` adds what tests need; `fresh` asks for better sources again.
+    """Bring `parts` into place, and the images of `services`.
+
+    `development` adds what tests need; `fresh` asks for better sources again.
 
     Raises `SetupError` for the first part that can't be had.
     """
     before = without_ours(layout, environment)
     known = references.load(layout.root)
-    outside = Outside([INSTALLER, *images.addresses(known[name] for name in images.DEFAULT)])
+    outside = Outside([INSTALLER, *images.addresses(known[name] for name in services)])
     state.ensure(layout)
     # First, because it is the one part that may need another user's rights.
     docker = engine.reach(layout, before) if {"engine", "images"} & parts else None
@@ -54,7 +57,7 @@ def run(
     def python_side() -> None:
         python_environment.ensure(layout, development=development)
         if docker and "images" in parts:
-            images.resolve(images.DEFAULT, docker, layout, outside, fresh=fresh)
+            images.resolve(services, docker, layout, outside, fresh=fresh)
 
     with ThreadPoolExecutor(max_workers=2) as both:
         filling, building = both.submit(python_side), both.submit(pulumi_side)

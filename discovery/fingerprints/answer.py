@@ -11,8 +11,8 @@ from typing import Any
 
 from discovery.report import Verdict
 from discovery.request import Credential
-from discovery.text import one_line
 from discovery.wire import Response, Wire
+from reading.text import one_line
 
 # 4.5.1, 10.4.2-ubuntu, v1.12.0, 2.42.0+ds: digits and dots, then whatever a packager adds.
 _VERSION = re.compile(r"v?[0-9]{1,9}(?:\.[0-9]{1,9}){1,3}[0-9A-Za-z.+~_-]{0,40}")

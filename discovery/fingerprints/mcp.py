@@ -24,8 +24,8 @@ from discovery.fingerprints.answer import (
     verified,
 )
 from discovery.request import Credential
-from discovery.text import one_line
 from discovery.wire import GarbledError, HttpExchange, Response, UnreachableError, Wire, WireError
+from reading.text import one_line
 
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from discovery import endpoints
 from discovery.report import Candidate, Source
 from discovery.request import Gathered, Request
-from discovery.text import shown
+from reading.text import shown
 
 QDRANT_PORT = "6333"
 

@@ -7,12 +7,13 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from discovery import lock_format, safe_files
+from discovery import lock_format
 from discovery.config import is_name
 from discovery.lock_format import LockError
 from discovery.report import Candidate, Source
 from discovery.request import Gathered, Request
-from discovery.text import one_line
+from reading import safe_files
+from reading.text import one_line
 
 MAX_LOCKS = 200
 _MAX_ENTRIES = 100_000

@@ -14,8 +14,8 @@ from catalog import SERVICES
 from discovery.probes.ports import scheme_of
 from discovery.report import Candidate, Source
 from discovery.request import Gathered, Request
-from discovery.text import one_line
 from discovery.world import Address, Listener, plain_address
+from reading.text import one_line
 
 # What a program of each service is called, as a whole name.
 PROGRAMS: Mapping[str, str] = {
@@ -94,8 +94,10 @@ def service_of(program: Program) -> str | None:
 
 
 def words_of(arguments: Iterable[str]) -> Iterator[str]:
-    """Each part of each argument's path, the last first, without a script's suffix: a server is called by its script,
-    or by the checkout that the script lies in."""
+    """Each part of each argument's path, the last first, without a script's suffix.
+
+    A server is called by its script, or by the checkout that the script lies in.
+    """
     for argument in list(arguments)[:_MAX_WORDS]:
         for part in reversed(PurePath(argument[:1024]).parts[-_MAX_PARTS:]):
             word = part.lower()
@@ -122,8 +124,7 @@ def _program(pid: int) -> Program | None:
         name = process.name()
     except psutil.Error:
         return None
-    arguments = _readable(process.cmdline, [])
-    return Program(name, tuple(arguments), _readable(process.cwd, ""), _container_id(pid))
+    return Program(name, tuple(_readable(process.cmdline, list[str]())), _readable(process.cwd, ""), _container_id(pid))
 
 
 def _readable(read: Callable[[], T], otherwise: T) -> T:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from discovery import config, mcp_files, safe_files
+from discovery import config, mcp_files
 from discovery.mcp_files import McpFile
 from discovery.report import Candidate, Source
 from discovery.request import Gathered, Request
-from discovery.text import one_line
+from reading import safe_files
+from reading.text import one_line
 
 MAX_FILES = 500
 

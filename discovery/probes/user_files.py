@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from discovery import mcp_files, safe_files
+from discovery import mcp_files
 from discovery.claude_home import MOVED_LABEL, claude_folder
 from discovery.mcp_files import McpFile
 from discovery.report import Candidate, Source
 from discovery.request import Gathered, Request
-from discovery.text import one_line
+from reading import safe_files
+from reading.text import one_line
 
 MAX_FILES = 500
 # Claude Code keeps every project's history in ~/.claude.json, which outgrows what a file of servers needs.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -80,7 +81,9 @@ class Project:
 
     def configure(self, like: str, config: Mapping[str, object]) -> None:
         """Write the stack file: the committed one of `like`, and `config` on top."""
-        lines = (ROOT / f"Pulumi.{like}.yaml").read_text(encoding="utf-8").replace("config: {}", "config:")
+        committed = (ROOT / f"Pulumi.{like}.yaml").read_text(encoding="utf-8")
+        # A checkout that was deployed carries the salt of its own state, and what is encrypted with it.
+        lines = re.sub(r"(?m)^(encryptionsalt:.*|  \S+:\n    secure: .*)\n", "", committed)
         added = "".join(f"  promptcraft-hybrid:{key}: {json.dumps(value)}\n" for key, value in config.items())
         (self.root / f"Pulumi.{self.stack}.yaml").write_text(lines + added, encoding="utf-8")
 

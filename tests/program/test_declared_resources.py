@@ -33,7 +33,7 @@ class Recorder(pulumi.runtime.Mocks):
 
 
 def declared(stack: str, found: Iterable[Finding] = (), **config: Any) -> Recorder:
-    return run(settings_of(stack, **config), found)
+    return run(settings_of(stack, {"GRAFANA_PASSWORD": "only-for-tests"}, **config), found)
 
 
 def run(settings: StackSettings, found: Iterable[Finding] = ()) -> Recorder:
@@ -69,19 +69,21 @@ def containers(stack: str, *names: str) -> list[str]:
 
 
 def everything(stack: str, *services: str) -> list[str]:
-    volumes = [f"Volume promptcraft-{stack}-{name}-data" for name in services if SERVICES[name].data_path]
+    volumes = [
+        f"Volume promptcraft-{stack}-{name}-data" for name in services if name in SERVICES and SERVICES[name].data_path
+    ]
     return sorted([*containers(stack, *services), *volumes, f"Network promptcraft-{stack}-network"])
 
 
-OURS = tuple(
-    finding(name, Verdict.OWNED, ownership=Ownership.OURS) for name in ("redis", "qdrant", "zen-mcp", "promptcraft")
-)
+OURS = tuple(finding(name, Verdict.OWNED, ownership=Ownership.OURS) for name in SERVICES)
 FOREIGN = (
     finding("redis", endpoint="redis://10.0.0.5:6379"),
     finding("qdrant", reach=Reach(Vantage.CONTAINER_NETWORK, "theirs", "http://qdrant-1:6333")),
     finding("zen-mcp"),
 )
 ALL = ("promptcraft", "redis", "zen-mcp", "qdrant")
+REPLICAS = ("promptcraft-1", "promptcraft-2", "promptcraft-3")
+PRODUCTION = (*REPLICAS, *(name for name in SERVICES if name != "promptcraft"))
 
 
 @pytest.mark.parametrize(
@@ -96,6 +98,10 @@ ALL = ("promptcraft", "redis", "zen-mcp", "qdrant")
         ("cloud", (), ("promptcraft",)),
         ("cloud", OURS, ("promptcraft",)),
         ("cloud", FOREIGN, ("promptcraft",)),
+        ("production", (), PRODUCTION),
+        ("production", OURS, PRODUCTION),
+        ("production", FOREIGN, (*REPLICAS, "nginx", "prometheus", "grafana")),
+        ("production", (*FOREIGN, finding("prometheus"), finding("grafana")), (*REPLICAS, "nginx")),
     ],
 )
 def test_a_stack_declares_exactly_what_was_not_found(
@@ -126,13 +132,13 @@ def test_the_application_joins_the_network_of_what_it_reuses() -> None:
 
 
 def test_every_container_is_hardened_alike() -> None:
-    recorder = declared("dev")
+    recorder = declared("production")
     running = [
         inputs
         for typ, _, inputs in recorder.resources
         if typ == "docker:index/container:Container" and inputs.get("start") is not False
     ]
-    assert len(running) == len(ALL)
+    assert len(running) == len(PRODUCTION)
     for inputs in running:
         uid, gid = inputs["user"].split(":")
         assert int(uid) > 0 and int(gid) > 0
@@ -143,11 +149,19 @@ def test_every_container_is_hardened_alike() -> None:
         assert float(inputs["cpus"]) > 0
         assert inputs["logOpts"].keys() == {"max-file", "max-size"}
         assert inputs["healthcheck"]["tests"]
-        assert {port["ip"] for port in inputs.get("ports", [])} <= {"127.0.0.1"}
+        beyond = {"0.0.0.0"} if inputs["name"] == "promptcraft-production-nginx" else set()
+        assert {port["ip"] for port in inputs.get("ports", [])} - {"127.0.0.1"} == beyond
 
 
 def test_no_resource_carries_a_secret_in_the_open() -> None:
-    settings = settings_of("dev", {"QDRANT_API_KEY": "q-key-zzq", "REDIS_URL": "redis://:r-pass-zzq@10.0.0.9"})
+    settings = settings_of(
+        "production",
+        {
+            "QDRANT_API_KEY": "q-key-zzq",
+            "REDIS_URL": "redis://:r-pass-zzq@10.0.0.9",
+            "GRAFANA_PASSWORD": "g-pass-zzq",
+        },
+    )
     plan = decide(report_of(), settings, DiscoveryConfig())
     assert "zzq" not in repr(plan) + repr(settings)
     recorder = run(settings)
@@ -160,13 +174,16 @@ def test_no_resource_carries_a_secret_in_the_open() -> None:
 
 
 def test_type_tokens_stay_as_they_are() -> None:
-    tokens = {typ for typ, _, _ in declared("dev").resources if typ.startswith("promptcraft:")}
+    tokens = {typ for typ, _, _ in declared("production").resources if typ.startswith("promptcraft:")}
     assert tokens == {
         "promptcraft:data_stores:Qdrant",
         "promptcraft:data_stores:Redis",
         "promptcraft:files:WorkloadFiles",
+        "promptcraft:load_balancer:LoadBalancer",
         "promptcraft:lock:Lock",
         "promptcraft:mcp:ZenMcp",
+        "promptcraft:monitoring:Grafana",
+        "promptcraft:monitoring:Prometheus",
         "promptcraft:network:StackNetwork",
         "promptcraft:process_limits:ProcessLimits",
         "promptcraft:promptcraft:PromptCraft",

@@ -237,7 +237,7 @@ RULES = (
     ),
     (
         "foreign text is escaped",
-        ("discovery/text.py", 'c if c.isprintable() else c.encode("unicode_escape").decode("ascii")', "c"),
+        ("reading/text.py", 'c if c.isprintable() else c.encode("unicode_escape").decode("ascii")', "c"),
         "a server's name with a terminal's escapes is shown without them",
     ),
     (
@@ -274,7 +274,7 @@ RULES = (
     ),
     (
         "a key twice is an error",
-        ("discovery/strict_yaml.py", "            if key in values:\n", "            if False:\n"),
+        ("reading/strict_yaml.py", "            if key in values:\n", "            if False:\n"),
         "every mistake in the discovery configuration is named with its line and key, in one go",
     ),
 )

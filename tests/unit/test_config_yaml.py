@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from discovery import strict_yaml
+from reading import strict_yaml
 
 from .asking import MANY
 

@@ -188,9 +188,61 @@ def test_cloud_uses_nothing_but_the_application() -> None:
     assert [deploy.workload.service for deploy in plan.deployments] == ["promptcraft"]
 
 
-def test_what_cannot_be_deployed_is_refused_before_anything_is_declared() -> None:
-    with pytest.raises(ConfigError, match="prometheus can't be deployed yet"):
-        plan_of(stack="production")
+GRAFANA_PASSWORD = {"GRAFANA_PASSWORD": "only-for-tests"}
+
+
+def production(*found: Finding, environment: dict[str, str] | None = GRAFANA_PASSWORD, **config: object) -> Plan:
+    return decide(report_of(found), settings_of("production", environment, **config), CONFIG)
+
+
+def test_production_runs_everything_and_only_nginx_listens_beyond_the_loopback() -> None:
+    plan = production()
+    published = {
+        deploy.workload.service: {port.ip for replica in deploy.workload.replicas for port in replica.ports}
+        for deploy in plan.deployments
+    }
+    assert published == {
+        "promptcraft": {"127.0.0.1"},
+        "redis": set(),
+        "zen-mcp": {"127.0.0.1"},
+        "qdrant": {"127.0.0.1"},
+        "nginx": {"0.0.0.0"},
+        "prometheus": {"127.0.0.1"},
+        "grafana": {"127.0.0.1"},
+    }
+
+
+def test_a_load_balancer_outside_production_stays_on_the_loopback() -> None:
+    plan = decide(report_of(), settings_of("dev", load_balancer=True), CONFIG)
+    nginx = plan.decisions["nginx"]
+    assert isinstance(nginx, Deploy)
+    assert [port.ip for port in nginx.workload.replicas[0].ports] == ["127.0.0.1"]
+
+
+def test_grafana_without_a_password_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ConfigError, match=r"grafanaPassword: Grafana has no default password; set one: pulumi config"):
+        production(environment=None)
+    production(finding("grafana"), environment=None)
+
+
+@pytest.mark.parametrize(("services", "monitoring"), [(["promptcraft", "grafana"], False), (["redis"], True)])
+def test_what_serves_nobody_without_another_is_refused(services: list[str], monitoring: bool) -> None:
+    with pytest.raises(ConfigError, match=r"services: (grafana|nginx) is of no use without (prometheus|promptcraft)"):
+        production(services=services, monitoring=monitoring)
+
+
+def test_grafana_reaches_a_prometheus_in_another_network() -> None:
+    reach = Reach(Vantage.CONTAINER_NETWORK, "theirs", "http://metrics:9090")
+    plan = production(finding("prometheus", reach=reach))
+    joined = {deploy.workload.service: deploy.workload.join for deploy in plan.deployments}
+    assert joined == {
+        "promptcraft": ("theirs",),
+        "grafana": ("theirs",),
+        "redis": (),
+        "zen-mcp": (),
+        "qdrant": (),
+        "nginx": (),
+    }
 
 
 def test_a_stand_in_is_named_in_the_reason() -> None:

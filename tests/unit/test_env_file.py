@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from env_file import parse
 from errors import ConfigError
+from reading.env_file import parse
 
 
 @pytest.mark.parametrize(

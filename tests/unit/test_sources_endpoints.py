@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from discovery import endpoints
 from discovery.endpoints import EndpointError, host_and_port, is_package, normalise_endpoint
 from discovery.expansion import MAX_EXPANDED, ExpansionError, expand, secret_names
-from discovery.text import bounded, one_line, shown
+from reading.text import bounded, one_line, shown
 
 from .asking import MANY
 

@@ -15,14 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery import mcp_files, safe_files
+from discovery import mcp_files
 from discovery.mcp_files import McpFile
 from discovery.probes.npx import npx
 from discovery.probes.project_files import project_files
 from discovery.probes.user_files import user_files
 from discovery.report import Candidate, Source
 from discovery.request import ConfigError, Gathered, Request
-from discovery.safe_files import Rules, UnsafeFile
+from reading import safe_files
+from reading.safe_files import Rules, UnsafeFile
 
 from .asking import JSON_VALUES, MANY, request_in, write
 

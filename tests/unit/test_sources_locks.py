@@ -38,8 +38,12 @@ def look(tmp_path: Path, content: object, name: str = ".mcp-zen-mcp.lock", mode:
     return candidate
 
 
-@pytest.mark.parametrize("created", [None, time.time(), int(time.time()), "without a zone"])
-@pytest.mark.parametrize("pid", [None, os.getpid()])
+@pytest.mark.parametrize(
+    "created",
+    [None, time.time(), int(time.time()), "without a zone"],
+    ids=["now", "seconds", "whole seconds", "no zone"],
+)
+@pytest.mark.parametrize("pid", [None, os.getpid()], ids=["container", "process"])
 def test_a_good_lock_is_a_hint(tmp_path: Path, pid: int | None, created: object) -> None:
     content = document(pid=pid)
     if created == "without a zone":

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import yaml
 from yaml.resolver import Resolver
 
-from discovery.request import ConfigError
-from discovery.text import one_line, shown
+from errors import ConfigError
+from reading.text import one_line, shown
 
 MAX_BYTES = 64 * 1024
 MAX_DEPTH = 20

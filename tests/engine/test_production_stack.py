@@ -1,0 +1,160 @@
+"""The production stack for real: deployed once with a generated password, then asked what an operator would ask."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import socket
+from collections.abc import Callable
+from ipaddress import ip_network
+from urllib.parse import quote
+
+import pytest
+
+from tests.engine.private_engine import PrivateEngine
+from tests.engine.project import Done, Project
+from tests.waiting import until
+
+pytestmark = pytest.mark.engine
+
+SERVICES = ("promptcraft", "redis", "zen-mcp", "qdrant", "nginx", "prometheus", "grafana")
+PUBLISHED = (7860, 7862, 8000, 6333, 9090, 3000)
+NGINX = 80
+REPLICAS = 3
+
+
+@pytest.fixture(scope="module")
+def project(new_project: Callable[..., Project]) -> Project:
+    project = new_project(like="production")
+    project.environment["GRAFANA_PASSWORD"] = ""
+    return project
+
+
+@pytest.fixture(scope="module")
+def deployed(project: Project) -> Done:
+    done = project.operate("up")
+    assert done.code == 0, done.text
+    return done
+
+
+@pytest.fixture(scope="module")
+def outside(private_engine: PrivateEngine) -> str:
+    """An address of the engine's host that is not its loopback."""
+    config = private_engine.client.networks.get("bridge").attrs["IPAM"]["Config"][0]
+    return str(config.get("Gateway") or next(ip_network(config["Subnet"]).hosts()))
+
+
+def status_of(project: Project, path: str) -> int:
+    """nginx's answer to `path` exactly as it is written: requests would tidy it up."""
+
+    def ask() -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", NGINX, timeout=10)
+        connection.putrequest("GET", path)
+        connection.endheaders()
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
+    return project.inside(ask)
+
+
+def targets(project: Project) -> list[tuple[str, str]]:
+    """Job and health of everything that Prometheus scrapes."""
+    active = project.ask(9090, "/api/v1/targets").json()["data"]["activeTargets"]
+    return [(target["labels"]["job"], target["health"]) for target in active]
+
+
+def test_up_ends_with_a_table_of_seven_healthy_services(deployed: Done, project: Project) -> None:
+    table = deployed.text[deployed.text.rindex("PromptCraft ·") :]
+    assert table.count(" ok ") == len(SERVICES), deployed.text
+    health = {
+        str(found.name): found.attrs["State"]["Health"]["Status"]
+        for found in project.containers()
+        if found.status == "running"
+    }
+    assert len(health) == len(SERVICES) - 1 + REPLICAS
+    assert set(health.values()) == {"healthy"}
+
+
+def test_beyond_loopback_only_nginx_listens(deployed: Done, project: Project, outside: str) -> None:
+    def open_ports() -> set[int]:
+        found = set()
+        for port in (NGINX, *PUBLISHED):
+            with socket.socket() as client:
+                client.settimeout(2)
+                if client.connect_ex((outside, port)) == 0:
+                    found.add(port)
+        return found
+
+    assert project.inside(open_ports) == {NGINX}
+
+
+def test_the_page_and_the_api_answer_through_nginx(deployed: Done, project: Project) -> None:
+    page = project.ask(NGINX, "/")
+    assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert page.headers["Server"] == "nginx"
+    detailed = project.ask(NGINX, "/api/health/detailed").json()
+    assert detailed["status"] == "ok"
+    assert project.inside(first_event).startswith(b"event: state")
+
+
+def first_event() -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", NGINX, timeout=5)
+    connection.request("GET", "/api/events", headers={"Accept": "text/event-stream"})
+    line = connection.getresponse().readline()
+    connection.close()
+    return line
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/Metrics", "//metrics", "/x/../metrics", "/%6detrics", "/-/reload"])
+def test_there_is_no_way_to_the_metrics(path: str, deployed: Done, project: Project) -> None:
+    assert status_of(project, path) == 404
+
+
+def test_nginx_reaches_every_replica(deployed: Done, project: Project) -> None:
+    def asked() -> set[str]:
+        for _ in range(20):
+            project.ask(NGINX, "/api/agents/available")
+        query = quote('promptcraft_http_requests_total{route="/api/agents/available"}')
+        series = project.ask(9090, f"/api/v1/query?query={query}").json()["data"]["result"]
+        return {entry["metric"]["instance"] for entry in series}
+
+    until(lambda: len(asked()) == REPLICAS)
+
+
+def test_prometheus_scrapes_every_replica_and_no_alert_is_on(deployed: Done, project: Project) -> None:
+    expected = sorted([("prometheus", "up"), *[("promptcraft", "up")] * REPLICAS])
+    until(lambda: sorted(targets(project)) == expected)
+    rules = project.ask(9090, "/api/v1/rules").json()["data"]["groups"][0]["rules"]
+    assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
+    assert "firing" not in {rule["state"] for rule in rules}
+
+
+def test_grafana_runs_every_panel_for_its_administrator_only(deployed: Done, project: Project) -> None:
+    assert project.ask(3000, "/api/health").json()["database"] == "ok"
+    assert project.ask(3000, "/api/dashboards").status_code == 401
+    assert project.ask(3000, "/api/dashboards", headers=administrator("admin")).status_code == 401
+    password = project.pulumi("config", "get", "grafanaPassword").text.strip()
+    panels = project.ask(3000, "/api/panels", headers=administrator(password)).json()
+    assert len({panel["panel"] for panel in panels}) == 5
+    assert {panel["status"] for panel in panels} == {"success"}
+    assert password not in deployed.text
+    assert password not in (project.root / f"Pulumi.{project.stack}.yaml").read_text()
+
+
+def administrator(password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + base64.b64encode(f"admin:{password}".encode()).decode()}
+
+
+def test_a_second_up_and_a_refresh_change_nothing(deployed: Done, project: Project) -> None:
+    again = project.pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
+    assert again.code == 0, again.text
+    refreshed = project.pulumi("preview", "--refresh", "--expect-no-changes")
+    assert refreshed.code == 0, refreshed.text
+
+
+def test_a_replica_that_dies_is_not_missed(deployed: Done, project: Project, private_engine: PrivateEngine) -> None:
+    replica = private_engine.client.containers.get(f"promptcraft-{project.stack}-promptcraft-2")
+    replica.kill("SIGKILL")
+    statuses = [project.ask(NGINX, "/health").status_code for _ in range(30)]
+    assert set(statuses) == {200}

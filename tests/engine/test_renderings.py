@@ -1,0 +1,267 @@
+"""What is rendered, checked by the very programs that read it: nginx, promtool, each in its own image."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker.models.containers import Container
+from docker.models.networks import Network
+
+from decide import decide
+from discovery.config import DiscoveryConfig
+from image_references import Image
+from plan import Deploy, Plan
+from rendering.nginx_conf import nginx_conf
+from rendering.prometheus_config import alert_rules, prometheus_config
+from tests.builders import report_of, settings_of
+from tests.engine.private_engine import PrivateEngine
+from tests.waiting import until
+
+pytestmark = pytest.mark.engine
+
+IMAGES = settings_of("production").images
+NETWORK_TIMEOUT = 10
+REQUESTS_PER_SECOND = 5
+
+
+def plan_with(real_qdrant: bool = False, **environment: str) -> Plan:
+    settings = settings_of("production", {"GRAFANA_PASSWORD": "only-for-tests", **environment})
+    images = {**settings.images, "qdrant": Image("qdrant/qdrant:v1.17.0")} if real_qdrant else settings.images
+    return decide(report_of(), replace(settings, images=images), DiscoveryConfig())
+
+
+def readable(folder: Path, files: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Write the files where any user may read them; the volumes that mount them where workloads look."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return {str(folder): {"bind": "/run/promptcraft", "mode": "ro"}}
+
+
+# --- nginx ---
+
+
+@pytest.fixture(scope="module")
+def network(private_engine: PrivateEngine) -> Iterator[Network]:
+    made = private_engine.client.networks.create(f"renderings-{secrets.token_hex(4)}")
+    yield made
+    for container in private_engine.client.containers.list(all=True, filters={"network": str(made.name)}):
+        container.remove(force=True)
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def nginx(private_engine: PrivateEngine, network: Network, tmp_path_factory: pytest.TempPathFactory) -> Container:
+    """nginx as it is deployed, but with a low limit, and with no replica anywhere."""
+    container = private_engine.client.containers.run(
+        IMAGES["nginx"].reference,
+        ["nginx", "-c", "/run/promptcraft/nginx.conf", "-g", "daemon off;"],
+        volumes=readable(tmp_path_factory.mktemp("nginx"), {"nginx.conf": nginx_conf(REQUESTS_PER_SECOND)}),
+        network=str(network.name),
+        read_only=True,
+        tmpfs={"/tmp": "rw,noexec,nosuid,nodev,size=16m"},
+        cap_drop=["ALL"],
+        detach=True,
+    )
+    container.reload()
+    until(lambda: not _refused(private_engine, container))
+    return container
+
+
+def _refused(engine: PrivateEngine, container: Container) -> bool:
+    try:
+        ask(engine, container, "/metrics")
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def ask(
+    engine: PrivateEngine, container: Container, path: str, *, port: int = 8080, body: bytes | None = None
+) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body for `path` exactly as it is written."""
+    (address,) = (told["IPAddress"] for told in container.attrs["NetworkSettings"]["Networks"].values())
+
+    def request() -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection(address, port, timeout=NETWORK_TIMEOUT)
+        connection.putrequest("GET" if body is None else "POST", path)
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        told = (answer.status, dict(answer.getheaders()), answer.read())
+        connection.close()
+        return told
+
+    return engine.namespace.run(request)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/metrics", "/Metrics", "//metrics", "/x/../metrics", "/api/../metrics", "/%6detrics", "/metrics/"),
+        *("/metrics?x", "/api/%2e%2e/metrics", "/api//x", "/-/reload", "/openapi.json", "/stub_status", "/healthz"),
+    ],
+)
+def test_whatever_is_not_allowed_is_not_found(path: str, nginx: Container, private_engine: PrivateEngine) -> None:
+    status, _, body = ask(private_engine, nginx, path)
+    assert status == 404
+    assert json.loads(body)["error"]["code"] == "not_found"
+
+
+def test_without_a_replica_nginx_runs_and_says_so(nginx: Container, private_engine: PrivateEngine) -> None:
+    status, headers, body = ask(private_engine, nginx, "/health")
+    assert status == 502
+    assert json.loads(body)["error"]["code"] == "unavailable"
+    assert (headers["Server"], headers["X-Frame-Options"]) == ("nginx", "DENY")
+    assert len(headers["X-Request-ID"]) == 32
+    assert ask(private_engine, nginx, "/healthz", port=8081)[0] == 200
+    assert ask(private_engine, nginx, "/stub_status", port=8081)[2].startswith(b"Active connections: ")
+
+
+def test_a_body_that_is_too_large_is_refused(nginx: Container, private_engine: PrivateEngine) -> None:
+    assert ask(private_engine, nginx, "/api/x", body=b"x" * (1024 * 1024 + 1))[0] == 413
+
+
+def test_who_asks_too_much_is_told_when_to_ask_again(nginx: Container, private_engine: PrivateEngine) -> None:
+    with ThreadPoolExecutor(20) as crowd:
+        answers = list(crowd.map(lambda _: ask(private_engine, nginx, "/health"), range(60)))
+    refused = [headers for status, headers, _ in answers if status == 429]
+    assert len(refused) >= 20
+    assert all(headers["Retry-After"] == "1" and headers["X-Frame-Options"] == "DENY" for headers in refused)
+
+
+def test_a_replica_that_appears_is_found_without_a_reload(
+    nginx: Container, network: Network, private_engine: PrivateEngine
+) -> None:
+    replica = private_engine.client.containers.create(
+        IMAGES["zen-mcp"].reference, ["python3", "-m", "http.server", "7862"], network_mode="none"
+    )
+    private_engine.client.networks.get("none").disconnect(replica)
+    network.connect(replica, aliases=["promptcraft"])
+    replica.start()
+    until(lambda: b"<title>Error response</title>" in ask(private_engine, nginx, "/health")[2])
+
+
+def test_the_access_log_is_json_with_the_requests_id(nginx: Container, private_engine: PrivateEngine) -> None:
+    _, headers, _ = ask(private_engine, nginx, '/metrics?quote="')
+
+    def written() -> list[tuple[str, int]]:
+        lines = map(json.loads, nginx.logs(stderr=False).decode().splitlines())
+        return [(line["path"], line["status"]) for line in lines if line["request_id"] == headers["X-Request-ID"]]
+
+    # A line is written once its answer has been sent.
+    until(lambda: written() == [("/metrics", 404)])
+
+
+# --- Prometheus ---
+
+Promtool = Callable[..., str]
+
+
+@pytest.fixture
+def promtool(private_engine: PrivateEngine, tmp_path: Path) -> Promtool:
+    """Run promtool on files below /run/promptcraft; returns what it says, raises when it complains."""
+
+    def run(files: Mapping[str, str], *arguments: str) -> str:
+        said: bytes = private_engine.client.containers.run(
+            IMAGES["prometheus"].reference,
+            list(arguments),
+            entrypoint="promtool",
+            volumes=readable(tmp_path, files),
+            remove=True,
+        )
+        return said.decode()
+
+    return run
+
+
+@pytest.mark.parametrize("environment", [{}, {"QDRANT_API_KEY": "only-for-tests"}])
+@pytest.mark.parametrize("real_qdrant", [False, True])
+def test_promtool_takes_the_configuration(real_qdrant: bool, environment: dict[str, str], promtool: Promtool) -> None:
+    plan = plan_with(real_qdrant, **environment)
+    prometheus = plan.decisions["prometheus"]
+    assert isinstance(prometheus, Deploy)
+    config = prometheus_config(plan, prometheus.workload)
+    jobs = {job["job_name"]: job for job in json.loads(config)["scrape_configs"]}
+    assert jobs.keys() == {"prometheus", "promptcraft"} | ({"qdrant"} if real_qdrant else set())
+    assert ("authorization" in jobs.get("qdrant", {})) is (real_qdrant and bool(environment))
+    files = {"prometheus.yml": config, "rules.yml": alert_rules(plan), "secrets/qdrant": "only-for-tests"}
+    said = promtool(files, "check", "config", "/run/promptcraft/prometheus.yml")
+    assert "6 rules found" in said
+
+
+def series(labels: str, values: str) -> dict[str, str]:
+    return {"series": labels, "values": values}
+
+
+REQUESTS = "promptcraft_http_requests_total"
+BUCKETS = 'promptcraft_http_request_seconds_bucket{route="/health",le='
+UP = [series(f'up{{job="promptcraft",instance="{number}"}}', "1x40") for number in (1, 2, 3)]
+FINE = [
+    *UP,
+    series(f'{REQUESTS}{{status="200"}}', "0+100x40"),
+    series(f'{REQUESTS}{{status="500"}}', "0+1x40"),
+    *(series(f'{BUCKETS}"{le}"}}', "0+100x40") for le in ("1", "5", "+Inf")),
+    series('process_resident_memory_bytes{job="promptcraft",instance="1"}', "1e8x40"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "input_series"),
+    [
+        (None, FINE),
+        ("TargetDown", [*UP, series('up{job="prometheus",instance="p"}', "0x40")]),
+        ("PromptCraftReplicaMissing", UP[:2]),
+        ("PromptCraftTargetMissing", [series('up{job="prometheus",instance="p"}', "1x40")]),
+        (
+            "PromptCraftErrors",
+            [*UP, series(f'{REQUESTS}{{status="200"}}', "0+90x40"), series(f'{REQUESTS}{{status="500"}}', "0+10x40")],
+        ),
+        (
+            "PromptCraftSlow",
+            [
+                *UP,
+                series(f'{BUCKETS}"1"}}', "0+10x40"),
+                *(series(f'{BUCKETS}"{le}"}}', "0+100x40") for le in (5, "+Inf")),
+            ],
+        ),
+        (
+            "PromptCraftMemory",
+            [*UP, series('process_resident_memory_bytes{job="promptcraft",instance="1"}', "390e6x40")],
+        ),
+    ],
+)
+def test_an_alert_fires_when_it_should_and_at_no_other_time(
+    name: str | None, input_series: list[dict[str, str]], promtool: Promtool
+) -> None:
+    rules = alert_rules(plan_with())
+    names = [rule["alert"] for rule in json.loads(rules)["groups"][0]["rules"]]
+    # Where no replica answers at all, both say so.
+    firing = {name, "PromptCraftReplicaMissing"} if name == "PromptCraftTargetMissing" else {name}
+    counted = [
+        {
+            "expr": f'count(ALERTS{{alertname="{one}",alertstate="firing"}}) or vector(0)',
+            "eval_time": "20m",
+            "exp_samples": [{"labels": "{}", "value": int(one in firing)}],
+        }
+        for one in names
+    ]
+    test: dict[str, Any] = {
+        "rule_files": ["rules.yml"],
+        "evaluation_interval": "30s",
+        "tests": [{"interval": "30s", "input_series": input_series, "promql_expr_test": counted}],
+    }
+    said = promtool({"rules.yml": rules, "test.yml": json.dumps(test)}, "test", "rules", "/run/promptcraft/test.yml")
+    assert "SUCCESS" in said
