@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import h11
 
 from discovery.addresses import refusal
+from discovery.world import plain_address
 from reading.text import one_line
 
 MAX_BODY = 64 * 1024  # bytes
@@ -129,6 +130,11 @@ class Resolver:
 
     async def addresses(self, host: str) -> tuple[str, ...]:
         """The addresses of `host`. Raises `UnreachableError`, or `RefusedError` where any of them is forbidden."""
+        if host not in self._pending and plain_address(host) is not None:
+            # Known without asking anybody: a busy machine must not make a literal look unresolvable.
+            known: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
+            known.set_result((host,))
+            self._pending[host] = known
         if host not in self._pending:
             self._pending[host] = in_thread(functools.partial(self._lookup, host))
         try:
@@ -243,6 +249,9 @@ class Wire:
         finally:
             # abort, not close: a peer that does not read must not keep us waiting for the goodbye.
             writer.transport.abort()
+            # Returns at once after an abort; what the peer did last is of no interest any more.
+            with suppress(OSError):
+                await writer.wait_closed()
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         failure: OSError | None = None

@@ -275,7 +275,7 @@ async def _post(
     wire: Wire, path: str, message: dict[str, Any], headers: Sequence[tuple[str, str]], token: str | None
 ) -> Response:
     return await wire.ask(
-        "POST", path, [*_HEADERS, *headers, *_bearer(token)], json.dumps(message).encode(), _has_answer
+        "POST", path, [*_HEADERS, *headers, *_bearer(token)], json.dumps(message).encode(), _AnswerWatch()
     )
 
 
@@ -286,9 +286,23 @@ def _bearer(token: str | None) -> list[tuple[str, str]]:
     return [("Authorization", f"Bearer {token}")] if token else []
 
 
-def _has_answer(body: bytes) -> bool:
-    """Whether an event stream has delivered: such a response may stay open for ever."""
-    return any('"jsonrpc"' in data and ('"result"' in data or '"error"' in data) for _event, data in events_in(body))
+class _AnswerWatch:
+    """Whether an event stream has delivered: such a response may stay open for ever.
+
+    Each event is looked at once, so that a flood of them costs no more than its length.
+    """
+
+    def __init__(self) -> None:
+        self._seen = 0
+
+    def __call__(self, body: bytes) -> bool:
+        end = max(body.rfind(gap) + len(gap) for gap in (b"\n\n", b"\r\r", b"\r\n\r\n"))
+        if end <= self._seen:
+            return False
+        fresh, self._seen = body[self._seen : end], end
+        return any(
+            '"jsonrpc"' in data and ('"result"' in data or '"error"' in data) for _event, data in events_in(fresh)
+        )
 
 
 async def _ask_stream(wire: Wire, path: str) -> Answer | None:
@@ -313,7 +327,7 @@ async def _hold_stream(wire: Wire, path: str, stream: HttpExchange) -> Answer:
     if address is None:
         return impostor("wants its messages sent to another host")
     await _post(wire, address, _initialize_message(_KNOWN_LEGACY[-1]), [], None)
-    body = await stream.read_body(_has_answer)
+    body = await stream.read_body(_AnswerWatch())
     introduced = _introduced(Response(200, stream.head.headers, body))
     return (
         _answer(introduced, path) if introduced else impostor("has MCP's event stream, but does not introduce itself")

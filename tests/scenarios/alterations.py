@@ -11,6 +11,8 @@ from pathlib import Path
 
 from .debian import REPOSITORY
 
+_ALTERED_ROOMS = ("discovery", "reading")
+
 
 @dataclass(frozen=True)
 class Alteration:
@@ -34,6 +36,7 @@ def altered(alteration: Alteration | None) -> Iterator[Path]:
         folder = Path(name)
         _copy(folder)
         path = folder / alteration.file
+        assert path.resolve().is_relative_to(folder.resolve()), f"{alteration.file} is a link into the program itself"
         text = path.read_text()
         if text.count(alteration.rule) != 1:
             raise LookupError(
@@ -44,11 +47,11 @@ def altered(alteration: Alteration | None) -> Iterator[Path]:
 
 
 def _copy(folder: Path) -> None:
-    """What `python -m discovery` imports: the modules at the top, discovery itself, and links to the other rooms."""
+    """What `python -m discovery` imports: the top modules, the rooms that are altered, and links to the others."""
     for entry in REPOSITORY.iterdir():
         if entry.suffix == ".py":
             shutil.copy2(entry, folder)
-        elif entry.name == "discovery":
+        elif entry.name in _ALTERED_ROOMS:
             # With the compiled files: they stay valid for what is not altered.
             shutil.copytree(entry, folder / entry.name)
         elif entry.is_dir() and not entry.name.startswith("."):

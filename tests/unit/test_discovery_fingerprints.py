@@ -666,3 +666,14 @@ def test_versions(value: str, expected: str) -> None:
 )
 def test_what_is_no_version(value: object) -> None:
     assert read_version(value) is None
+
+
+def test_a_flood_of_events_is_looked_at_once_and_an_answer_is_seen_whichever_way_it_is_cut() -> None:
+    watch, body = mcp._AnswerWatch(), b""
+    for _ in range(3):
+        body += b"data: {}\r\n\r\n"
+        assert not watch(body)
+    for piece in (b'data: {"jsonrpc": "2.0",', b' "id": 1, "result": {}}\n'):
+        body += piece
+        assert not watch(body)
+    assert watch(body + b"\n")

@@ -203,7 +203,7 @@ def test_an_image_without_recipe_and_registry_is_named(layout: Layout, monkeypat
         ("images/qdrant/server.py", {"qdrant"}),
         ("images/qdrant/requirements.txt", {"qdrant"}),
         ("images/redis/entrypoint.sh", {"redis"}),
-        ("images/python/Dockerfile", {"python", "promptcraft", "zen-mcp", "qdrant"}),
+        ("images/python/Dockerfile", {"python", "promptcraft", "zen-mcp", "qdrant", "grafana"}),
         ("gateway/requirements.txt", {"promptcraft"}),
         ("gateway/__main__.py", {"promptcraft"}),
         ("gateway/tests/new.py", set()),
