@@ -1,4 +1,4 @@
-"""What tests share: the engine, which may not be missing where REQUIRE_ENGINE=1."""
+"""What tests share: the engine, which may not be missing where REQUIRE_ENGINE=1, and how workers share the tests."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from collections.abc import Iterator
 
 import docker
 import pytest
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from tests.builders import ROOT
+# All tests of such a room run on one worker: they share an engine, or a runner that starts everything at once.
+_TOGETHER = ("tests/engine/", "tests/scenarios/")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together on one worker what shares something dear: an engine, a namespace, a module's own servers."""
-    for item in items:
-        folder = item.path.parent.relative_to(ROOT)
-        together = folder.parts[1:2] if folder.parts[:1] == ("tests",) else ()
-        group = together[0] if together and together[0] in ("engine", "scenarios") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """Hands out tests by file, so that a module's fixtures are made once, and some rooms as a whole."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return next((room for room in _TOGETHER if file.startswith(room)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
+    """Replace xdist's choice of `--dist`."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -104,6 +104,11 @@ def events_of(answer: httpx2.Response) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+def calls(stage: Any) -> int:
+    """How often the MCP server was called so far; it counts from its first call on."""
+    return int(counts(stage.mcp_url)["calls"].get("all", 0))
+
+
 def test_a_run_answers_with_what_the_tool_said_and_leaves_a_record(stage: Stage) -> None:
     answer = run(stage.gateway, "sonnet", "What is a lease?")
     assert answer.status_code == 200
@@ -121,28 +126,28 @@ def test_a_run_answers_with_what_the_tool_said_and_leaves_a_record(stage: Stage)
 
 def test_a_repeated_run_comes_from_the_cache_twenty_times_faster(stage: Stage) -> None:
     first = run(stage.gateway, "haiku", "Say it again").json()
-    before = counts(stage.mcp_url)["calls"]["all"]
+    before = calls(stage)
     again = [run(stage.gateway, "haiku", "Say it again").json() for _ in range(10)]
-    assert counts(stage.mcp_url)["calls"]["all"] == before
+    assert calls(stage) == before
     assert all(one["cached"] and one["output"] == first["output"] and one["id"] != first["id"] for one in again)
     assert min(one["duration_ms"] for one in again) * 20 <= first["duration_ms"]
 
 
 def test_a_hundred_equal_requests_at_once_make_one_run(stage: Stage) -> None:
-    before = counts(stage.mcp_url)["calls"]["all"]
+    before = calls(stage)
     with ThreadPoolExecutor(100) as pool:
         answers = list(pool.map(lambda _: run(stage.gateway, "opus", "All together").json(), range(100)))
-    assert counts(stage.mcp_url)["calls"]["all"] == before + 1
+    assert calls(stage) == before + 1
     assert {one["status"] for one in answers} == {"succeeded"}
     assert len({one["output"] for one in answers}) == 1
 
 
 def test_equal_requests_to_two_replicas_make_one_run(stage: Stage, tmp_path: Path) -> None:
-    before = counts(stage.mcp_url)["calls"]["all"]
+    before = calls(stage)
     with gateway(tmp_path, stage.plan, name="second") as second, ThreadPoolExecutor(20) as pool:
         replicas = [stage.gateway, second] * 10
         answers = list(pool.map(lambda on: run(on, "sonnet", "Wherever you are").json(), replicas))
-    assert counts(stage.mcp_url)["calls"]["all"] == before + 1
+    assert calls(stage) == before + 1
     assert len({one["output"] for one in answers}) == 1
 
 

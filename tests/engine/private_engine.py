@@ -30,9 +30,7 @@ class PrivateEngine:
 
     def start(self) -> docker.DockerClient:
         """A client of the running engine, which keeps its data from the last time."""
-        (self.folder / "pid").unlink(missing_ok=True)
-        self._process = self.namespace.run(self._spawn)
-        until(self._answers)
+        until(self._answers, seconds=90)
         return self.client
 
     @property
@@ -49,6 +47,10 @@ class PrivateEngine:
             )
 
     def _answers(self) -> bool:
+        # After a kill the first start can give up on what the last one left; the service manager's part is played here.
+        if self._process is None or self._process.poll() is not None:
+            (self.folder / "pid").unlink(missing_ok=True)
+            self._process = self.namespace.run(self._spawn)
         with contextlib.suppress(docker.errors.DockerException, requests.ConnectionError):
             self._client = docker.DockerClient(base_url=self.host, timeout=60)
             return bool(self._client.ping())

@@ -16,7 +16,7 @@ _CLONE_NEWNET = 0x40000000  # linux/sched.h
 
 # Threads here leave namespaces while others start programs, and now and then an exec after a vfork met EFAULT.
 # Python's documentation of subprocess names this switch for such troubles.
-subprocess._USE_VFORK = False  # type: ignore[attr-defined]
+subprocess._USE_VFORK = False  # type: ignore[misc]
 _libc = ctypes.CDLL(None, use_errno=True)
 
 Result = TypeVar("Result")

@@ -88,15 +88,17 @@ def test_what_is_no_lock_is_replaced(tmp_path: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("holder", "answering"),
+    ("made", "answering"),
     [
-        (lock(stack="other", pid=os.getpid()), nobody),
-        (lock(project="other", created=LONG_AGO), somebody),
-        (lock(stack="other"), nobody),
+        (lambda: lock(stack="other", pid=os.getpid()), nobody),
+        (lambda: lock(project="other", created=LONG_AGO), somebody),
+        # Made now, not when the tests were collected: minutes later it would have had the time to start.
+        (lambda: lock(stack="other"), nobody),
     ],
     ids=["a living process", "a container that answers", "a container that is starting"],
 )
-def test_a_living_holder_is_named_and_kept(tmp_path: Path, holder: Lock, answering: locks.Answers) -> None:
+def test_a_living_holder_is_named_and_kept(tmp_path: Path, made: Callable[[], Lock], answering: locks.Answers) -> None:
+    holder = made()
     write(tmp_path / ".mcp-redis.lock", holder.to_bytes())
 
     with pytest.raises(LockHeldError, match=rf"held by stack {holder.stack} of project {holder.project} at redis://"):
