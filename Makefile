@@ -29,7 +29,7 @@ status: python-version  ## the table of what runs in STACK
 	@$(ready) --quiet --parts python,engine,pulumi -- python -m operate status --stack $(STACK)
 
 test: python-version  ## every test; PYTEST_ARGS narrows them
-	@$(ready) --development --all-images -- python -m pytest -n 3 $(PYTEST_ARGS)
+	@$(ready) --development --all-images -- python -m pytest -n 3 --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: python-version  ## lint and types
 	@$(check) ruff check .

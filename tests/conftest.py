@@ -10,8 +10,14 @@ import pytest
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-# All tests of such a room run on one worker: they share an engine, or a runner that starts everything at once.
-_TOGETHER = ("tests/engine/", "tests/scenarios/")
+# What starts alike runs on one worker: it shares an engine, or a runner that starts everything at once. The engine
+# tests are the longest chain by far, so they have two workers and an engine for each.
+_TOGETHER = {
+    "tests/engine/test_production_stack.py": "production",
+    "tests/engine/test_renderings.py": "production",
+    "tests/engine/": "engine",
+    "tests/scenarios/": "scenarios",
+}
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
@@ -19,7 +25,7 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        return next((room for room in _TOGETHER if file.startswith(room)), file)
+        return next((group for start, group in _TOGETHER.items() if file.startswith(start)), file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
