@@ -28,8 +28,9 @@ down: python-version  ## destroy STACK; data volumes stay unless PURGE=1
 status: python-version  ## the table of what runs in STACK
 	@$(ready) --quiet --parts python,engine,pulumi -- python -m operate status --stack $(STACK)
 
+# Compiled modules are kept, whatever the machine prefers: the tests start some hundred Python processes.
 test: python-version  ## every test; PYTEST_ARGS narrows them
-	@$(ready) --development --all-images -- python -m pytest -n 3 --no-loadscope-reorder $(PYTEST_ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(ready) --development --all-images -- python -m pytest -n 3 --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: python-version  ## lint and types
 	@$(check) ruff check .

@@ -63,7 +63,14 @@ class PulumiCommand:
             text=True,
         )
         if created.returncode != 0:
-            raise ConfigError(f"pulumi stack init {self.stack}: {created.stderr.strip()}")
+            raise ConfigError(self._refused(created.stderr))
+
+    def _refused(self, told: str) -> str:
+        """Why the stack could not be made, in one line."""
+        file = f"Pulumi.{self.stack}.yaml"
+        if "incorrect passphrase" in told:
+            return f"{file}: encryptionsalt: belongs to another state than this one; remove that line"
+        return f"{file}: stack: pulumi could not create it ({' '.join(told.split())[:300]}); mend that and try again"
 
     def _stacks(self) -> set[str]:
         """The names of the project's stacks."""

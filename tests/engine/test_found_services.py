@@ -20,6 +20,9 @@ pytestmark = pytest.mark.engine
 
 Run = Callable[..., Container]
 
+# Written by `pulumi stack init` under a passphrase that nobody has any more.
+ANOTHER_STATES_SALT = "v1:eDFqoAaAAyI=:v1:NiX5kupQwmgeB4mQ:hS4mGd4SdULS+OuW4Gci7KmGaKRmxw=="
+
 
 @pytest.fixture(scope="module")
 def run_foreign(private_engine: PrivateEngine) -> Iterator[Run]:
@@ -145,6 +148,7 @@ def test_a_port_taken_by_a_stranger_is_named_and_nothing_is_created(new_project:
         ("Pulumi.STACK.yaml", "config:\n  promptcraft-hybrid:replicas: -1\n", ":2: replicas: -1 is refused"),
         ("Pulumi.STACK.yaml", "config:\n  promptcraft-hybrid:portOffset: x\n", ":2: portOffset: 'x' is refused"),
         ("Pulumi.STACK.yaml", "config: [\n", ":2: file: is not YAML"),
+        ("Pulumi.STACK.yaml", f"encryptionsalt: {ANOTHER_STATES_SALT}\n", ": encryptionsalt: belongs to another state"),
         (".env", "A=1\nnot a line\n", ":2: ?: "),
         (".mcp/discovery-config.yaml", "servers:\n  zen-mcp:\n    priority: 1\n", ":3: servers.zen-mcp.priority"),
         (".agents/discovery-config.yaml", "agents: 3\n", ":1: agents"),
