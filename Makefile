@@ -8,7 +8,7 @@ ready = $(PYTHON) -m toolchain run $(if $(FRESH),--fresh)
 check = $(PYTHON) -m toolchain run --quiet --development --parts python --
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down status test check bench env setup lock-images stop-engine python-version
+.PHONY: help up preview down status test journeys check bench env setup lock-images stop-engine python-version
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ status: python-version  ## the table of what runs in STACK
 # Compiled modules are kept, whatever the machine prefers: the tests start some hundred Python processes.
 test: python-version  ## every test; PYTEST_ARGS narrows them
 	@env -u PYTHONDONTWRITEBYTECODE $(ready) --development --all-images -- python -m pytest -n 3 --no-loadscope-reorder $(PYTEST_ARGS)
+
+journeys: python-version  ## long stories on a real engine: changes over time, load, loss and recovery
+	@env -u PYTHONDONTWRITEBYTECODE $(ready) --development --all-images -- python -m pytest tests/journeys $(PYTEST_ARGS)
 
 check: python-version  ## lint and types
 	@$(check) ruff check .

@@ -38,6 +38,7 @@ class Run:
         self.record = record
         self.refusal: ApiError | None = None
         self.task: asyncio.Task[None] | None = None
+        self._stopped: tuple[Status, str] | None = None
         self._events: list[Event] = []
         self._changed = asyncio.Event()
         self._begun = time.perf_counter()
@@ -49,6 +50,26 @@ class Run:
 
     def change(self, status: Status, **fields: Any) -> None:
         self.record = self.record.model_copy(update={"status": status, **fields})
+
+    def stop(self, status: Status, why: str) -> None:
+        """Ends the run as `status`, whatever its cancelled parts raise on their way out."""
+        if self.task is not None:
+            self._stopped = (status, why)
+            self.task.cancel()
+
+    def fail(self, error: BaseException) -> None:
+        """Ends the run with what `error` means for it."""
+        if self._stopped is not None:
+            status, why = self._stopped
+            self.end(status, error=why)
+        elif isinstance(error, QueueFull):
+            self.refusal = busy("queue_full", str(error))
+            self.end("failed", error=str(error))
+        elif isinstance(error, ToolError):
+            self.end("failed", error=str(error))
+        else:
+            log.error("unexpected error in a run", exc_info=error)
+            self.end("failed", error="unexpected error; the log has it under the run's id")
 
     def end(self, status: Status, **fields: Any) -> None:
         milliseconds = round((time.perf_counter() - self._begun) * 1000, 1)
@@ -160,7 +181,7 @@ class RunService:
     async def cancel(self, run: str) -> RunRecord:
         """Ends a run wherever it is; one that has ended stays as it is. Raises `ApiError` 404."""
         if (live := self._live.get(run)) is not None and live.task is not None:
-            live.task.cancel()
+            live.stop("cancelled", "cancelled on request")
             with suppress(asyncio.CancelledError):
                 await asyncio.shield(live.task)
             return live.record
@@ -178,16 +199,16 @@ class RunService:
 
     async def close(self) -> None:
         """Ends what is still running, with a record of each."""
-        tasks = [live.task for live in self._live.values() if live.task is not None]
-        for task in tasks:
-            task.cancel("the gateway stopped")
-        await asyncio.gather(*tasks, return_exceptions=True)
+        runs = list(self._live.values())
+        for run in runs:
+            run.stop("failed", "the gateway stopped")
+        await asyncio.gather(*(run.task for run in runs if run.task is not None), return_exceptions=True)
 
     async def _watch(self) -> None:
         while True:
             for run in await self._records.asked_to_cancel(self._live):
-                if (live := self._live.get(run)) is not None and live.task is not None:
-                    live.task.cancel()
+                if (live := self._live.get(run)) is not None:
+                    live.stop("cancelled", "cancelled on request")
             standing = self._desk.standing
             self._metrics.slots(standing.running, self._desk.limits.models, standing.waiting)
             await asyncio.sleep(CANCEL_LOOK_SECONDS)
@@ -203,18 +224,10 @@ class RunService:
         token = logs.run_id.set(run.record.id)
         try:
             await self._answer(run, key, prompt)
-        except QueueFull as error:
-            run.refusal = busy("queue_full", str(error))
-            run.end("failed", error=str(error))
-        except ToolError as error:
-            run.end("failed", error=str(error))
-        except asyncio.CancelledError as error:
-            stopped = bool(error.args)
-            run.end("failed" if stopped else "cancelled", error=str(error) if stopped else "cancelled on request")
-        except Exception:
-            # Nobody awaits this task: what is not caught here would end without a record.
-            log.exception("unexpected error in a run")
-            run.end("failed", error="unexpected error; the log has it under the run's id")
+        # Nobody awaits this task, and the MCP client's task groups raise a cancellation in groups and with words of
+        # their own: what is not caught here would end without a record.
+        except (Exception, asyncio.CancelledError, BaseExceptionGroup) as error:  # noqa: BLE001
+            run.fail(error)
         finally:
             # Out of the tables first: whoever comes now starts anew or finds the saved result.
             self._flights.pop(key, None)

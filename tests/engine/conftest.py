@@ -16,8 +16,8 @@ from tests.engine.project import Project
 def private_engine(engine: docker.DockerClient) -> Iterator[PrivateEngine]:
     """The engine, running; whoever ends it starts it again."""
     private = PrivateEngine()
+    private.prepare()
     private.start()
-    private.load_images()
     yield private
     private.close()
 
