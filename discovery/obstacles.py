@@ -13,6 +13,10 @@ from discovery.request import Request
 from discovery.world import Container, Inventory, Listener, World
 from reading.text import one_line
 
+# Listens on the host for a published port. Seen with Engine 20.10: killed in the middle of a container's start, it
+# starts one again for that container, and keeps it, and its claim on the port, when the container is removed.
+ENGINE_PROXY = "docker-proxy"
+
 
 def obstacles(request: Request, world: World) -> tuple[Obstacle, ...]:
     """Everything in the way of `request.host_ports` and of the stack's names, in a stable order. Pure."""
@@ -35,6 +39,10 @@ def _taken_ports(request: Request, world: World) -> Iterator[Obstacle]:
         remedy = f"stop what holds {port}, or move this stack: pulumi config set portOffset 1000"
         if container is not None and container.status == "running":
             yield Obstacle("port", str(port), f"container {one_line(container.name, 80)}", remedy)
+        elif listener is not None and container is None and listener.process == ENGINE_PROXY:
+            holder = f"{_described(listener)}, for a container that no longer exists"
+            cure = "the engine lost track of it when it was killed; restart the engine: systemctl restart docker"
+            yield Obstacle("port", str(port), holder, cure)
         elif listener is not None:
             yield Obstacle("port", str(port), _described(listener), remedy)
 
