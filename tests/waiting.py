@@ -9,7 +9,7 @@ from collections.abc import Callable
 _PAUSE = 0.05
 
 
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     """Return once `condition` holds. Raises `TimeoutError` after `seconds`."""
     deadline = time.monotonic() + seconds
     pause = threading.Event()

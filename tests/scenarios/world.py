@@ -257,7 +257,7 @@ def _await(child: subprocess.Popen[bytes], seconds: float) -> float:
                     peak = max(peak, int(line.split()[1]) / 1024)
         if time.monotonic() > deadline:
             child.kill()
-        time.sleep(0.005)
+        time.sleep(0.01)
     return peak
 
 
