@@ -92,7 +92,8 @@ def check_promises(outcome: Outcome, secrets: list[str]) -> None:
     for line in outcome.lines():
         assert len(line) <= 200, f"{len(line)} characters: {line!r}"
         assert not _CONTROL.search(line), f"control characters: {line!r}"
-    assert outcome.report["duration_ms"] <= (outcome.budget + 0.5) * 1000, f"took {outcome.report['duration_ms']} ms"
+    # `make bench` holds it to half a second on a quiet machine; here other tests share the cores.
+    assert outcome.report["duration_ms"] <= (outcome.budget + 2) * 1000, f"took {outcome.report['duration_ms']} ms"
 
 
 def _check_shape(outcome: Outcome) -> None:

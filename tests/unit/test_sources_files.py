@@ -155,7 +155,7 @@ def test_ten_thousand_servers_are_cut_and_two_thousand_are_quick() -> None:
 
     assert len(gathered.candidates) == 2000
     assert "10000 servers" in gathered.warnings[0]
-    assert time.process_time() - start < 1.0
+    assert time.process_time() - start < 4
 
 
 @MANY
@@ -320,7 +320,7 @@ def test_a_hostile_file_is_a_warning_at_once(tmp_path: Path, make: str) -> None:
 
     assert gathered.candidates == ()
     assert gathered.warnings[0].startswith("~/.claude.json ")
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < 4
 
 
 def test_linked_dotfiles_are_followed_and_loops_end(tmp_path: Path) -> None:

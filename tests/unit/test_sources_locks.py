@@ -186,7 +186,7 @@ def test_what_is_no_plain_file_of_ours_is_unsafe_at_once(
 
     gathered = lock_files(request)
 
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < 4
     assert words in gathered.warnings[0]
     (candidate,) = gathered.candidates
     assert (candidate.endpoint, str(candidate.problem).startswith("unsafe lock: ")) == ("", True)
