@@ -15,6 +15,7 @@ from .namespace import Namespace
 from .outcome import Outcome, check_promises
 from .scenario import Scenario
 from .unavailable import Unavailable
+from .warm import WarmProgram
 from .world import World
 
 
@@ -31,6 +32,7 @@ class Runner:
 
     def __init__(self, jobs: Iterable[Job]) -> None:
         self._engine: Engine | Unavailable | None = None
+        self._warm = WarmProgram()
         # One more than cores: a part of each run is waiting.
         self._pool = ThreadPoolExecutor(1 + (os.cpu_count() or 1))
         # The engine's ports are one set, so the scenarios that use it take turns.
@@ -47,24 +49,26 @@ class Runner:
         """Drop what has not begun, wait for the rest, stop the engine."""
         self._pool.shutdown(cancel_futures=True)
         self._engine_turn.shutdown(cancel_futures=True)
+        self._warm.close()
         if isinstance(self._engine, Engine):
             self._engine.close()
 
     def _run(self, job: Job) -> None:
+        warm = self._warm if job.alteration is None else None
         with altered(job.alteration) as code:
             if job.scenario.engine:
-                self._run_with_engine(job.scenario, code)
+                self._run_with_engine(job.scenario, code, warm)
                 return
             namespace = Namespace()
             try:
-                namespace.run(lambda: run(job.scenario, code))
+                namespace.run(lambda: run(job.scenario, code, warm))
             finally:
                 namespace.close()
 
-    def _run_with_engine(self, scenario: Scenario, code: Path) -> None:
+    def _run_with_engine(self, scenario: Scenario, code: Path, warm: WarmProgram | None) -> None:
         engine = self._running_engine()
         try:
-            engine.namespace.run(lambda: run(scenario, code, engine))
+            engine.namespace.run(lambda: run(scenario, code, warm, engine))
         finally:
             engine.clear()
 
@@ -80,9 +84,11 @@ class Runner:
         return self._engine
 
 
-def run(scenario: Scenario, code: Path = REPOSITORY, engine: Engine | None = None) -> Outcome:
+def run(
+    scenario: Scenario, code: Path = REPOSITORY, warm: WarmProgram | None = None, engine: Engine | None = None
+) -> Outcome:
     """Start the state in the calling thread's namespace, run discovery in it, and check what came of it."""
-    world = World(engine, code)
+    world = World(engine, code, warm)
     try:
         scenario.start(world)
         outcome = world.run(scenario.stack, scenario.budget)

@@ -19,6 +19,7 @@ from .debian import REPOSITORY, binary, library_path
 from .engine import Engine
 from .outcome import Outcome
 from .servers import Server, Talk, await_port
+from .warm import WarmProgram, WarmRun
 
 Check = Callable[[Outcome], None]
 
@@ -40,9 +41,10 @@ class World:
     Everything in it is gone after `close`.
     """
 
-    def __init__(self, engine: Engine | None = None, code: Path = REPOSITORY) -> None:
+    def __init__(self, engine: Engine | None = None, code: Path = REPOSITORY, warm: WarmProgram | None = None) -> None:
         self._engine = engine
         self._code = code
+        self._warm = warm
         self.folder = Path(tempfile.mkdtemp(prefix="promptcraft-scenario-"))
         self.home = self.folder / "home"
         self.root = self.folder / "root"
@@ -221,19 +223,27 @@ class World:
 
     def run(self, stack: str, budget: float, as_json: bool = True) -> Outcome:
         """Run the command line as a stranger would, and wait for it."""
+        arguments = ["--root", str(self.root), *(["--json"] if as_json else [])]
+        arguments += ["--stack", stack, "--budget", str(budget), *self.arguments]
+        with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+            started = time.monotonic()
+            run: WarmRun | subprocess.Popen[bytes]
+            if self._warm is not None:
+                run = self._warm.start(arguments, self.environment, self._mounts, stdout, stderr)
+            else:
+                run = self._start_cold(arguments, stdout, stderr)
+            peak = _await(run, budget + _GRACE_SECONDS)
+            seconds = time.monotonic() - started
+            return Outcome(run.returncode, _text(stdout), _text(stderr), seconds, peak, budget)
+
+    def _start_cold(self, arguments: Sequence[str], stdout: IO[bytes], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
         # Full paths: the run's PATH may be part of the scenario.
         steps = [f"/bin/mount --bind '{file}' '{over}'" for file, over in self._mounts]
         command = ["/usr/bin/unshare", "--mount", "/bin/sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh"]
-        command += [sys.executable, "-m", "discovery", "--root", str(self.root), *(["--json"] if as_json else [])]
-        command += ["--stack", stack, "--budget", str(budget), *self.arguments]
-        with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
-            started = time.monotonic()
-            child = subprocess.Popen(
-                command, cwd=self._code, env=self.environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
-            )
-            peak = _await(child, budget + _GRACE_SECONDS)
-            seconds = time.monotonic() - started
-            return Outcome(child.returncode, _text(stdout), _text(stderr), seconds, peak, budget)
+        command += [sys.executable, "-m", "discovery", *arguments]
+        return subprocess.Popen(
+            command, cwd=self._code, env=self.environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+        )
 
     def close(self) -> None:
         """End everything this state started."""
@@ -242,7 +252,7 @@ class World:
         shutil.rmtree(self.folder)
 
 
-def _await(child: subprocess.Popen[bytes], seconds: float) -> float:
+def _await(child: WarmRun | subprocess.Popen[bytes], seconds: float) -> float:
     """The peak memory of a child in MiB, once it has ended; it is killed where it outlives `seconds`.
 
     Polled from its own memory map: `ru_maxrss` starts from that of whoever forked it.
