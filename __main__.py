@@ -6,6 +6,7 @@ from pathlib import Path
 import pulumi
 
 from components.stack import PromptCraftStack, outputs
+from dashboards import load_dashboards
 from decide import decide
 from discovery import deploy_look
 from errors import ConfigError
@@ -17,10 +18,12 @@ try:
     settings = load_settings(root, pulumi.get_stack(), os.environ, pulumi.runtime.config.get_config_env())
     look = deploy_look.take(root, settings)
     plan = decide(look.report, settings, look.config)
+    dashboards = load_dashboards(root)
 except ConfigError as error:
     raise pulumi.RunError(str(error)) from None
 
-PromptCraftStack(plan, {name: secret.value for name, secret in settings.secrets.items()}, look.agent_texts)
+secrets = {name: secret.value for name, secret in settings.secrets.items()}
+PromptCraftStack(plan, secrets, look.agent_texts, dashboards)
 
 for name, value in outputs(plan).items():
     pulumi.export(name, value)

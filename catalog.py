@@ -82,13 +82,32 @@ class Service:
         return self.ports[0].container
 
 
-def _http_check(port: int, path: str, expect: str) -> HealthCheck:
+def _http_check(port: int, path: str, expect: str, then: str = "") -> HealthCheck:
     # Neither curl nor wget is in every image (Qdrant's has none); bash opens the socket itself.
     script = (
         f"exec 3<>/dev/tcp/127.0.0.1/{port} && "
-        f"printf 'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && grep -q '{expect}' <&3"
+        f"printf 'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && grep -q '{expect}' <&3{then}"
     )
     return HealthCheck(command=("CMD", "bash", "-c", script))
+
+
+# nginx has no figures of its own about memory and CPU time, and nothing else may look into its container. So its
+# health check sums them over its processes (proc(5): utime, stime and rss) for nginx itself to serve to Prometheus.
+_NGINX_FIGURES = r""" && {
+ticks=0 pages=0
+for stat in /proc/[0-9]*/stat; do
+  read -r line 2>/dev/null <"$stat" && [[ $line == *"(nginx)"* ]] || continue
+  set -- ${line##*) }
+  ticks=$((ticks + ${12} + ${13})) pages=$((pages + ${22}))
+done
+hundredths=$((ticks * 100 / $(getconf CLK_TCK)))
+printf '# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %d.%02d\n' \
+  $((hundredths / 100)) $((hundredths % 100)) >/tmp/process.new
+printf '# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %d\n' \
+  $((pages * $(getconf PAGESIZE))) >>/tmp/process.new
+mv /tmp/process.new /tmp/process.prom
+true
+}"""
 
 
 # The password's file is there only where a password is configured.
@@ -165,7 +184,7 @@ _SERVICES = (
         title="nginx",
         protocol=Protocol.NGINX,
         ports=(Port(8080),),
-        health_check=_http_check(8081, "/healthz", "200 OK"),
+        health_check=_http_check(8081, "/healthz", "200 OK", then=_NGINX_FIGURES),
         memory_mb=64,
         cpu_cores=0.5,
         user="101:101",
@@ -180,7 +199,7 @@ _SERVICES = (
         ports=(Port(9090, 9090),),
         # Its image has no bash, but busybox's wget.
         health_check=HealthCheck(command=("CMD", "wget", "-q", "-O", "-", "http://127.0.0.1:9090/-/ready")),
-        memory_mb=512,
+        memory_mb=256,
         cpu_cores=0.5,
         user="65534:65534",
         disk_gb=5.0,
@@ -199,8 +218,9 @@ _SERVICES = (
         memory_mb=256,
         cpu_cores=0.5,
         user="472:472",
-        data_path="/var/lib/grafana",
-        tmpfs_mb=MappingProxyType({"/tmp": 16}),
+        # All that matters is provisioned, so its database lives and dies with the container: Grafana reads the
+        # administrator's password only when it makes a new one, and a changed password has to count.
+        tmpfs_mb=MappingProxyType({"/tmp": 16, "/var/lib/grafana": 64}),
         needs=("prometheus",),
         images=("grafana/grafana", "grafana/grafana-oss", "grafana/grafana-enterprise"),
         known_ports=(3000,),
@@ -208,6 +228,52 @@ _SERVICES = (
 )
 
 SERVICES: Mapping[str, Service] = MappingProxyType({service.name: service for service in _SERVICES})
+
+# All exporters run from one image.
+EXPORTERS_IMAGE = "exporters"
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """A container that tells Prometheus the figures of a service which has none in Prometheus' format.
+
+    Not a service: nobody looks for it, and it comes and goes with the service that it reads. Units as in `Service`.
+    """
+
+    name: str
+    service: str
+    port: int
+    command: tuple[str, ...]
+    memory_mb: int = 32
+    cpu_cores: float = 0.1
+    user: str = "65534:65534"
+    pids: int = 64
+
+    @property
+    def health_check(self) -> HealthCheck:
+        """Both exporters answer `/` without asking their service; their image has busybox's wget."""
+        return HealthCheck(command=("CMD", "wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{self.port}/"))
+
+
+EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
+    {
+        exporter.name: exporter
+        for exporter in (
+            Exporter(
+                name="nginx-exporter",
+                service="nginx",
+                port=9113,
+                command=("nginx-prometheus-exporter", "--nginx.scrape-uri=http://nginx:8081/stub_status"),
+            ),
+            Exporter(
+                name="redis-exporter",
+                service="redis",
+                port=9121,
+                command=("redis_exporter", "--redis.addr=redis://redis:6379", "--log-format=json"),
+            ),
+        )
+    }
+)
 
 
 def container_name(stack: str, service: str, replica: int | None = None) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from catalog import SERVICES, Service, container_name, volume_name
+from catalog import EXPORTERS, EXPORTERS_IMAGE, SERVICES, Exporter, Service, container_name, volume_name
 from discovery.config import DiscoveryConfig
 from discovery.report import AgentReport, Finding, Report, Vantage, Verdict
 from errors import ConfigError
@@ -56,9 +56,11 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
             decisions[name] = _deploy(SERVICES[name], choice, settings, config, networks)
 
     deploys = [decision for decision in decisions.values() if isinstance(decision, Deploy)]
-    budget = _budget(deploys, settings)
-    problems += _over_budget(deploys, budget, settings)
-    problems += _in_the_way(deploys, report, settings)
+    exporters = tuple(_exporters(decisions, settings))
+    workloads = [*(deploy.workload for deploy in deploys), *exporters]
+    budget = _budget(workloads, deploys, settings)
+    problems += _over_budget(workloads, deploys, budget, settings)
+    problems += _in_the_way(workloads, report, settings)
     problems += _incomplete(decisions, settings)
     if settings.config.engine == "swarm":
         problems.append(f"Pulumi.{settings.stack}.yaml: engine: 'swarm' is not supported yet; use 'docker'")
@@ -74,6 +76,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         agents={name: _with_services(agent, decisions, report) for name, agent in report.agents.items()},
         notices=tuple(notices + list(_changes(decisions, report))),
         log_level=settings.config.log_level,
+        exporters=exporters,
     )
 
 
@@ -237,6 +240,32 @@ def _deploy(
     return Deploy(workload=workload, endpoint=endpoint, reason=named)
 
 
+def _exporters(decisions: Mapping[str, Decision], settings: StackSettings) -> Iterator[Workload]:
+    """An exporter for each service of this stack's own that needs one, where a Prometheus can reach it."""
+    match decisions["prometheus"]:
+        case Deploy() | Reuse(network=str()):
+            wanted = [one for one in EXPORTERS.values() if isinstance(decisions[one.service], Deploy)]
+        case _:
+            wanted = []
+    for exporter in wanted:
+        yield _exporter(exporter, settings)
+
+
+def _exporter(exporter: Exporter, settings: StackSettings) -> Workload:
+    return Workload(
+        service=exporter.name,
+        image=settings.images[EXPORTERS_IMAGE],
+        replicas=(Replica(container_name(settings.stack, exporter.name)),),
+        user=exporter.user,
+        memory_mb=exporter.memory_mb,
+        cpu_cores=exporter.cpu_cores,
+        pids=exporter.pids,
+        health_check=exporter.health_check,
+        needs=(exporter.service,),
+        secrets=tuple({exporter.service} & settings.secrets.keys()),
+    )
+
+
 def _uses(service: Service, name: str) -> bool:
     """Whether `service` talks to `name`; the application asks after everybody's health."""
     return service.name == "promptcraft" or name in service.needs
@@ -291,7 +320,7 @@ def _environment(service: Service, settings: StackSettings) -> dict[str, str]:
                 "GF_AUTH_ANONYMOUS_ENABLED": "false",
                 "GF_LOG_CONSOLE_FORMAT": "json",
                 "GF_LOG_MODE": "console",
-                "GF_PATHS_PLUGINS": f"{service.data_path}/plugins",
+                "GF_PATHS_PLUGINS": "/var/lib/grafana/plugins",
                 "GF_PATHS_PROVISIONING": f"{FILES_PATH}/provisioning",
                 "GF_PLUGINS_PREINSTALL_DISABLED": "true",
                 "GF_SECURITY_ADMIN_PASSWORD__FILE": f"{SECRETS_PATH}/grafana",
@@ -322,25 +351,25 @@ def _incomplete(decisions: Mapping[str, Decision], settings: StackSettings) -> I
         )
 
 
-def _budget(deploys: list[Deploy], settings: StackSettings) -> Budget:
-    def total(of: Mapping[str, float]) -> float:
-        return sum(of[deploy.workload.service] * len(deploy.workload.replicas) for deploy in deploys)
-
+def _budget(workloads: list[Workload], deploys: list[Deploy], settings: StackSettings) -> Budget:
     return Budget(
-        memory_mb=int(total({deploy.workload.service: deploy.workload.memory_mb for deploy in deploys})),
+        memory_mb=sum(workload.memory_mb * len(workload.replicas) for workload in workloads),
         limit_mb=settings.config.memory_budget_mb,
-        cpu_cores=round(total({deploy.workload.service: deploy.workload.cpu_cores for deploy in deploys}), 2),
-        disk_gb=round(total({name: service.disk_gb for name, service in SERVICES.items()}), 2),
+        cpu_cores=round(sum(workload.cpu_cores * len(workload.replicas) for workload in workloads), 2),
+        disk_gb=round(
+            sum(SERVICES[deploy.workload.service].disk_gb * len(deploy.workload.replicas) for deploy in deploys), 2
+        ),
         disk_limit_gb=settings.config.disk_budget_gb,
     )
 
 
-def _over_budget(deploys: list[Deploy], budget: Budget, settings: StackSettings) -> Iterator[str]:
+def _over_budget(
+    workloads: list[Workload], deploys: list[Deploy], budget: Budget, settings: StackSettings
+) -> Iterator[str]:
     file = f"Pulumi.{settings.stack}.yaml"
     if budget.memory_mb > budget.limit_mb:
         parts = ", ".join(
-            f"{deploy.workload.service} {len(deploy.workload.replicas)} x {deploy.workload.memory_mb}"
-            for deploy in deploys
+            f"{workload.service} {len(workload.replicas)} x {workload.memory_mb}" for workload in workloads
         )
         yield (
             f"{file}: memoryBudgetMb: {budget.limit_mb} MiB is less than the {budget.memory_mb} MiB of limits "
@@ -356,16 +385,16 @@ def _over_budget(deploys: list[Deploy], budget: Budget, settings: StackSettings)
         )
 
 
-def _in_the_way(deploys: list[Deploy], report: Report, settings: StackSettings) -> Iterator[str]:
+def _in_the_way(workloads: list[Workload], report: Report, settings: StackSettings) -> Iterator[str]:
     """Obstacles to what would be declared: each named with its holder, before anything is half-created."""
     ports = {
-        str(port.external): deploy.workload.service
-        for deploy in deploys
-        for replica in deploy.workload.replicas
+        str(port.external): workload.service
+        for workload in workloads
+        for replica in workload.replicas
         for port in replica.ports
     }
-    names = {replica.name: deploy.workload.service for deploy in deploys for replica in deploy.workload.replicas}
-    volumes = {deploy.workload.volume: deploy.workload.service for deploy in deploys if deploy.workload.volume}
+    names = {replica.name: workload.service for workload in workloads for replica in workload.replicas}
+    volumes = {workload.volume: workload.service for workload in workloads if workload.volume}
     networks = {container_name(settings.stack, "network"): "network"}
     taken: Mapping[str, Mapping[str, str]] = {
         "port": ports,

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from catalog import PROJECT, SERVICES
+from catalog import EXPORTERS_IMAGE, PROJECT, SERVICES
 from errors import ConfigError
 
 REFERENCES = "images/references.json"
@@ -61,13 +61,13 @@ class _Resolved(BaseModel):
 
 
 def load_images(root: Path, chosen: Mapping[str, str]) -> dict[str, Image]:
-    """The image of every service in the catalog. Raises `ConfigError` for a reference with no exact version."""
+    """The image of every service in the catalog, and the exporters'. Raises `ConfigError` for a reference with no exact version."""
     entries = {name: _parsed(_Entry, value, REFERENCES, name) for name, value in _read(root, REFERENCES).items()}
     resolved: dict[str, _Resolved] = {}
     if (root / RESOLVED).exists():
         resolved = {name: _parsed(_Resolved, value, RESOLVED, name) for name, value in _read(root, RESOLVED).items()}
     images = {}
-    for name in SERVICES:
+    for name in (*SERVICES, EXPORTERS_IMAGE):
         if name in chosen:
             images[name] = Image(_exact(chosen[name], name))
         elif name in resolved:

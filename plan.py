@@ -118,7 +118,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be declared, and why. `notices` are the lines a person should read before agreeing."""
+    """What will be declared, and why.
+
+    `notices` are the lines a person should read before agreeing; `exporters` run beside the services they read.
+    """
 
     project: str
     stack: str
@@ -129,6 +132,7 @@ class Plan:
     agents: Mapping[str, AgentReport] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     log_level: str = "INFO"
+    exporters: tuple[Workload, ...] = ()
 
     @property
     def deployments(self) -> tuple[Deploy, ...]:

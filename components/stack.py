@@ -11,27 +11,28 @@ from components.data_stores import Qdrant, Redis
 from components.load_balancer import LoadBalancer
 from components.lock import Lock
 from components.mcp import ZenMcp
-from components.monitoring import Grafana, Prometheus
+from components.monitoring import Exporter, Grafana, Prometheus
 from components.network import StackNetwork
 from components.process_limits import ProcessLimits
 from components.promptcraft import PromptCraft
 from components.workload import ContainerWorkload
-from plan import Deploy, Plan
+from plan import Deploy, Plan, Workload
 from rendering.mcp_config import mcp_config, urls
 
 
 class PromptCraftStack(pulumi.ComponentResource):
-    """Everything that `plan` decided to run. `secrets` and `agent_texts` are contents the plan only names."""
+    """Everything that `plan` decided to run. `secrets`, `agent_texts` and `dashboards` are contents, by name."""
 
     def __init__(
         self,
         plan: Plan,
         secrets: Mapping[str, str],
         agent_texts: Mapping[str, str],
+        dashboards: Mapping[str, str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("promptcraft:stack:PromptCraftStack", plan.stack, None, opts)
-        self._plan, self._secrets, self._agent_texts = plan, secrets, agent_texts
+        self._plan, self._secrets, self._agent_texts, self._dashboards = plan, secrets, agent_texts, dashboards
         children = pulumi.ResourceOptions(parent=self)
         self._children = children
         for notice in plan.notices:
@@ -43,14 +44,20 @@ class PromptCraftStack(pulumi.ComponentResource):
             after = [resource for name in deploy.workload.needs if name in running for resource in running[name].ready]
             running[service] = self._declare(deploy, after)
             Lock(deploy, plan, opts=pulumi.ResourceOptions(parent=self, depends_on=running[service].ready))
-        ProcessLimits(
-            [(running[deploy.workload.service].ids, deploy.workload.pids) for deploy in plan.deployments], opts=children
-        )
+        for workload in plan.exporters:
+            running[workload.service] = Exporter(
+                workload, plan, self._network, self._secrets_of(workload), running[workload.needs[0]].ready, children
+            ).containers
+        workloads = [*(deploy.workload for deploy in plan.deployments), *plan.exporters]
+        ProcessLimits([(running[workload.service].ids, workload.pids) for workload in workloads], opts=children)
         self.register_outputs({"plan": plan.summary()})
+
+    def _secrets_of(self, workload: Workload) -> dict[str, str]:
+        return {name: self._secrets[name] for name in workload.secrets}
 
     def _declare(self, deploy: Deploy, after: Sequence[pulumi.Resource]) -> ContainerWorkload:
         workload, plan, network = deploy.workload, self._plan, self._network
-        secrets = {name: self._secrets[name] for name in workload.secrets}
+        secrets = self._secrets_of(workload)
         match workload.service:
             case "redis":
                 return Redis(workload, plan, network, secrets, self._children).containers
@@ -67,7 +74,7 @@ class PromptCraftStack(pulumi.ComponentResource):
             case "prometheus":
                 return Prometheus(workload, plan, network, secrets, self._children).containers
             case "grafana":
-                return Grafana(workload, plan, network, secrets, after, self._children).containers
+                return Grafana(workload, plan, network, secrets, self._dashboards, after, self._children).containers
             case unknown:
                 raise NotImplementedError(f"{unknown} has no component yet: add one and name it here")
 

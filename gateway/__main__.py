@@ -46,7 +46,7 @@ async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str]) -> N
     )
     board = HealthBoard(plan, settings.check_seconds)
     routers = [read_routes(plan, board, desk, shared, service, stopping), run_routes(service)]
-    parts = Parts(settings, routers, metrics, token_hashes)
+    parts = Parts(settings, routers, metrics, board, token_hashes)
 
     working = asyncio.create_task(service.work())
     apps = {settings.page_port: build_page(parts), settings.api_port: build_api(parts)}

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from gateway import VERSION
 from gateway.access import BearerTokens
 from gateway.errors import install_error_handlers
+from gateway.health import HealthBoard
 from gateway.metrics import Metrics
 from gateway.middleware import BodyLimit, KnownHost, RequestLog
 from gateway.run_routes import refusals
@@ -36,6 +37,7 @@ class Parts:
     settings: Settings
     routers: Sequence[APIRouter]
     metrics: Metrics
+    board: HealthBoard
     token_hashes: frozenset[str]
 
 
@@ -44,6 +46,7 @@ def build_api(parts: Parts) -> FastAPI:
     app = FastAPI(title="PromptCraft gateway", version=VERSION, redoc_url=None, docs_url=None)
 
     async def metrics() -> Response:
+        parts.metrics.services(await parts.board.look())
         return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     app.add_api_route("/metrics", metrics, summary="For Prometheus", response_class=Response)

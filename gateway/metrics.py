@@ -15,6 +15,8 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
+from gateway.health import Look
+
 # A second series for every counter, which nothing here reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -77,6 +79,19 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._service_info = Gauge(
+            "promptcraft_service_info",
+            "1 for each service: where it comes from, and what was decided about it.",
+            ("service", "source", "decision"),
+            registry=self.registry,
+        )
+        self._service_healthy = Gauge(
+            "promptcraft_service_healthy",
+            "Whether a service answers as it should: 1 or 0.",
+            ("service",),
+            registry=self.registry,
+        )
+
     def model(self, name: str) -> str:
         """The model as a label; one without a limit of its own counts as `other`."""
         return name if name in self._models else "other"
@@ -103,6 +118,13 @@ class Metrics:
 
     def cache(self, outcome: str) -> None:
         self._cache_requests.labels(outcome).inc()
+
+    def services(self, look: Look) -> None:
+        """What each service is and whether it answers, as one look found it."""
+        for name, health in look.services.items():
+            self._service_info.labels(name, health.source or "", health.action).set(1)
+            if health.status != "omitted":
+                self._service_healthy.labels(name).set(health.status in ("ok", "unknown"))
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

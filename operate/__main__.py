@@ -11,6 +11,7 @@ import docker
 from rich.console import Console
 
 from catalog import PROJECT
+from dashboards import load_dashboards
 from discovery.checkpoint import read_checkpoint
 from discovery.config import load_agents_config, load_discovery_config
 from errors import ConfigError
@@ -76,6 +77,7 @@ def _check_files(root: Path, stack: str) -> None:
     load_settings(root, stack, os.environ)
     load_discovery_config(root)
     load_agents_config(root)
+    load_dashboards(root)
 
 
 _ACTIONS = {"up": up, "preview": preview, "down": down, "status": status, "init": init}

@@ -42,6 +42,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             Recipe("redis"),
             Recipe("nginx"),
             Recipe("prometheus"),
+            Recipe("exporters"),
             Recipe("python"),
             Recipe("promptcraft", base="python", sources="gateway"),
             Recipe("zen-mcp", base="python", sources="images/zen-mcp"),

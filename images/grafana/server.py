@@ -1,7 +1,7 @@
 """Stands in for Grafana where no image registry can be reached: the same provisioning, no pictures.
 
-`GET /api/health` is open, as Grafana's is. Everything else asks for the administrator's password:
-`GET /api/dashboards` lists what is provisioned, `GET /api/panels` runs each panel's queries. Else 404.
+`GET /api/health` and `GET /metrics` are open, as Grafana's are. Everything else asks for the administrator's
+password: `GET /api/dashboards` lists what is provisioned, `GET /api/panels` runs each panel's queries. Else 404.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from provisioning import Provisioning, Query, Refused, load
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -32,6 +33,7 @@ VERSION = "1.0.0"
 USER = "admin"
 QUERY_SECONDS = 5.0
 HEALTH = "/api/health"
+METRICS = "/metrics"
 
 
 class JsonLines(logging.Formatter):
@@ -45,14 +47,14 @@ class JsonLines(logging.Formatter):
 
 
 class AdministratorOnly:
-    """Asks for the administrator by HTTP's basic scheme, except for the health."""
+    """Asks for the administrator by HTTP's basic scheme, except for the health and the metrics."""
 
     def __init__(self, app: ASGIApp, password: str) -> None:
         self._app = app
         self._wanted = f"{USER}:{password}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == HEALTH or self._is_administrator(scope):
+        if scope["type"] != "http" or scope["path"] in (HEALTH, METRICS) or self._is_administrator(scope):
             await self._app(scope, receive, send)
             return
         headers = {"WWW-Authenticate": 'Basic realm="Grafana"'}
@@ -69,6 +71,10 @@ class AdministratorOnly:
 
 async def health(request: Request) -> JSONResponse:
     return JSONResponse({"database": "ok", "version": VERSION, "commit": "stand-in", "stand_in": True})
+
+
+async def metrics(request: Request) -> Response:
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def dashboards(request: Request) -> JSONResponse:
@@ -103,7 +109,12 @@ def run(known: Provisioning, query: Query) -> dict[str, Any]:
 
 
 def build_app(known: Provisioning, password: str) -> ASGIApp:
-    routes = [Route(HEALTH, health), Route("/api/dashboards", dashboards), Route("/api/panels", panels)]
+    routes = [
+        Route(HEALTH, health),
+        Route(METRICS, metrics),
+        Route("/api/dashboards", dashboards),
+        Route("/api/panels", panels),
+    ]
     app = Starlette(routes=routes)
     app.state.provisioning = known
     return AdministratorOnly(app, password)

@@ -131,6 +131,18 @@ def text(body: str) -> Callable[[Request], Awaitable[Response]]:
     return handle
 
 
+async def metrics(request: Request) -> Response:
+    """The few of Qdrant's figures that are as true here (qdrant.tech/documentation/guides/monitoring)."""
+    store: CollectionStore = request.app.state.store
+    collections = len((await run_in_threadpool(store.list_collections))["collections"])
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return PlainTextResponse(
+        f'# TYPE app_info gauge\napp_info{{name="qdrant",version="{VERSION}"}} 1\n'
+        f"# TYPE collections_total gauge\ncollections_total {collections}\n"
+        f"# TYPE memory_resident_bytes gauge\nmemory_resident_bytes {resident}\n"
+    )
+
+
 def name(request: Request) -> str:
     value: str = request.path_params["name"]
     return value
@@ -146,6 +158,7 @@ ROUTES = [
     Route("/healthz", text("healthz check passed")),
     Route("/readyz", text("all shards are ready")),
     Route("/livez", text("healthz check passed")),
+    Route("/metrics", metrics),
     Route("/collections", endpoint(lambda store, _, __: store.list_collections())),
     Route("/collections/{name}", endpoint(lambda store, r, _: store.describe(name(r))), methods=["GET"]),
     Route("/collections/{name}", endpoint(lambda store, r, body: store.create(name(r), body)), methods=["PUT"]),

@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -48,14 +49,14 @@ class JsonLines(logging.Formatter):
 
 
 class BearerOnly:
-    """Lets MCP requests through only with the right bearer token; `/health` stays open."""
+    """Lets MCP requests through only with the right bearer token; `/health` and `/metrics` stay open."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app
         self._expected = f"Bearer {token}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] == "/health":
+        if scope["type"] != "http" or scope["path"] in ("/health", "/metrics"):
             await self._app(scope, receive, send)
             return
         given = dict(scope["headers"]).get(b"authorization", b"")
@@ -96,6 +97,10 @@ def build_server() -> MCPServer:
     async def health(request: Request) -> Response:
         body: dict[str, Any] = {"status": "ok", "service": "zen-mcp", "stand_in": True, "version": VERSION}
         return JSONResponse(body)
+
+    @server.custom_route("/metrics", methods=["GET"])
+    async def metrics(request: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     return server
 

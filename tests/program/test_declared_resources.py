@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from catalog import SERVICES
+from catalog import EXPORTERS, SERVICES
 from components.stack import PromptCraftStack
 from decide import decide
 from discovery.config import DiscoveryConfig
@@ -42,7 +42,7 @@ def run(settings: StackSettings, found: Iterable[Finding] = ()) -> Recorder:
     plan = decide(report_of(found), settings, DiscoveryConfig())
 
     def program() -> None:
-        PromptCraftStack(plan, {name: secret.value for name, secret in settings.secrets.items()}, {})
+        PromptCraftStack(plan, {name: secret.value for name, secret in settings.secrets.items()}, {}, {})
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -83,7 +83,7 @@ FOREIGN = (
 )
 ALL = ("promptcraft", "redis", "zen-mcp", "qdrant")
 REPLICAS = ("promptcraft-1", "promptcraft-2", "promptcraft-3")
-PRODUCTION = (*REPLICAS, *(name for name in SERVICES if name != "promptcraft"))
+PRODUCTION = (*REPLICAS, *(name for name in SERVICES if name != "promptcraft"), *EXPORTERS)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,12 @@ PRODUCTION = (*REPLICAS, *(name for name in SERVICES if name != "promptcraft"))
         ("cloud", FOREIGN, ("promptcraft",)),
         ("production", (), PRODUCTION),
         ("production", OURS, PRODUCTION),
-        ("production", FOREIGN, (*REPLICAS, "nginx", "prometheus", "grafana")),
+        ("production", FOREIGN, (*REPLICAS, "nginx", "prometheus", "grafana", "nginx-exporter")),
+        (
+            "production",
+            (finding("prometheus", reach=Reach(Vantage.CONTAINER_NETWORK, "theirs", "http://prometheus:9090")),),
+            tuple(name for name in PRODUCTION if name != "prometheus"),
+        ),
         ("production", (*FOREIGN, finding("prometheus"), finding("grafana")), (*REPLICAS, "nginx")),
     ],
 )
@@ -182,6 +187,7 @@ def test_type_tokens_stay_as_they_are() -> None:
         "promptcraft:load_balancer:LoadBalancer",
         "promptcraft:lock:Lock",
         "promptcraft:mcp:ZenMcp",
+        "promptcraft:monitoring:Exporter",
         "promptcraft:monitoring:Grafana",
         "promptcraft:monitoring:Prometheus",
         "promptcraft:network:StackNetwork",

@@ -30,12 +30,13 @@ MAY_IMPORT = {
         "h11",
         "rich",
     },
+    "dashboards": {"errors", "promql_parser", "grafana_foundation_sdk"},
     "plan": {"catalog", "image_references", "discovery.report"},
     "decide": {"catalog", "errors", "plan", "settings", "discovery.report", "discovery.config"},
     "rendering": {"catalog", "plan", "discovery.report"},
     "components": {"catalog", "plan", "rendering", "pulumi", "pulumi_docker", "pulumi_command"},
-    "__main__": {"components.stack", "discovery", "errors", "decide", "settings", "pulumi"},
-    "operate": {"catalog", "errors", "settings", "discovery", "docker", "requests", "rich"},
+    "__main__": {"components.stack", "dashboards", "discovery", "errors", "decide", "settings", "pulumi"},
+    "operate": {"catalog", "dashboards", "errors", "settings", "discovery", "docker", "requests", "rich"},
     "toolchain": set(),
     "gateway": None,  # its own package: nothing of ours, whatever its own requirements name
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog import SERVICES
+from catalog import EXPORTERS_IMAGE, SERVICES
 from errors import ConfigError
 from operate import images
 from operate.grafana_password import ensure_grafana_password
@@ -71,4 +71,4 @@ def test_a_password_that_pulumi_does_not_take_is_one_line(pulumi: PulumiCommand,
 
 def test_set_up_and_up_together_bring_every_image() -> None:
     assert images._BROUGHT == DEFAULT
-    assert set(ALL) == set(SERVICES)
+    assert set(ALL) == {*SERVICES, EXPORTERS_IMAGE}
