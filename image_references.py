@@ -61,7 +61,10 @@ class _Resolved(BaseModel):
 
 
 def load_images(root: Path, chosen: Mapping[str, str]) -> dict[str, Image]:
-    """The image of every service in the catalog, and the exporters'. Raises `ConfigError` for a reference with no exact version."""
+    """The image of every service in the catalog, and the exporters'.
+
+    Raises `ConfigError` for a reference with no exact version.
+    """
     entries = {name: _parsed(_Entry, value, REFERENCES, name) for name, value in _read(root, REFERENCES).items()}
     resolved: dict[str, _Resolved] = {}
     if (root / RESOLVED).exists():

@@ -87,7 +87,10 @@ _REDIS_PASSWORDS = "redis-passwords.json"
 
 
 class Grafana(pulumi.ComponentResource):
-    """Grafana with its data source and `dashboards` (texts by file name) in place; `after` is what must be healthy before it starts."""
+    """Grafana with its data source and dashboards in place.
+
+    `dashboards` are texts by file name; `after` is what must be healthy before it starts.
+    """
 
     containers: ContainerWorkload
 

@@ -24,11 +24,11 @@ _HTTP = "promptcraft_http_requests_total"
 
 @dataclass(frozen=True)
 class Query:
-    """A PromQL expression and its legend; `cores` puts it on an axis of its own, on the right."""
+    """A PromQL expression and its legend; with a `right` unit it has the axis on the right."""
 
     expression: str
     legend: str
-    cores: bool = False
+    right: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,12 @@ PANELS = (
         "Agent execution times",
         "How long runs take, waiting included: half and 95 of 100 are quicker. By agent, and by replica.",
         "s",
-        (_quantile(0.5, "agent"), _quantile(0.95, "agent"), _quantile(0.95, "instance")),
+        (
+            _quantile(0.5, "agent"),
+            _quantile(0.95, "agent"),
+            _quantile(0.95, "instance"),
+            Query(f"sum by (agent, outcome) (rate({_RUNS}_count[{_RATE}]))", "{{agent}} {{outcome}} runs", "reqps"),
+        ),
     ),
     Panel(
         "MCP response rates",
@@ -78,11 +83,11 @@ PANELS = (
             Query("process_resident_memory_bytes", "{{job}} {{instance}} memory"),
             Query("redis_memory_used_rss_bytes", "redis memory"),
             Query("memory_resident_bytes", "{{job}} memory"),
-            Query(f"rate(process_cpu_seconds_total[{_RATE}])", "{{job}} {{instance}} CPU", cores=True),
+            Query(f"rate(process_cpu_seconds_total[{_RATE}])", "{{job}} {{instance}} CPU", "none"),
             Query(
                 f"rate(redis_cpu_sys_seconds_total[{_RATE}]) + rate(redis_cpu_user_seconds_total[{_RATE}])",
                 "redis CPU",
-                cores=True,
+                "none",
             ),
         ),
     ),
@@ -143,9 +148,9 @@ def _over_time(panel: Panel) -> timeseries.Panel:
     for number, query in enumerate(panel.queries):
         reference = chr(ord("A") + number)
         built = built.with_target(_target(query, reference))
-        if query.cores:
+        if query.right:
             right = DynamicConfigValue("custom.axisPlacement", AxisPlacement.RIGHT)
-            built = built.override_by_query(reference, [DynamicConfigValue("unit", "none"), right])
+            built = built.override_by_query(reference, [DynamicConfigValue("unit", query.right), right])
     return built
 
 

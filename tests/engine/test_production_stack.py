@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
+from catalog import EXPORTERS
 from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Done, Project
 from tests.waiting import until
@@ -72,7 +73,7 @@ def test_up_ends_with_a_table_of_seven_healthy_services(deployed: Done, project:
         for found in project.containers()
         if found.status == "running"
     }
-    assert len(health) == len(SERVICES) - 1 + REPLICAS
+    assert len(health) == len(SERVICES) - 1 + REPLICAS + len(EXPORTERS)
     assert set(health.values()) == {"healthy"}
 
 
@@ -123,7 +124,8 @@ def test_nginx_reaches_every_replica(deployed: Done, project: Project) -> None:
 
 
 def test_prometheus_scrapes_every_replica_and_no_alert_is_on(deployed: Done, project: Project) -> None:
-    expected = sorted([("prometheus", "up"), *[("promptcraft", "up")] * REPLICAS])
+    others = ("grafana", "nginx", "nginx-exporter", "prometheus", "qdrant", "redis-exporter", "zen-mcp")
+    expected = sorted([*((job, "up") for job in others), *[("promptcraft", "up")] * REPLICAS])
     until(lambda: sorted(targets(project)) == expected)
     rules = project.ask(9090, "/api/v1/rules").json()["data"]["groups"][0]["rules"]
     assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
@@ -136,10 +138,24 @@ def test_grafana_runs_every_panel_for_its_administrator_only(deployed: Done, pro
     assert project.ask(3000, "/api/dashboards", headers=administrator("admin")).status_code == 401
     password = project.pulumi("config", "get", "grafanaPassword").text.strip()
     panels = project.ask(3000, "/api/panels", headers=administrator(password)).json()
-    assert len({panel["panel"] for panel in panels}) == 5
+    assert len({panel["panel"] for panel in panels}) == 7
     assert {panel["status"] for panel in panels} == {"success"}
     assert password not in deployed.text
     assert password not in (project.root / f"Pulumi.{project.stack}.yaml").read_text()
+
+
+def test_every_services_memory_and_cpu_time_is_known(deployed: Done, project: Project) -> None:
+    memory = "process_resident_memory_bytes or redis_memory_used_rss_bytes or memory_resident_bytes"
+    cpu = "process_cpu_seconds_total or redis_cpu_user_seconds_total"
+
+    def told(query: str) -> set[str]:
+        series = project.ask(9090, f"/api/v1/query?query={quote(query)}").json()["data"]["result"]
+        return {entry["metric"]["job"] for entry in series if float(entry["value"][1]) > 0}
+
+    jobs = {*SERVICES, *EXPORTERS} - {"redis"}
+    until(lambda: told(memory) == jobs)
+    until(lambda: told(cpu) == jobs - {"qdrant"})  # Qdrant does not tell
+    until(lambda: told("redis_memory_max_bytes") == told("nginx_http_requests_total or redis_up") - {"nginx-exporter"})
 
 
 def administrator(password: str) -> dict[str, str]:

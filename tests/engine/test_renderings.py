@@ -7,7 +7,6 @@ import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +14,13 @@ import pytest
 from docker.models.containers import Container
 from docker.models.networks import Network
 
+from catalog import EXPORTERS, SERVICES
 from decide import decide
 from discovery.config import DiscoveryConfig
-from image_references import Image
 from plan import Deploy, Plan
+from rendering.alert_rules import alert_rules
 from rendering.nginx_conf import nginx_conf
-from rendering.prometheus_config import alert_rules, prometheus_config
+from rendering.prometheus_config import prometheus_config
 from tests.builders import report_of, settings_of
 from tests.engine.private_engine import PrivateEngine
 from tests.waiting import until
@@ -32,10 +32,9 @@ NETWORK_TIMEOUT = 10
 REQUESTS_PER_SECOND = 5
 
 
-def plan_with(real_qdrant: bool = False, **environment: str) -> Plan:
+def plan_with(**environment: str) -> Plan:
     settings = settings_of("production", {"GRAFANA_PASSWORD": "only-for-tests", **environment})
-    images = {**settings.images, "qdrant": Image("qdrant/qdrant:v1.17.0")} if real_qdrant else settings.images
-    return decide(report_of(), replace(settings, images=images), DiscoveryConfig())
+    return decide(report_of(), settings, DiscoveryConfig())
 
 
 def readable(folder: Path, files: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -188,18 +187,17 @@ def promtool(private_engine: PrivateEngine, tmp_path: Path) -> Promtool:
 
 
 @pytest.mark.parametrize("environment", [{}, {"QDRANT_API_KEY": "only-for-tests"}])
-@pytest.mark.parametrize("real_qdrant", [False, True])
-def test_promtool_takes_the_configuration(real_qdrant: bool, environment: dict[str, str], promtool: Promtool) -> None:
-    plan = plan_with(real_qdrant, **environment)
+def test_promtool_takes_the_configuration(environment: dict[str, str], promtool: Promtool) -> None:
+    plan = plan_with(**environment)
     prometheus = plan.decisions["prometheus"]
     assert isinstance(prometheus, Deploy)
     config = prometheus_config(plan, prometheus.workload)
     jobs = {job["job_name"]: job for job in json.loads(config)["scrape_configs"]}
-    assert jobs.keys() == {"prometheus", "promptcraft"} | ({"qdrant"} if real_qdrant else set())
-    assert ("authorization" in jobs.get("qdrant", {})) is (real_qdrant and bool(environment))
+    assert jobs.keys() == {*SERVICES, *EXPORTERS} - {"redis"}
+    assert ("authorization" in jobs["qdrant"]) is bool(environment)
     files = {"prometheus.yml": config, "rules.yml": alert_rules(plan), "secrets/qdrant": "only-for-tests"}
     said = promtool(files, "check", "config", "/run/promptcraft/prometheus.yml")
-    assert "6 rules found" in said
+    assert "9 rules found" in said
 
 
 def series(labels: str, values: str) -> dict[str, str]:
@@ -208,13 +206,35 @@ def series(labels: str, values: str) -> dict[str, str]:
 
 REQUESTS = "promptcraft_http_requests_total"
 BUCKETS = 'promptcraft_http_request_seconds_bucket{route="/health",le='
-UP = [series(f'up{{job="promptcraft",instance="{number}"}}', "1x40") for number in (1, 2, 3)]
+# Every job that Prometheus has, besides itself.
+JOBS = sorted({*SERVICES, *EXPORTERS} - {"redis", "prometheus"})
+LIMIT = {name: service.memory_mb * 2**20 for name, service in SERVICES.items()}
+
+
+def up(job: str, instance: str = "1", value: int = 1) -> dict[str, str]:
+    return series(f'up{{job="{job}",instance="{instance}"}}', f"{value}x40")
+
+
+def gauge(name: str, value: float, **labels: str) -> dict[str, str]:
+    told = ",".join(f'{label}="{text}"' for label, text in labels.items())
+    return series(f"{name}{{{told}}}", f"{value}x40")
+
+
+REPLICAS = [up("promptcraft", instance) for instance in "123"]
+UP = [*REPLICAS, *(up(job) for job in JOBS if job != "promptcraft")]
 FINE = [
     *UP,
     series(f'{REQUESTS}{{status="200"}}', "0+100x40"),
     series(f'{REQUESTS}{{status="500"}}', "0+1x40"),
     *(series(f'{BUCKETS}"{le}"}}', "0+100x40") for le in ("1", "5", "+Inf")),
-    series('process_resident_memory_bytes{job="promptcraft",instance="1"}', "1e8x40"),
+    *(gauge("process_resident_memory_bytes", LIMIT[job] * 0.8, job=job) for job in LIMIT if job != "redis"),
+    gauge("process_start_time_seconds", 1, job="promptcraft", instance="1"),
+    gauge("redis_memory_used_rss_bytes", LIMIT["redis"] * 0.8, job="redis-exporter"),
+    gauge("redis_memory_used_bytes", 80, job="redis-exporter"),
+    gauge("redis_memory_max_bytes", 100, job="redis-exporter"),
+    gauge("memory_resident_bytes", LIMIT["qdrant"] * 0.8, job="qdrant"),
+    gauge("promptcraft_service_healthy", 1, service="qdrant", instance="1"),
+    gauge("promptcraft_service_healthy", 0, service="qdrant", instance="2"),
 ]
 
 
@@ -222,9 +242,10 @@ FINE = [
     ("name", "input_series"),
     [
         (None, FINE),
-        ("TargetDown", [*UP, series('up{job="prometheus",instance="p"}', "0x40")]),
-        ("PromptCraftReplicaMissing", UP[:2]),
-        ("PromptCraftTargetMissing", [series('up{job="prometheus",instance="p"}', "1x40")]),
+        ("TargetDown", [*UP, up("prometheus", "p", 0)]),
+        ("TargetMissing", [one for one in UP if 'job="qdrant"' not in one["series"]]),
+        ("PromptCraftReplicaMissing", UP[1:]),
+        ("PromptCraftReplicaDown", [*UP, series('process_start_time_seconds{job="promptcraft"}', "1x38 2x2")]),
         (
             "PromptCraftErrors",
             [*UP, series(f'{REQUESTS}{{status="200"}}', "0+90x40"), series(f'{REQUESTS}{{status="500"}}', "0+10x40")],
@@ -237,10 +258,17 @@ FINE = [
                 *(series(f'{BUCKETS}"{le}"}}', "0+100x40") for le in (5, "+Inf")),
             ],
         ),
-        (
-            "PromptCraftMemory",
-            [*UP, series('process_resident_memory_bytes{job="promptcraft",instance="1"}', "390e6x40")],
+        *(
+            ("MemoryNearLimit", [*UP, gauge("process_resident_memory_bytes", LIMIT[job] * 0.95, job=job)])
+            for job in LIMIT
+            if job not in ("redis", "qdrant")
         ),
+        ("MemoryNearLimit", [*UP, gauge("redis_memory_used_rss_bytes", LIMIT["redis"] * 0.95, job="redis-exporter")]),
+        ("MemoryNearLimit", [*UP, gauge("memory_resident_bytes", LIMIT["qdrant"] * 0.95, job="qdrant")]),
+        ("RedisMemory", [*UP, gauge("redis_memory_used_bytes", 95), gauge("redis_memory_max_bytes", 100)]),
+        # No limit is no alert.
+        (None, [*UP, gauge("redis_memory_used_bytes", 95), gauge("redis_memory_max_bytes", 0)]),
+        ("QdrantNotReady", [*UP, *(gauge("promptcraft_service_healthy", 0, service="qdrant", i=i) for i in "12")]),
     ],
 )
 def test_an_alert_fires_when_it_should_and_at_no_other_time(
@@ -248,13 +276,11 @@ def test_an_alert_fires_when_it_should_and_at_no_other_time(
 ) -> None:
     rules = alert_rules(plan_with())
     names = [rule["alert"] for rule in json.loads(rules)["groups"][0]["rules"]]
-    # Where no replica answers at all, both say so.
-    firing = {name, "PromptCraftReplicaMissing"} if name == "PromptCraftTargetMissing" else {name}
     counted = [
         {
             "expr": f'count(ALERTS{{alertname="{one}",alertstate="firing"}}) or vector(0)',
             "eval_time": "20m",
-            "exp_samples": [{"labels": "{}", "value": int(one in firing)}],
+            "exp_samples": [{"labels": "{}", "value": int(one == name)}],
         }
         for one in names
     ]

@@ -1,0 +1,72 @@
+"""A client that sends requests at a steady rate, whatever the answers take, and remembers how each ended."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+_CLIENTS = 24
+_TIMEOUT = 30
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to send, and under which name to count it."""
+
+    name: str
+    path: str
+    method: str = "GET"
+    body: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Driven:
+    """How requests ended: answers by request name and status, and what was no answer. Times as `time.time()`."""
+
+    started: float
+    ended: float = 0.0
+    answers: Counter[tuple[str, int]] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def sent(self) -> int:
+        return sum(self.answers.values()) + len(self.failures)
+
+
+def drive(port: int, request: Callable[[int], Request], count: int, rate: float) -> Driven:
+    """Send `count` requests to loopback, `rate` a second; those that are late are sent at once."""
+    driven = Driven(time.time())
+    numbers, lock, began = itertools.count(), threading.Lock(), time.monotonic()
+    pause = threading.Event()
+
+    def client() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT)
+        while (number := next(numbers)) < count:
+            pause.wait(max(0.0, began + number / rate - time.monotonic()))
+            one = request(number)
+            try:
+                connection.request(one.method, one.path, one.body, dict(one.headers))
+                answer = connection.getresponse()
+                answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                connection.close()
+                with lock:
+                    driven.failures.append(f"{one.name}: {error!r}")
+            else:
+                with lock:
+                    driven.answers[one.name, answer.status] += 1
+        connection.close()
+
+    clients = [threading.Thread(target=client) for _ in range(_CLIENTS)]
+    for one in clients:
+        one.start()
+    for one in clients:
+        one.join()
+    driven.ended = time.time()
+    return driven

@@ -1,0 +1,194 @@
+"""Production's shape under load: a replica is killed and nobody notices but the monitoring, whose figures are true.
+
+It has the access rules of development: without tokens, production runs no agents.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from docker.models.containers import Container
+
+from tests.builders import ROOT
+from tests.engine.private_engine import PrivateEngine
+from tests.engine.project import Project
+from tests.journeys.load import Driven, Request, drive
+from tests.waiting import until
+
+pytestmark = pytest.mark.engine
+
+NGINX, PROMETHEUS = 80, 9090
+REPLICAS = 3
+RATE, SECONDS = 200, 60
+SHAPE = {"replicas": REPLICAS, "loadBalancer": True, "monitoring": True, "memoryBudgetMb": 4096, "diskBudgetGb": 20}
+AVAILABLE, RUN, MISSING = "/api/agents/available", "/api/agents/{agent}/runs", "/api/runs/{run}"
+PANELS = {panel["title"]: panel for panel in json.loads((ROOT / "dashboards/promptcraft.json").read_text())["panels"]}
+ALERT = 'ALERTS{alertname="PromptCraftReplicaDown",alertstate="firing"}'
+
+
+@pytest.fixture(scope="module")
+def project(new_project: Callable[..., Project]) -> Project:
+    project = new_project(config=SHAPE)
+    project.environment["GRAFANA_PASSWORD"] = "only-for-tests"
+    up = project.operate("up")
+    assert up.code == 0, up.text
+    return project
+
+
+def queries(panel: str) -> list[str]:
+    return [target["expr"] for target in PANELS[panel]["targets"]]
+
+
+def ask(project: Project, query: str) -> list[dict[str, Any]]:
+    """The series of an instant query."""
+    document = project.ask(PROMETHEUS, f"/api/v1/query?{urlencode({'query': query})}").json()
+    assert document["status"] == "success", document
+    series: list[dict[str, Any]] = document["data"]["result"]
+    return series
+
+
+def over_time(project: Project, query: str, driven: Driven, step: int = 5) -> list[tuple[float, float]]:
+    """Time and value of a range query, all series added up, from before the load until a rate has forgotten it."""
+    arguments = {"query": f"sum({query})", "start": driven.started - 10, "end": driven.ended + 75, "step": step}
+    document = project.ask(PROMETHEUS, f"/api/v1/query_range?{urlencode(arguments)}").json()
+    assert document["status"] == "success", document
+    return [(float(at), float(value)) for series in document["data"]["result"] for at, value in series["values"]]
+
+
+def counted(project: Project, rate: str, driven: Driven) -> float:
+    """How many events a rate tells of: its integral."""
+    until(lambda: time.time() > driven.ended + 75, seconds=120)
+    return sum(value for _, value in over_time(project, rate, driven)) * 5
+
+
+def answering(project: Project) -> int:
+    return len(ask(project, 'up{job="promptcraft"} == 1'))
+
+
+def known_by_every_replica(project: Project, requests: Callable[[int], Request], series: str) -> None:
+    """Send some until each replica's counter is there: a counter is not seen to begin, only to grow."""
+
+    def known() -> bool:
+        project.inside(lambda: drive(NGINX, requests, 30, 50))
+        return len({one["metric"]["instance"] for one in ask(project, series)}) == REPLICAS
+
+    until(known, seconds=120)
+
+
+def kill(replica: Container, before: int) -> int:
+    """Kill the replica's first process, as the kernel would, where it is another one than `before`; its id."""
+    replica.reload()
+    pid = int(replica.attrs["State"]["Pid"])
+    if pid not in (0, before):
+        os.kill(pid, signal.SIGKILL)
+        return pid
+    return before
+
+
+@pytest.fixture(scope="module")
+def loaded(project: Project, private_engine: PrivateEngine) -> Iterator[Driven]:
+    """60 s of requests, in the middle of which a replica dies and stays away until Prometheus has seen it."""
+
+    def available(number: int) -> Request:
+        return Request("available", AVAILABLE)
+
+    known_by_every_replica(project, available, f'promptcraft_http_requests_total{{route="{AVAILABLE}"}}')
+    until(lambda: answering(project) == REPLICAS and not ask(project, ALERT), seconds=180)
+    replica = private_engine.client.containers.get(f"promptcraft-{project.stack}-promptcraft-2")
+    with ThreadPoolExecutor(1) as background:
+        load = background.submit(project.inside, lambda: drive(NGINX, available, RATE * SECONDS, RATE))
+        began = time.monotonic()
+        until(lambda: time.monotonic() > began + 15)
+        killed = 0
+
+        def seen_down() -> bool:
+            nonlocal killed
+            killed = kill(replica, killed)
+            return answering(project) == REPLICAS - 1
+
+        until(seen_down, seconds=40)
+        until(lambda: answering(project) == REPLICAS, seconds=90)
+        yield load.result()
+
+
+def test_nobody_notices_a_replica_that_dies(loaded: Driven) -> None:
+    print(f"{loaded.sent} requests in {loaded.ended - loaded.started:.1f} s: {dict(loaded.answers)}")  # noqa: T201
+    assert loaded.failures == []
+    assert loaded.answers == {("available", 200): RATE * SECONDS}
+    assert loaded.ended - loaded.started < SECONDS * 1.1
+
+
+def test_the_alert_fires_and_resolves(loaded: Driven, project: Project) -> None:
+    def fired() -> bool:
+        return any(value > 0 for _, value in over_time(project, f"{ALERT} offset 0s", loaded))
+
+    until(fired, seconds=60)
+    until(lambda: not ask(project, ALERT), seconds=240)
+
+
+def test_what_nginx_took_in_is_what_was_sent(loaded: Driven, project: Project) -> None:
+    assert counted(project, queries("Request throughput")[0], loaded) == pytest.approx(loaded.sent, rel=0.05)
+
+
+def mixed(number: int) -> Request:
+    """An agent's run, a run that is not there, and two who only look."""
+    if number % 4 == 0:
+        headers = {"Content-Type": "application/json"}
+        body = json.dumps({"input": f"{time.time()} {number}"})
+        return Request("run", "/api/agents/summarizer/runs", "POST", body, headers)
+    if number % 4 == 1:
+        return Request("missing", f"/api/runs/{number:032x}")
+    return Request("available", AVAILABLE)
+
+
+@pytest.fixture(scope="module")
+def mixture(project: Project, loaded: Driven) -> Driven:
+    for series in (
+        f'promptcraft_http_requests_total{{route="{AVAILABLE}"}}',
+        f'promptcraft_http_requests_total{{route="{MISSING}",status="404"}}',
+        'promptcraft_agent_run_seconds_count{outcome="succeeded"}',
+    ):
+        known_by_every_replica(project, mixed, series)
+    # What warmed up is forgotten by rates over a minute before the counting begins.
+    quiet = f'sum(rate(promptcraft_http_requests_total{{route="{AVAILABLE}"}}[1m])) == 0'
+    until(lambda: bool(ask(project, quiet)), seconds=120)
+    return project.inside(lambda: drive(NGINX, mixed, 20 * 40, 20))
+
+
+def test_everybody_got_the_expected_answer(mixture: Driven) -> None:
+    assert mixture.failures == []
+    assert mixture.answers == {("run", 200): 200, ("missing", 404): 200, ("available", 200): 400}
+
+
+@pytest.mark.parametrize(
+    ("rate", "share"),
+    [
+        (queries("Agent execution times")[-1], 0.25),
+        (queries("MCP response rates")[0], 0.25),
+        (queries("MCP response rates")[1], 0.25),
+        (f'({queries("Request throughput")[2]}) and on (route) promptcraft_http_requests_total{{route="{AVAILABLE}"}}', 0.5),
+        (
+            f"({queries('Error rates')[1]}) * on (instance) sum by (instance) "
+            "(rate(promptcraft_http_requests_total[1m]))",
+            0.25,
+        ),
+    ],
+)
+def test_the_panels_tell_of_the_traffic_that_was(rate: str, share: float, mixture: Driven, project: Project) -> None:
+    assert counted(project, rate, mixture) == pytest.approx(mixture.sent * share, rel=0.05)
+
+
+def test_every_query_of_every_panel_has_data(mixture: Driven, project: Project) -> None:
+    def empty() -> list[str]:
+        found = [(title, query) for title in PANELS for query in queries(title)]
+        return [f"{title}: {query}" for title, query in found if not over_time(project, query, mixture)]
+
+    assert empty() == []
