@@ -41,7 +41,7 @@ check: python-version  ## lint and types
 	@$(check) mypy --strict .
 
 bench: python-version  ## the benchmarks, also written to bench/results.json
-	@$(ready) --development -- python -m bench
+	@$(ready) --development --all-images -- python -m bench
 
 env: python-version  ## export lines for `eval "$$(make -s env)"`
 	@$(ready) --quiet --parts python,pulumi -- python -m operate init >&2

@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import discovery
+from bench import discovery, production
 
-BENCHMARKS = (discovery,)
+BENCHMARKS = (discovery, production)
 RESULTS = Path(__file__).with_name("results.json")
 
 

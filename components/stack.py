@@ -18,6 +18,7 @@ from components.promptcraft import PromptCraft
 from components.workload import ContainerWorkload
 from plan import Deploy, Plan, Workload
 from rendering.mcp_config import mcp_config, urls
+from rendering.monitoring_to_paste import monitoring_to_paste
 
 
 class PromptCraftStack(pulumi.ComponentResource):
@@ -80,7 +81,8 @@ class PromptCraftStack(pulumi.ComponentResource):
 
 
 def outputs(plan: Plan) -> dict[str, Any]:
-    """The stack outputs of CONTRACT: `urls`, `plan`, `budget`, `mcpConfig`."""
+    """The stack outputs: `urls`, `plan`, `budget`, `mcpConfig`; `monitoring` where somebody else's is used."""
+    to_paste = monitoring_to_paste(plan)
     return {
         "urls": urls(plan),
         "plan": plan.summary(),
@@ -90,4 +92,5 @@ def outputs(plan: Plan) -> dict[str, Any]:
             "cpu_cores": plan.budget.cpu_cores,
         },
         "mcpConfig": mcp_config(plan),
+        **({"monitoring": to_paste} if to_paste else {}),
     }

@@ -15,7 +15,7 @@ from dashboards import load_dashboards
 from discovery.checkpoint import read_checkpoint
 from discovery.config import load_agents_config, load_discovery_config
 from errors import ConfigError
-from operate.grafana_password import ensure_grafana_password
+from operate.grafana_password import ensure_grafana_password, password_to_preview_with
 from operate.images import bring_images
 from operate.leftovers import purge_volumes, remove_leftovers
 from operate.pulumi_command import PulumiCommand
@@ -41,8 +41,11 @@ def up(pulumi: PulumiCommand, console: Console) -> int:
 
 
 def preview(pulumi: PulumiCommand, console: Console) -> int:
-    """Show what would change."""
-    return pulumi.run("preview", "--stack", pulumi.stack, *_QUIET)
+    """Show what would change; nothing is written, so a password that `up` would generate is only stood in for."""
+    stands_in = password_to_preview_with(pulumi, load_settings(pulumi.root, pulumi.stack, os.environ))
+    if stands_in:
+        console.print("grafanaPassword: none is set; `make up` generates one", soft_wrap=True)
+    return pulumi.run("preview", "--stack", pulumi.stack, *_QUIET, **stands_in)
 
 
 def down(pulumi: PulumiCommand, console: Console) -> int:
@@ -59,9 +62,12 @@ def down(pulumi: PulumiCommand, console: Console) -> int:
 
 
 def init(pulumi: PulumiCommand, console: Console) -> int:
-    """Make every committed stack known to Pulumi, so that `pulumi preview -s NAME` works by hand."""
+    """Make every committed stack known to Pulumi, so that `pulumi preview -s NAME` and `pulumi up` work by hand."""
     for path in sorted(pulumi.root.glob("Pulumi.*.yaml")):
-        PulumiCommand(pulumi.root, path.name.removeprefix("Pulumi.").removesuffix(".yaml")).ensure_stack()
+        stack = PulumiCommand(pulumi.root, path.name.removeprefix("Pulumi.").removesuffix(".yaml"))
+        stack.ensure_stack()
+        if generated := ensure_grafana_password(stack, load_settings(stack.root, stack.stack, os.environ)):
+            console.print(generated, soft_wrap=True)
     return 0
 
 

@@ -20,7 +20,7 @@ def ensure_grafana_password(pulumi: PulumiCommand, settings: StackSettings) -> s
 
     Raises `ConfigError` when Pulumi does not take it.
     """
-    if "grafana" not in settings.wanted or settings.environment.get(_VARIABLE) or _is_set(pulumi, settings.project):
+    if not _is_missing(pulumi, settings):
         return None
     # By stdin: an argument could be read in the list of processes.
     refused = pulumi.feed(secrets.token_urlsafe(_LENGTH), "config", "set", "--secret", KEY, "--stack", pulumi.stack)
@@ -30,6 +30,16 @@ def ensure_grafana_password(pulumi: PulumiCommand, settings: StackSettings) -> s
         f"{KEY}: generated, and kept encrypted in Pulumi.{pulumi.stack}.yaml; "
         f"to see it: pulumi config get {KEY} --stack {pulumi.stack}"
     )
+
+
+def password_to_preview_with(pulumi: PulumiCommand, settings: StackSettings) -> dict[str, str]:
+    """The variable that lets a preview plan Grafana before it has a password; empty where it has one or needs none."""
+    return {_VARIABLE: secrets.token_urlsafe(_LENGTH)} if _is_missing(pulumi, settings) else {}
+
+
+def _is_missing(pulumi: PulumiCommand, settings: StackSettings) -> bool:
+    wanted = "grafana" in settings.wanted and not settings.environment.get(_VARIABLE)
+    return wanted and not _is_set(pulumi, settings.project)
 
 
 def _is_set(pulumi: PulumiCommand, project: str) -> bool:

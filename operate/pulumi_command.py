@@ -23,9 +23,10 @@ class PulumiCommand:
     root: Path
     stack: str
 
-    def run(self, *arguments: str) -> int:
-        """Run in the foreground; the exit code is pulumi's."""
-        return subprocess.run(self._command(*arguments), cwd=self.root, check=False).returncode
+    def run(self, *arguments: str, **environment: str) -> int:
+        """Run in the foreground, with some variables set; the exit code is pulumi's."""
+        environ = {**os.environ, **environment}
+        return subprocess.run(self._command(*arguments), cwd=self.root, check=False, env=environ).returncode
 
     def read(self, *arguments: str) -> str | None:
         """What a command prints, or None when it fails."""

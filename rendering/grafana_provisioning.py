@@ -26,8 +26,8 @@ def grafana_files(plan: Plan, dashboards: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def datasources(plan: Plan) -> dict[str, Any]:
-    """The data source: the Prometheus of the plan, under the uid that the dashboards name."""
+def datasources(plan: Plan, url: str | None = None) -> dict[str, Any]:
+    """The data source: the Prometheus of the plan (at `url`, or as containers reach it), named as dashboards do."""
     return {
         "apiVersion": 1,
         "prune": True,
@@ -36,7 +36,7 @@ def datasources(plan: Plan) -> dict[str, Any]:
                 "name": "Prometheus",
                 **_SOURCE,
                 "access": "proxy",
-                "url": summarised(plan.decisions["prometheus"])["endpoint"],
+                "url": url or summarised(plan.decisions["prometheus"])["endpoint"],
                 "isDefault": True,
                 "editable": False,
             }

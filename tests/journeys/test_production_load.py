@@ -17,10 +17,10 @@ from urllib.parse import urlencode
 import pytest
 from docker.models.containers import Container
 
+from bench.load import Driven, Request, drive
 from tests.builders import ROOT
 from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Project
-from tests.journeys.load import Driven, Request, drive
 from tests.waiting import until
 
 pytestmark = pytest.mark.engine
@@ -174,7 +174,11 @@ def test_everybody_got_the_expected_answer(mixture: Driven) -> None:
         (queries("Agent execution times")[-1], 0.25),
         (queries("MCP response rates")[0], 0.25),
         (queries("MCP response rates")[1], 0.25),
-        (f'({queries("Request throughput")[2]}) and on (route) promptcraft_http_requests_total{{route="{AVAILABLE}"}}', 0.5),
+        (
+            f"({queries('Request throughput')[2]}) "
+            f'and on (route) promptcraft_http_requests_total{{route="{AVAILABLE}"}}',
+            0.5,
+        ),
         (
             f"({queries('Error rates')[1]}) * on (instance) sum by (instance) "
             "(rate(promptcraft_http_requests_total[1m]))",

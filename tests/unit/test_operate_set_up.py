@@ -10,7 +10,7 @@ import pytest
 from catalog import EXPORTERS_IMAGE, SERVICES
 from errors import ConfigError
 from operate import images
-from operate.grafana_password import ensure_grafana_password
+from operate.grafana_password import ensure_grafana_password, password_to_preview_with
 from operate.pulumi_command import PulumiCommand
 from tests.builders import settings_of
 from toolchain.images import ALL, DEFAULT
@@ -60,6 +60,12 @@ def test_a_password_that_is_there_or_needless_is_not_generated(
 ) -> None:
     (tmp_path / "config").write_text(json.dumps(configured))
     assert ensure_grafana_password(pulumi, settings_of(stack, environment)) is None
+    assert password_to_preview_with(pulumi, settings_of(stack, environment)) == {}
+    assert not (tmp_path / "input").exists()
+
+
+def test_a_preview_has_a_password_of_its_own_and_writes_nothing(pulumi: PulumiCommand, tmp_path: Path) -> None:
+    assert password_to_preview_with(pulumi, settings_of("production")).keys() == {"GRAFANA_PASSWORD"}
     assert not (tmp_path / "input").exists()
 
 
