@@ -238,56 +238,62 @@ FINE = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "input_series"),
-    [
-        (None, FINE),
-        ("TargetDown", [*UP, up("prometheus", "p", 0)]),
-        ("TargetMissing", [one for one in UP if 'job="qdrant"' not in one["series"]]),
-        ("PromptCraftReplicaMissing", UP[1:]),
-        ("PromptCraftReplicaDown", [*UP, series('process_start_time_seconds{job="promptcraft"}', "1x38 2x2")]),
-        (
-            "PromptCraftErrors",
-            [*UP, series(f'{REQUESTS}{{status="200"}}', "0+90x40"), series(f'{REQUESTS}{{status="500"}}', "0+10x40")],
-        ),
-        (
-            "PromptCraftSlow",
-            [
-                *UP,
-                series(f'{BUCKETS}"1"}}', "0+10x40"),
-                *(series(f'{BUCKETS}"{le}"}}', "0+100x40") for le in (5, "+Inf")),
-            ],
-        ),
-        *(
-            ("MemoryNearLimit", [*UP, gauge("process_resident_memory_bytes", LIMIT[job] * 0.95, job=job)])
-            for job in LIMIT
-            if job not in ("redis", "qdrant")
-        ),
-        ("MemoryNearLimit", [*UP, gauge("redis_memory_used_rss_bytes", LIMIT["redis"] * 0.95, job="redis-exporter")]),
-        ("MemoryNearLimit", [*UP, gauge("memory_resident_bytes", LIMIT["qdrant"] * 0.95, job="qdrant")]),
-        ("RedisMemory", [*UP, gauge("redis_memory_used_bytes", 95), gauge("redis_memory_max_bytes", 100)]),
-        # No limit is no alert.
-        (None, [*UP, gauge("redis_memory_used_bytes", 95), gauge("redis_memory_max_bytes", 0)]),
-        ("QdrantNotReady", [*UP, *(gauge("promptcraft_service_healthy", 0, service="qdrant", i=i) for i in "12")]),
-    ],
-)
-def test_an_alert_fires_when_it_should_and_at_no_other_time(
-    name: str | None, input_series: list[dict[str, str]], promtool: Promtool
-) -> None:
-    rules = alert_rules(plan_with())
-    names = [rule["alert"] for rule in json.loads(rules)["groups"][0]["rules"]]
+# What Prometheus sees for 20 minutes, and the one alert that is on at their end.
+SCENES: list[tuple[str | None, list[dict[str, str]]]] = [
+    (None, FINE),
+    ("TargetDown", [*UP, up("prometheus", "p", 0)]),
+    ("TargetMissing", [one for one in UP if 'job="qdrant"' not in one["series"]]),
+    ("PromptCraftReplicaMissing", UP[1:]),
+    ("PromptCraftReplicaDown", [*UP, series('process_start_time_seconds{job="promptcraft"}', "1x38 2x2")]),
+    (
+        "PromptCraftErrors",
+        [*UP, series(f'{REQUESTS}{{status="200"}}', "0+90x40"), series(f'{REQUESTS}{{status="500"}}', "0+10x40")],
+    ),
+    (
+        "PromptCraftSlow",
+        [
+            *UP,
+            series(f'{BUCKETS}"1"}}', "0+10x40"),
+            *(series(f'{BUCKETS}"{le}"}}', "0+100x40") for le in (5, "+Inf")),
+        ],
+    ),
+    *(
+        ("MemoryNearLimit", [*UP, gauge("process_resident_memory_bytes", LIMIT[job] * 0.95, job=job)])
+        for job in LIMIT
+        if job not in ("redis", "qdrant")
+    ),
+    ("MemoryNearLimit", [*UP, gauge("redis_memory_used_rss_bytes", LIMIT["redis"] * 0.95, job="redis-exporter")]),
+    ("MemoryNearLimit", [*UP, gauge("memory_resident_bytes", LIMIT["qdrant"] * 0.95, job="qdrant")]),
+    ("RedisMemory", [*UP, gauge("redis_memory_used_bytes", 95), gauge("redis_memory_max_bytes", 100)]),
+    # No limit is no alert.
+    (None, [*UP, gauge("redis_memory_used_bytes", 95), gauge("redis_memory_max_bytes", 0)]),
+    ("QdrantNotReady", [*UP, *(gauge("promptcraft_service_healthy", 0, service="qdrant", i=i) for i in "12")]),
+]
+
+
+def scene(number: int, name: str | None, input_series: list[dict[str, str]], alerts: list[str]) -> dict[str, Any]:
+    """A test of promtool's: which alerts fire, and that no other does."""
     counted = [
         {
-            "expr": f'count(ALERTS{{alertname="{one}",alertstate="firing"}}) or vector(0)',
+            "expr": f'count(ALERTS{{alertname="{alert}",alertstate="firing"}}) or vector(0)',
             "eval_time": "20m",
-            "exp_samples": [{"labels": "{}", "value": int(one == name)}],
+            "exp_samples": [{"labels": "{}", "value": int(alert == name)}],
         }
-        for one in names
+        for alert in alerts
     ]
-    test: dict[str, Any] = {
-        "rule_files": ["rules.yml"],
-        "evaluation_interval": "30s",
-        "tests": [{"interval": "30s", "input_series": input_series, "promql_expr_test": counted}],
+    return {
+        "name": f"{number}: {name}",
+        "interval": "30s",
+        "input_series": input_series,
+        "promql_expr_test": counted,
     }
-    said = promtool({"rules.yml": rules, "test.yml": json.dumps(test)}, "test", "rules", "/run/promptcraft/test.yml")
-    assert "SUCCESS" in said
+
+
+def test_an_alert_fires_when_it_should_and_at_no_other_time(promtool: Promtool) -> None:
+    rules = alert_rules(plan_with())
+    alerts = [rule["alert"] for rule in json.loads(rules)["groups"][0]["rules"]]
+    assert {name for name, _ in SCENES} == {*alerts, None}
+    tests = [scene(number, *one, alerts) for number, one in enumerate(SCENES)]
+    document = {"rule_files": ["rules.yml"], "evaluation_interval": "30s", "tests": tests}
+    files = {"rules.yml": rules, "test.yml": json.dumps(document)}
+    assert "SUCCESS" in promtool(files, "test", "rules", "/run/promptcraft/test.yml")
