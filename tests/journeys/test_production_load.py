@@ -5,6 +5,7 @@ It has the access rules of development: without tokens, production runs no agent
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -36,8 +37,12 @@ ALERT = 'ALERTS{alertname="PromptCraftReplicaDown",alertstate="firing"}'
 
 @pytest.fixture(scope="module")
 def project(new_project: Callable[..., Project]) -> Project:
+    """The stack, previewed before it has a password, then deployed with one that is generated."""
     project = new_project(config=SHAPE)
-    project.environment["GRAFANA_PASSWORD"] = "only-for-tests"
+    project.environment["GRAFANA_PASSWORD"] = ""
+    preview = project.operate("preview")
+    assert preview.code == 0 and "`make up` generates one" in preview.text, preview.text
+    assert "secure" not in (project.root / f"Pulumi.{project.stack}.yaml").read_text()
     up = project.operate("up")
     assert up.code == 0, up.text
     return project
@@ -196,3 +201,41 @@ def test_every_query_of_every_panel_has_data(mixture: Driven, project: Project) 
         return [f"{title}: {query}" for title, query in found if not over_time(project, query, mixture)]
 
     assert empty() == []
+
+
+def test_another_replica_is_scraped_without_a_change_of_configuration(
+    loaded: Driven, project: Project, private_engine: PrivateEngine
+) -> None:
+    engine = private_engine.client
+    first = engine.containers.get(f"promptcraft-{project.stack}-promptcraft-1")
+    image = str(first.attrs["Config"]["Image"])
+    another = engine.containers.create(
+        image, ["python3", "-m", "http.server", "7862"], network_mode="none", labels=dict(first.labels)
+    )
+    try:
+        engine.networks.get("none").disconnect(another)
+        engine.networks.get(f"promptcraft-{project.stack}-network").connect(another, aliases=["promptcraft"])
+        another.start()
+        until(lambda: len(ask(project, 'up{job="promptcraft"}')) == REPLICAS + 1, seconds=60)
+    finally:
+        another.remove(force=True)
+
+
+def test_a_changed_password_is_grafanas_and_replaces_nothing_else(loaded: Driven, project: Project) -> None:
+    def running() -> dict[str, str]:
+        return {str(one.name): str(one.id) for one in project.containers() if one.status == "running"}
+
+    before, old = running(), project.pulumi("config", "get", "grafanaPassword").text.strip()
+    new = f"{old}-changed"
+    changed = project.pulumi("config", "set", "--secret", "grafanaPassword", new)
+    assert changed.code == 0, changed.text
+    up = project.operate("up")
+    assert up.code == 0, up.text
+    assert [status(project, password) for password in (old, new)] == [401, 200]
+    after = running()
+    assert {name for name in after if after[name] != before[name]} == {f"promptcraft-{project.stack}-grafana"}
+
+
+def status(project: Project, password: str) -> int:
+    login = base64.b64encode(f"admin:{password}".encode()).decode()
+    return project.ask(3000, "/api/dashboards", headers={"Authorization": f"Basic {login}"}).status_code
