@@ -63,6 +63,10 @@ def test_neighbours_that_die_and_come_back_are_seen_and_degraded_is_not_down(own
         street.qdrant.kill()
         is_seen("qdrant", "down")
         assert statuses(street)["overall"] == "degraded"
+        wait_until(
+            lambda: 'promptcraft_service_healthy{service="qdrant"} 0.0' in street.gateway.api.get("/metrics").text,
+            "the metrics tell of qdrant",
+        )
         street.zen.kill()
         is_seen("zen-mcp", "down")
         assert statuses(street)["overall"] == "down"

@@ -299,6 +299,8 @@ def test_metrics_have_the_names_of_the_contract_and_bounded_labels(stage: Stage)
         'promptcraft_http_requests_total{method="POST",route="/api/agents/{agent}/runs",status="200"}',
         "promptcraft_http_request_seconds_bucket",
         'promptcraft_cache_requests_total{outcome="hit"}',
+        'promptcraft_service_info{decision="deploy",service="redis",source="deployed"} 1.0',
+        'promptcraft_service_healthy{service="redis"} 1.0',
         "process_resident_memory_bytes",
         "process_cpu_seconds_total",
     ):

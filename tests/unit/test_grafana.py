@@ -69,6 +69,10 @@ def test_its_health_is_open_and_says_that_it_is_a_stand_in(grafana: Running) -> 
     assert (health["database"], health["stand_in"]) == ("ok", True)
 
 
+def test_its_metrics_are_open(grafana: Running) -> None:
+    assert "process_resident_memory_bytes" in requests.get(f"{grafana.url}/metrics", timeout=5).text
+
+
 @pytest.mark.parametrize("login", [None, ("admin", "admin"), ("admin", ""), ("", PASSWORD), ("root", PASSWORD)])
 @pytest.mark.parametrize("path", ["/", "/api/dashboards", "/api/panels", "/api/health/"])
 def test_everything_else_is_the_administrators(path: str, login: tuple[str, str] | None, grafana: Running) -> None:

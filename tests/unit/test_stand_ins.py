@@ -107,6 +107,17 @@ def test_the_official_client_reaches_the_tools_in_both_eras(zen: Running, mode: 
     assert "'opus'" in text
 
 
+def figures_of(server: Running) -> dict[str, float]:
+    """Value by series of what a server tells Prometheus."""
+    text = requests.get(f"{server.url}/metrics", timeout=5).text
+    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
+    return {series: float(value) for series, _, value in lines}
+
+
+def test_zen_tells_its_memory_and_cpu_time(zen: Running) -> None:
+    assert figures_of(zen).keys() >= {"process_resident_memory_bytes", "process_cpu_seconds_total"}
+
+
 def test_zen_says_in_its_health_that_it_is_a_stand_in(zen: Running) -> None:
     assert requests.get(f"{zen.url}/health", timeout=2).json() == {
         "status": "ok",
@@ -206,6 +217,15 @@ def test_qdrant_says_who_it_is_the_way_qdrant_does(qdrant: Running) -> None:
     assert requests.get(f"{qdrant.url}/healthz", timeout=2).text == "healthz check passed"
     assert requests.get(f"{qdrant.url}/readyz", timeout=2).text == "all shards are ready"
     assert requests.get(f"{qdrant.url}/livez", timeout=2).status_code == 200
+
+
+def test_qdrant_tells_figures_under_qdrants_names(qdrant: Running) -> None:
+    figures = figures_of(qdrant)
+    assert figures['app_info{name="qdrant",version="0.9.0"}'] == 1
+    assert figures["collections_total"] == len(
+        requests.get(f"{qdrant.url}/collections", timeout=5).json()["result"]["collections"]
+    )
+    assert figures["memory_resident_bytes"] / 2**20 == pytest.approx(qdrant.resident_mib(), rel=0.2)
 
 
 def test_points_are_found_by_likeness_filter_and_id(qdrant: Running) -> None:
