@@ -6,12 +6,49 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 # Docker kills after 10 s; runs under way get most of that.
 GRACE_SECONDS = 5
+
+
+class _Together:
+    """A transport that sends in one piece what is written during one turn of the event loop.
+
+    Uvicorn writes an answer's head and body one after the other. Whoever is killed between them leaves the load
+    balancer with half an answer, which it can neither complete nor ask another replica for.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._written: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._written:
+            self._loop.call_soon(self._send)
+        self._written.append(data)
+
+    def close(self) -> None:
+        self._send()
+        self._transport.close()
+
+    def _send(self) -> None:
+        written, self._written = b"".join(self._written), []
+        if written:
+            self._transport.write(written)
+
+
+class _Protocol(H11Protocol):
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(cast(asyncio.Transport, _Together(transport, self.loop)))
 
 
 class _Server(uvicorn.Server):
@@ -29,6 +66,7 @@ async def serve(host: str, apps: Mapping[int, ASGIApp], stopping: asyncio.Event)
                 app,
                 host=host,
                 port=port,
+                http=_Protocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -102,11 +102,14 @@ def _dashboard(path: Path, sources: dict[str, Source]) -> Dashboard:
 def _queries(path: Path, panel: Any, sources: dict[str, Source]) -> Iterator[Query]:
     if not isinstance(panel, dict):
         raise Refused(f"{path}: a panel must be an object")
-    title = _need(path, panel, "title")
+    # A text or a row asks nothing, and a row may hold panels of its own.
     _need(path, panel, "type")
-    targets = panel.get("targets")
-    if not isinstance(targets, list) or not targets:
-        raise Refused(f"{path}: panel {title!r} has no targets")
+    title = str(panel.get("title", ""))
+    targets, nested = panel.get("targets") or [], panel.get("panels") or []
+    if not isinstance(targets, list) or not isinstance(nested, list):
+        raise Refused(f"{path}: panel {title!r}: targets and panels must be lists")
+    for inner in nested:
+        yield from _queries(path, inner, sources)
     for target in targets:
         source = target.get("datasource", panel.get("datasource")) if isinstance(target, dict) else None
         uid = _need(path, source if isinstance(source, dict) else {}, "uid")

@@ -78,14 +78,22 @@ def answering(project: Project) -> int:
     return len(ask(project, 'up{job="promptcraft"} == 1'))
 
 
-def known_by_every_replica(project: Project, requests: Callable[[int], Request], series: str) -> None:
-    """Send some until each replica's counter is there: a counter is not seen to begin, only to grow."""
+def warm_up(project: Project, requests: Callable[[int], Request], count: int, rate: float, *series: str) -> None:
+    """Send some until each replica's counters are there, then wait until rates over a minute have forgotten them.
 
-    def known() -> bool:
-        project.inside(lambda: drive(NGINX, requests, 30, 50))
-        return len({one["metric"]["instance"] for one in ask(project, series)}) == REPLICAS
+    A counter is not seen to begin, only to grow; and one that is close to nothing is not extrapolated.
+    """
 
-    until(known, seconds=120)
+    def known(one: str) -> bool:
+        return len({found["metric"]["instance"] for found in ask(project, one)}) == REPLICAS
+
+    def all_known() -> bool:
+        project.inside(lambda: drive(NGINX, requests, count, rate))
+        return all(map(known, series))
+
+    until(all_known, seconds=120)
+    quiet = f'sum(rate(promptcraft_http_requests_total{{route="{AVAILABLE}"}}[1m])) == 0'
+    until(lambda: bool(ask(project, quiet)), seconds=120)
 
 
 def kill(replica: Container, before: int) -> int:
@@ -105,7 +113,7 @@ def loaded(project: Project, private_engine: PrivateEngine) -> Iterator[Driven]:
     def available(number: int) -> Request:
         return Request("available", AVAILABLE)
 
-    known_by_every_replica(project, available, f'promptcraft_http_requests_total{{route="{AVAILABLE}"}}')
+    warm_up(project, available, 2000, RATE, f'promptcraft_http_requests_total{{route="{AVAILABLE}"}}')
     until(lambda: answering(project) == REPLICAS and not ask(project, ALERT), seconds=180)
     replica = private_engine.client.containers.get(f"promptcraft-{project.stack}-promptcraft-2")
     with ThreadPoolExecutor(1) as background:
@@ -133,7 +141,7 @@ def test_nobody_notices_a_replica_that_dies(loaded: Driven) -> None:
 
 def test_the_alert_fires_and_resolves(loaded: Driven, project: Project) -> None:
     def fired() -> bool:
-        return any(value > 0 for _, value in over_time(project, f"{ALERT} offset 0s", loaded))
+        return any(value > 0 for _, value in over_time(project, ALERT, loaded))
 
     until(fired, seconds=60)
     until(lambda: not ask(project, ALERT), seconds=240)
@@ -156,15 +164,15 @@ def mixed(number: int) -> Request:
 
 @pytest.fixture(scope="module")
 def mixture(project: Project, loaded: Driven) -> Driven:
-    for series in (
+    warm_up(
+        project,
+        mixed,
+        80,
+        20,
         f'promptcraft_http_requests_total{{route="{AVAILABLE}"}}',
         f'promptcraft_http_requests_total{{route="{MISSING}",status="404"}}',
         'promptcraft_agent_run_seconds_count{outcome="succeeded"}',
-    ):
-        known_by_every_replica(project, mixed, series)
-    # What warmed up is forgotten by rates over a minute before the counting begins.
-    quiet = f'sum(rate(promptcraft_http_requests_total{{route="{AVAILABLE}"}}[1m])) == 0'
-    until(lambda: bool(ask(project, quiet)), seconds=120)
+    )
     return project.inside(lambda: drive(NGINX, mixed, 20 * 40, 20))
 
 

@@ -116,6 +116,7 @@ def start(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         (DASHBOARD, "{", "", "is not JSON"),
         (DASHBOARD, '"panels"', '"rows"', "panels must be a list"),
         (DASHBOARD, '"expr"', '"query"', "expr is missing"),
+        (DASHBOARD, '"targets": [', '"targets": 1, "were": [', "must be lists"),
         (DASHBOARD, '"uid": "promptcraft"', '"uid": ""', "uid is missing"),
     ],
 )
