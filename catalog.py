@@ -202,7 +202,7 @@ _SERVICES = (
         memory_mb=256,
         cpu_cores=0.5,
         user="65534:65534",
-        disk_gb=5.0,
+        disk_gb=2.5,
         data_path="/prometheus",
         # It reads Qdrant's metrics, behind Qdrant's key where there is one.
         needs=("qdrant",),

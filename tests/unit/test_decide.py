@@ -111,6 +111,33 @@ def test_hybrid_falls_back_with_a_warning_or_fails_when_told_not_to() -> None:
     assert "QDRANT_HOST" in str(raised.value) and "ZEN_MCP_URL" in str(raised.value)
 
 
+WATCHED = {"GRAFANA_PASSWORD": "only-for-tests"}
+
+
+def exporters_of(*found: Finding, **config: object) -> list[str]:
+    plan = decide(report_of(found), settings_of("production", WATCHED, **config), CONFIG)
+    return [workload.service for workload in plan.exporters]
+
+
+def test_an_exporter_comes_with_a_service_of_ours_and_a_prometheus_that_reaches_it() -> None:
+    inside = Reach(Vantage.CONTAINER_NETWORK, "theirs", "http://prometheus:9090")
+    assert exporters_of() == ["nginx-exporter", "redis-exporter"]
+    assert exporters_of(finding("redis", endpoint="redis://10.0.0.5:6379")) == ["nginx-exporter"]
+    assert exporters_of(load_balancer=False) == ["redis-exporter"]
+    assert exporters_of(monitoring=False) == []
+    assert exporters_of(finding("prometheus")) == []
+    assert exporters_of(finding("prometheus", reach=inside)) == ["nginx-exporter", "redis-exporter"]
+
+
+def test_monitoring_fits_every_budget_but_the_clouds() -> None:
+    elsewhere = (finding("qdrant"), finding("zen-mcp"))
+    hybrid = decide(report_of(elsewhere), settings_of("hybrid", WATCHED, monitoring=True), CONFIG)
+    assert hybrid.budget.memory_mb <= 1024
+    decide(report_of(), settings_of("dev", WATCHED, monitoring=True), CONFIG)
+    with pytest.raises(ConfigError, match=r"memoryBudgetMb: 500 MiB is less than the 896 MiB .* grafana 1 x 256"):
+        decide(report_of(), settings_of("cloud", WATCHED, monitoring=True), CONFIG)
+
+
 def test_the_budget_names_services_and_numbers() -> None:
     with pytest.raises(ConfigError, match=r"memoryBudgetMb: 500 MiB .* 992 MiB .*promptcraft 1 x 384"):
         decide(report_of(), settings_of("dev", memory_budget_mb=500), CONFIG)
