@@ -77,7 +77,8 @@ def _request(number: int) -> Request:
 
 def _answered(driven: Driven) -> Figure:
     failed = len(driven.failures) + sum(count for (_, status), count in driven.answers.items() if status != 200)
-    detail = f"{driven.sent} sent, {driven.sent / (driven.ended - driven.started):.0f}/s for {_SECONDS} s"
+    seconds = driven.ended - driven.started
+    detail = f"{driven.sent} in {seconds:.0f} s, {driven.sent / seconds:.0f}/s"
     return Figure("production, failed requests through nginx", failed, 0, "", detail)
 
 

@@ -136,7 +136,8 @@ def test_nobody_notices_a_replica_that_dies(loaded: Driven) -> None:
     print(f"{loaded.sent} requests in {loaded.ended - loaded.started:.1f} s: {dict(loaded.answers)}")  # noqa: T201
     assert loaded.failures == []
     assert loaded.answers == {("available", 200): RATE * SECONDS}
-    assert loaded.ended - loaded.started < SECONDS * 1.1
+    # The rate was kept; a fifth is what a busy machine may add.
+    assert loaded.ended - loaded.started < SECONDS * 1.2
 
 
 def test_the_alert_fires_and_resolves(loaded: Driven, project: Project) -> None:
