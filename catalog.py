@@ -91,6 +91,9 @@ def _http_check(port: int, path: str, expect: str, then: str = "") -> HealthChec
     return HealthCheck(command=("CMD", "bash", "-c", script))
 
 
+# For the health check and for Prometheus; never published.
+NGINX_STATUS_PORT = 8081
+
 # nginx has no figures of its own about memory and CPU time, and nothing else may look into its container. So its
 # health check sums them over its processes (proc(5): utime, stime and rss) for nginx itself to serve to Prometheus.
 _NGINX_FIGURES = r""" && {
@@ -184,7 +187,7 @@ _SERVICES = (
         title="nginx",
         protocol=Protocol.NGINX,
         ports=(Port(8080),),
-        health_check=_http_check(8081, "/healthz", "200 OK", then=_NGINX_FIGURES),
+        health_check=_http_check(NGINX_STATUS_PORT, "/healthz", "200 OK", then=_NGINX_FIGURES),
         memory_mb=64,
         cpu_cores=0.5,
         user="101:101",
@@ -263,7 +266,10 @@ EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
                 name="nginx-exporter",
                 service="nginx",
                 port=9113,
-                command=("nginx-prometheus-exporter", "--nginx.scrape-uri=http://nginx:8081/stub_status"),
+                command=(
+                    "nginx-prometheus-exporter",
+                    f"--nginx.scrape-uri=http://nginx:{NGINX_STATUS_PORT}/stub_status",
+                ),
             ),
             Exporter(
                 name="redis-exporter",

@@ -6,7 +6,7 @@ those that come and go without a reload.
 
 from __future__ import annotations
 
-from catalog import SERVICES
+from catalog import NGINX_STATUS_PORT, SERVICES
 
 CONFIG_FILE = "nginx.conf"
 
@@ -17,7 +17,7 @@ _APPLICATION = SERVICES["promptcraft"].name
 _API, _PAGE = (port.container for port in SERVICES["promptcraft"].ports)
 _LISTEN = SERVICES["nginx"].port
 # Reached by the health check and on the stack's network only: it is not published.
-_STATUS = 8081
+_STATUS = NGINX_STATUS_PORT
 
 # Named here because nginx has no way to say a set of paths twice.
 _PAGE_PATHS = ("/", "/page.css", "/page.js")

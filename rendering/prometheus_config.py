@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from catalog import EXPORTERS, SERVICES
+from catalog import EXPORTERS, NGINX_STATUS_PORT, SERVICES
 from plan import FILES_PATH, SECRETS_PATH, Deploy, Plan, Workload
 
 CONFIG_FILE = "prometheus.yml"
@@ -22,12 +22,12 @@ _SECONDS = 5
 # A replica that died leaves its name at once. Asked less often, it is seen down and not merely gone.
 _REFRESH_SECONDS = 15
 
-# Services that answer `/metrics` themselves, each on the port of its own that is not published for people.
+# Where each service that has figures of its own answers `/metrics`.
 _METRICS_PORTS = {
     "promptcraft": SERVICES["promptcraft"].port,
     "zen-mcp": SERVICES["zen-mcp"].port,
     "qdrant": SERVICES["qdrant"].port,
-    "nginx": 8081,
+    "nginx": NGINX_STATUS_PORT,
     "grafana": SERVICES["grafana"].port,
 }
 
