@@ -7,45 +7,63 @@ import contextlib
 import os
 import sys
 import uuid
+from functools import partial
 
-from gateway import logs
+from gateway import logs, tracing
 from gateway.access import TokensError, load_hashes
 from gateway.apps import Parts, build_api, build_page
 from gateway.health import HealthBoard
 from gateway.metrics import Metrics
+from gateway.past_routes import session_routes, similar_routes
 from gateway.plan import Plan, PlanError, load_plan
 from gateway.routes import read_routes
 from gateway.run_routes import run_routes
 from gateway.runs.desk import Desk
+from gateway.runs.embedding import choose_embedder
 from gateway.runs.records import Records
 from gateway.runs.results import Results
 from gateway.runs.service import RunService
+from gateway.runs.sessions import Sessions
 from gateway.runs.shared import connect
+from gateway.runs.similar import SimilarRuns
 from gateway.runs.slots import RedisLedger, SlotLimits
 from gateway.runs.tool import ToolCaller, choose_tool
 from gateway.serve import serve
+from gateway.servers import ServerBoard
 from gateway.settings import Settings, SettingsError, load_settings
 
 
 async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str]) -> None:
     stopping = asyncio.Event()
     replica = uuid.uuid4().hex
+    end_traces = tracing.start(replica) if settings.traces_endpoint else None
     metrics = Metrics(plan.limits.models)
     shared = connect(plan)
     limits = SlotLimits(plan.limits.max_concurrent_agents, plan.limits.models, settings.queue_limit)
-    desk = Desk(limits, RedisLedger(shared.redis, shared.prefix, limits) if shared.redis else None)
-    tool = choose_tool(plan, settings)
+    ledger = RedisLedger(shared.redis, shared.prefix, limits) if shared.redis else None
+    desk = Desk(limits, ledger, settings.queue_seconds)
+    sessions = Sessions(shared, settings.session_turns, settings.session_bytes, settings.session_seconds)
+    similar = SimilarRuns(plan, choose_embedder(settings), settings.similar_days, metrics)
     service = RunService(
         plan,
+        partial(choose_tool, plan, settings),
         desk,
         Records(shared, replica),
         Results(shared, settings.cache_seconds),
-        ToolCaller(tool, settings.run_seconds, metrics) if tool else None,
+        sessions,
+        similar,
+        ToolCaller(settings.run_seconds, metrics),
         metrics,
         replica,
     )
-    board = HealthBoard(plan, settings.check_seconds)
-    routers = [read_routes(plan, board, desk, shared, service, stopping), run_routes(service)]
+    board, servers = HealthBoard(plan, settings.check_seconds), ServerBoard(plan, settings.check_seconds)
+    routers = [
+        read_routes(plan, board, servers, desk, shared, similar, service, stopping),
+        # Before the runs by their id: `similar` is none.
+        similar_routes(similar),
+        run_routes(service),
+        session_routes(sessions),
+    ]
     parts = Parts(settings, routers, metrics, board, token_hashes)
 
     working = asyncio.create_task(service.work())
@@ -60,8 +78,10 @@ async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str]) -> N
     working.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await working
-    if shared.redis is not None:
-        await shared.redis.aclose()
+    await similar.close()
+    await shared.close()
+    if end_traces is not None:
+        await asyncio.to_thread(end_traces)
 
 
 def main() -> int:

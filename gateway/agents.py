@@ -31,6 +31,10 @@ class FrontMatter(BaseModel):
     model: str | None = None
     tools: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
     prompt: str = ""
+    # Which MCP tool answers for the agent, and the argument that takes its words; none, and the gateway's own choice.
+    server: str | None = None
+    tool: str | None = None
+    prompt_argument: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,9 @@ class Definition:
     model: str
     tools: tuple[str, ...]
     prompt: str
+    server: str | None = None
+    tool: str | None = None
+    prompt_argument: str | None = None
 
 
 class DefinitionError(Exception):
@@ -79,6 +86,9 @@ def _read(label: str, file: Path, given_model: str | None, *version: int) -> Def
         model=DEFAULT_MODEL if model in (None, "inherit") else model,
         tools=matter.tools,
         prompt=matter.prompt or body,
+        server=matter.server,
+        tool=matter.tool,
+        prompt_argument=matter.prompt_argument,
     )
 
 
@@ -110,25 +120,28 @@ def _split(text: str) -> tuple[str, str]:
 
 def describe(plan: Plan) -> list[dict[str, Any]]:
     """Every agent of the plan as the API shows it, in order of name."""
-    return [_describe(name, agent) for name, agent in sorted(plan.agents.items())]
+    return [_describe(plan, name, agent) for name, agent in sorted(plan.agents.items())]
 
 
-def unavailable_because(agent: PlannedAgent) -> str | None:
-    """Why the agent can't run now, None when it can."""
-    try:
-        read_definition(agent)
-    except DefinitionError as error:
-        return str(error)
+def runnable(plan: Plan, agent: PlannedAgent) -> Definition:
+    """The definition of an agent that can run now. Raises `DefinitionError` with the reason why it can't."""
+    definition = read_definition(agent)
     unmet = sorted(name for name, endpoint in agent.dependencies.items() if endpoint is None)
-    return f"needs {', '.join(unmet)}, which this stack does not have" if unmet else None
+    if definition.server is not None and definition.server not in plan.used("mcp"):
+        unmet.append(f"the MCP server {definition.server}")
+    if unmet:
+        raise DefinitionError(f"needs {', '.join(unmet)}, which this stack does not have")
+    return definition
 
 
-def _describe(name: str, agent: PlannedAgent) -> dict[str, Any]:
+def _describe(plan: Plan, name: str, agent: PlannedAgent) -> dict[str, Any]:
+    reason: str | None = None
+    definition: Definition | None = None
     try:
         definition = read_definition(agent)
-    except DefinitionError:
-        definition = None
-    reason = unavailable_because(agent)
+        runnable(plan, agent)
+    except DefinitionError as error:
+        reason = str(error)
     return {
         "id": name,
         "tier": agent.tier,
@@ -136,6 +149,8 @@ def _describe(name: str, agent: PlannedAgent) -> dict[str, Any]:
         "model": definition.model if definition else agent.model,
         "description": definition.description if definition else "",
         "tools": list(definition.tools) if definition else [],
+        "server": definition.server if definition else None,
+        "tool": definition.tool if definition else None,
         "available": reason is None,
         "reason": reason,
         "dependencies": {

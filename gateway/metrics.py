@@ -91,6 +91,18 @@ class Metrics:
             ("service",),
             registry=self.registry,
         )
+        self._similar = Counter(
+            "promptcraft_similar_runs_total",
+            "Succeeded runs by what became of their vector: stored, failed, dropped (too many waited).",
+            ("outcome",),
+            registry=self.registry,
+        )
+        self._session_turns = Counter(
+            "promptcraft_session_turns_total",
+            "Turns of sessions by what became of them: kept, failed.",
+            ("outcome",),
+            registry=self.registry,
+        )
 
     def model(self, name: str) -> str:
         """The model as a label; one without a limit of its own counts as `other`."""
@@ -125,6 +137,12 @@ class Metrics:
             self._service_info.labels(name, health.source or "", health.action).set(1)
             if health.status != "omitted":
                 self._service_healthy.labels(name).set(health.status in ("ok", "unknown"))
+
+    def similar(self, outcome: str) -> None:
+        self._similar.labels(outcome).inc()
+
+    def session_turn(self, outcome: str) -> None:
+        self._session_turns.labels(outcome).inc()
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

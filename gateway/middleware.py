@@ -10,12 +10,15 @@ import uuid
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
+from opentelemetry.propagate import extract
+from opentelemetry.trace import SpanKind
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import ApiError, error_response
 from gateway.logs import request_id
 from gateway.metrics import Metrics
+from gateway.tracing import tracer
 
 log = logging.getLogger("gateway.http")
 
@@ -58,7 +61,15 @@ class RequestLog:
             await send(message)
 
         try:
-            await self._app(scope, receive, note)
+            if scope["path"] in QUIET_PATHS:
+                await self._app(scope, receive, note)
+                return
+            with tracer.start_as_current_span(
+                scope["method"], context=extract(Headers(scope=scope)), kind=SpanKind.SERVER
+            ) as span:
+                await self._app(scope, receive, note)
+                span.update_name(f"{scope['method']} {route_of(scope)}")
+                span.set_attributes({"http.route": route_of(scope), "http.response.status_code": status})
         finally:
             seconds = time.perf_counter() - started
             self._metrics.http_request(route_of(scope), scope["method"], status, seconds)

@@ -17,12 +17,21 @@ from gateway.run_routes import NO_BUFFERING, refusals, stream
 from gateway.runs.desk import Desk
 from gateway.runs.service import RunService
 from gateway.runs.shared import Shared
+from gateway.runs.similar import SimilarRuns
+from gateway.servers import McpServers, ServerBoard
 
 STREAM_SECONDS = 2.0
 
 
 def read_routes(
-    plan: Plan, board: HealthBoard, desk: Desk, shared: Shared, service: RunService, stopping: asyncio.Event
+    plan: Plan,
+    board: HealthBoard,
+    servers: ServerBoard,
+    desk: Desk,
+    shared: Shared,
+    similar: SimilarRuns,
+    service: RunService,
+    stopping: asyncio.Event,
 ) -> APIRouter:
     router = APIRouter()
 
@@ -39,7 +48,13 @@ def read_routes(
 
     @router.get("/api/health/detailed", summary="Every service, asked now")
     async def detailed() -> dict[str, Any]:
-        return {**(await board.look()).to_json(), "limits": load(desk), "cache": {"problem": shared.problem}}
+        return {
+            **(await board.look()).to_json(),
+            "limits": load(desk),
+            "cache": {"problem": shared.problem},
+            "sessions": {"problem": shared.problem},
+            "similar": {"problem": similar.problem, "embedder": similar.embedder},
+        }
 
     @router.get("/api/discovery/status", summary="The deployed plan, and what is true now", responses=refusals(401))
     async def discovery() -> dict[str, Any]:
@@ -48,6 +63,10 @@ def read_routes(
     @router.get("/api/agents/available", summary="The agents, and where each comes from", responses=refusals(401))
     async def available() -> dict[str, Any]:
         return {"agents": agents.describe(plan)}
+
+    @router.get("/api/mcp/servers", summary="The MCP servers, asked now, with their tools", responses=refusals(401))
+    async def mcp_servers() -> McpServers:
+        return await servers.look()
 
     @router.get(
         "/api/events",

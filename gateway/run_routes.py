@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from starlette.responses import Response, StreamingResponse
 
 from gateway.errors import ErrorAnswer
 from gateway.runs.record import RunRecord
-from gateway.runs.service import Run, RunService
+from gateway.runs.service import Question, Run, RunService
 
 MAX_INPUT_CHARACTERS = 200_000
 KEEP_ALIVE_SECONDS = 10.0
@@ -36,8 +36,21 @@ def _encodable(text: str) -> str:
     return text
 
 
+Text = Annotated[str, AfterValidator(_encodable)]
+SessionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+def _all_encodable(arguments: dict[str, Any]) -> dict[str, Any]:
+    _encodable(json.dumps(arguments, ensure_ascii=False))
+    return arguments
+
+
 class RunRequest(BaseModel):
-    input: Annotated[str, AfterValidator(_encodable)] = Field(min_length=1, max_length=MAX_INPUT_CHARACTERS)
+    """`session` names a conversation to go on with; `arguments` go to the MCP tool beside the gateway's own."""
+
+    input: Text = Field(min_length=1, max_length=MAX_INPUT_CHARACTERS)
+    session: SessionName | None = None
+    arguments: Annotated[dict[str, Any], AfterValidator(_all_encodable)] = Field(default_factory=dict)
 
 
 class RecentRuns(BaseModel):
@@ -62,7 +75,8 @@ def run_routes(service: RunService) -> APIRouter:
         accept: Annotated[str, Header()] = "",
         idempotency_key: Annotated[str | None, Header(max_length=128, min_length=1)] = None,
     ) -> Response | RunRecord:
-        run = await service.start(agent, body.input, idempotency_key)
+        question = Question(agent, body.input, body.session, body.arguments)
+        run = await service.start(question, idempotency_key)
         if "text/event-stream" in accept and isinstance(run, Run):
             return StreamingResponse(stream(run.events()), media_type="text/event-stream", headers=NO_BUFFERING)
         return await run.ended() if isinstance(run, Run) else await _ended(service, run)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Json, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, HttpUrl, Json, ValidationError
 
 
 class SettingsError(Exception):
@@ -52,7 +52,24 @@ class Settings(BaseModel):
     )
     run_seconds: float = Field(300.0, gt=0, le=3600, alias="PROMPTCRAFT_RUN_SECONDS")
     queue_limit: int = Field(100, ge=0, le=10_000, alias="PROMPTCRAFT_QUEUE_LIMIT")
+    # A run that got no slot within this is refused.
+    queue_seconds: float = Field(60.0, gt=0, le=3600, alias="PROMPTCRAFT_QUEUE_SECONDS")
     cache_seconds: int = Field(3600, ge=0, alias="PROMPTCRAFT_CACHE_SECONDS")
+
+    # What of a conversation is kept and sent again: its latest turns, within both bounds.
+    session_turns: int = Field(20, ge=1, le=200, alias="PROMPTCRAFT_SESSION_TURNS")
+    session_bytes: int = Field(65_536, ge=1024, le=1_048_576, alias="PROMPTCRAFT_SESSION_BYTES")
+    session_seconds: int = Field(86_400, ge=1, alias="PROMPTCRAFT_SESSION_SECONDS")
+
+    # The whole address of an OpenAI-compatible embeddings endpoint (`https://…/v1/embeddings`); none, and results are
+    # embedded here by hashing.
+    embeddings_url: HttpUrl | None = Field(None, alias="PROMPTCRAFT_EMBEDDINGS_URL")
+    embeddings_model: str = Field("text-embedding-3-small", alias="PROMPTCRAFT_EMBEDDINGS_MODEL")
+    embeddings_key_file: Path | None = Field(None, alias="PROMPTCRAFT_EMBEDDINGS_KEY_FILE")
+    similar_days: int = Field(30, ge=1, alias="PROMPTCRAFT_SIMILAR_DAYS")
+
+    # Traces go there by OTLP over HTTP; the SDK reads its other `OTEL_…` variables itself.
+    traces_endpoint: str | None = Field(None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
 
     @property
     def log_level_number(self) -> int:

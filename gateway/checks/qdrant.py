@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import httpx2
 
-from gateway.checks.answer import Answer, http_client, one_line
+from gateway.checks.answer import Answer
+from gateway.outbound import http_client, one_line
 from gateway.plan import PlannedService
 
 

@@ -1,16 +1,20 @@
-"""Redis: PING, then INFO for who it is and whether it can take writes."""
+"""Redis: PING, then INFO for who it is and whether it can take writes; over REST, PING only."""
 
 from __future__ import annotations
 
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
-from gateway.checks.answer import Answer, one_line
+from gateway.checks.answer import Answer
+from gateway.outbound import one_line
 from gateway.plan import PlannedService
+from gateway.runs.stores import RestStore, StoreError, is_rest
 
 
 async def ask_redis(service: PlannedService, seconds: float) -> Answer:
     assert service.endpoint is not None
+    if is_rest(service.endpoint):
+        return await _ask_rest(service)
     try:
         client = Redis.from_url(
             service.endpoint,
@@ -36,3 +40,14 @@ async def ask_redis(service: PlannedService, seconds: float) -> Answer:
     if limit and used >= limit and info.get("maxmemory_policy") == "noeviction":
         return Answer("degraded", version, f"is full: {used} of {limit} bytes, and evicts nothing")
     return Answer("ok", version)
+
+
+async def _ask_rest(service: PlannedService) -> Answer:
+    store = RestStore(service)
+    try:
+        await store.execute([("PING",)])
+    except StoreError as error:
+        return Answer("down", problem=str(error))
+    finally:
+        await store.close()
+    return Answer("ok")

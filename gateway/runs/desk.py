@@ -24,13 +24,18 @@ class QueueFull(Exception):
     """Too many runs wait already."""
 
 
+class WaitedTooLong(Exception):
+    """No slot came free in time."""
+
+
 class Desk:
     """One a process. `problem` says why the limits hold for this replica only, None when they hold for all."""
 
-    def __init__(self, limits: SlotLimits, shared: Ledger | None) -> None:
+    def __init__(self, limits: SlotLimits, shared: Ledger | None, queue_seconds: float) -> None:
         self.limits = limits
         self.standing = Standing()
-        self.problem: str | None = None if shared else "no Redis in the plan"
+        self.problem: str | None = None if shared else "no Redis in the plan whose own protocol could be spoken"
+        self._queue_seconds = queue_seconds
         self._shared = shared
         self._local = LocalLedger(limits)
         self._shared_from = 0.0
@@ -41,12 +46,16 @@ class Desk:
 
     @asynccontextmanager
     async def slot(self, run: str, model: str) -> AsyncIterator[None]:
-        """Waits for a slot and holds it. Raises `QueueFull`."""
+        """Waits for a slot and holds it. Raises `QueueFull` or `WaitedTooLong`."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[run] = (model, turn)
         self._wake.set()
         try:
-            await turn
+            try:
+                async with asyncio.timeout(self._queue_seconds):
+                    await turn
+            except TimeoutError as error:
+                raise WaitedTooLong(f"no slot came free within {self._queue_seconds:g} s") from error
             yield
         finally:
             self._waiting.pop(run, None)

@@ -12,7 +12,10 @@ ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "cancelled"})
 
 
 class RunRecord(BaseModel):
-    """Times are ISO 8601 in UTC; `duration_ms` is from the request to the end, waiting included."""
+    """Times are ISO 8601 in UTC; `duration_ms` is from the request to the end, waiting included.
+
+    `note` says what went wrong beside a run that succeeded.
+    """
 
     id: str
     agent: str
@@ -25,6 +28,8 @@ class RunRecord(BaseModel):
     server: str
     tool: str
     attempts: int = 0
+    session: str | None = None
+    note: str | None = None
     replica: str
     created: str
     started: str | None = None

@@ -6,10 +6,9 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from redis.asyncio import Redis
-
 from gateway.runs.record import RunRecord, now
 from gateway.runs.shared import Shared
+from gateway.runs.stores import Command
 
 KEPT_HERE = 500
 KEPT_RECENT = 50
@@ -24,88 +23,98 @@ class Records:
         self._shared = shared
         self._replica = replica
         self._here: OrderedDict[str, RunRecord] = OrderedDict()
+        self._under_way: set[str] = set()
 
     async def save(self, record: RunRecord) -> None:
         self._here[record.id] = record
         self._here.move_to_end(record.id)
         while len(self._here) > KEPT_HERE:
             self._here.popitem(last=False)
-
-        async def write(redis: Redis) -> None:
-            recent = self._shared.key("recent")
-            async with redis.pipeline(transaction=False) as pipe:
-                pipe.set(self._shared.key("run", record.id), record.model_dump_json(), ex=KEPT_SECONDS)
-                pipe.lrem(recent, 1, record.id)
-                pipe.lpush(recent, record.id)
-                pipe.ltrim(recent, 0, KEPT_RECENT - 1)
-                await pipe.execute()
-
-        await self._shared.use(write, None)
+        commands: list[Command] = []
+        if record.has_ended:
+            self._under_way.discard(record.id)
+        else:
+            self._under_way.add(record.id)
+            # Before the record, so that nobody sees a run whose replica is not known to live.
+            commands.append(self._sign_of_life())
+        recent = self._shared.key("recent")
+        await self._shared.use(
+            *commands,
+            ("SET", self._shared.key("run", record.id), record.model_dump_json(), "EX", KEPT_SECONDS),
+            ("LREM", recent, 1, record.id),
+            ("LPUSH", recent, record.id),
+            ("LTRIM", recent, 0, KEPT_RECENT - 1),
+        )
 
     async def get(self, run: str) -> RunRecord | None:
         """The record, whichever replica ran it; that of a replica that died is closed as failed."""
         if (here := self._here.get(run)) is not None:
             return here
-
-        async def read(redis: Redis) -> RunRecord | None:
-            text = await redis.get(self._shared.key("run", run))
-            return None if text is None else await self._closed_if_lost(redis, RunRecord.model_validate_json(text))
-
-        return await self._shared.use(read, None)
+        replies = await self._shared.use(("GET", self._shared.key("run", run)))
+        if replies is None or replies[0] is None:
+            return None
+        return await self._closed_if_lost(RunRecord.model_validate_json(replies[0]))
 
     async def recent(self) -> list[RunRecord]:
         """The latest runs of all replicas, latest first; of this one only when Redis is away."""
-
-        async def read(redis: Redis) -> list[RunRecord] | None:
-            runs = await redis.lrange(self._shared.key("recent"), 0, KEPT_RECENT - 1)
-            texts = await redis.mget([self._shared.key("run", str(run)) for run in runs]) if runs else []
-            found = [RunRecord.model_validate_json(text) for text in texts if text is not None]
-            return [await self._closed_if_lost(redis, record) for record in found]
-
-        shared = await self._shared.use(read, None)
+        shared = await self._recent_of_all()
         return list(reversed(self._here.values()))[:KEPT_RECENT] if shared is None else shared
 
     async def beat(self) -> None:
-        """Says again and again that this replica lives. Ends by cancellation."""
+        """Says again and again that this replica lives, while it has runs that others may ask for."""
         while True:
-            await self._shared.use(lambda redis: redis.set(self._alive(self._replica), now(), ex=ALIVE_SECONDS), None)
             await asyncio.sleep(BEAT_SECONDS)
+            # At rest it says nothing: Upstash bills by the command.
+            if self._under_way:
+                await self._shared.use(self._sign_of_life())
 
     async def ask_to_cancel(self, run: str) -> None:
         """Leaves word for the replica that has the run."""
-        await self._shared.use(lambda redis: redis.set(self._shared.key("cancel", run), "1", ex=KEPT_SECONDS), None)
+        await self._shared.use(("SET", self._shared.key("cancel", run), "1", "EX", KEPT_SECONDS))
 
     async def asked_to_cancel(self, runs: Iterable[str]) -> list[str]:
         names = list(runs)
         if not names:
             return []
-        keys = [self._shared.key("cancel", run) for run in names]
-
-        async def read(redis: Redis) -> list[bool]:
-            return [word is not None for word in await redis.mget(keys)]
-
-        words = await self._shared.use(read, [False] * len(keys))
-        return [run for run, word in zip(names, words, strict=True) if word]
+        replies = await self._shared.use(("MGET", *(self._shared.key("cancel", run) for run in names)))
+        words = [None] * len(names) if replies is None else replies[0]
+        return [run for run, word in zip(names, words, strict=True) if word is not None]
 
     async def remember_key(self, name: str, run: str) -> str:
         """The run that an idempotency key stands for: `run`, unless another was first."""
+        key = self._shared.key("once", name)
+        replies = await self._shared.use(("SET", key, run, "NX", "EX", KEPT_SECONDS), ("GET", key))
+        return run if replies is None else str(replies[1] or run)
 
-        async def claim(redis: Redis) -> str:
-            key = self._shared.key("once", name)
-            if await redis.set(key, run, nx=True, ex=KEPT_SECONDS):
-                return run
-            return str(await redis.get(key) or run)
+    async def _recent_of_all(self) -> list[RunRecord] | None:
+        replies = await self._shared.use(("LRANGE", self._shared.key("recent"), 0, KEPT_RECENT - 1))
+        if replies is None:
+            return None
+        runs: list[str] = replies[0]
+        if not runs:
+            return []
+        texts = await self._shared.use(("MGET", *(self._shared.key("run", run) for run in runs)))
+        if texts is None:
+            return None
+        found = [RunRecord.model_validate_json(text) for text in texts[0] if text is not None]
+        return [await self._closed_if_lost(record) for record in found]
 
-        return await self._shared.use(claim, run)
-
-    async def _closed_if_lost(self, redis: Redis, record: RunRecord) -> RunRecord:
-        if record.has_ended or record.replica == self._replica or await redis.exists(self._alive(record.replica)):
+    async def _closed_if_lost(self, record: RunRecord) -> RunRecord:
+        if record.has_ended or record.replica == self._replica:
+            return record
+        alive = await self._shared.use(("EXISTS", self._alive(record.replica)))
+        if alive is None or alive[0]:
             return record
         closed = record.model_copy(
             update={"status": "failed", "error": "the replica that ran it is gone", "ended": now()}
         )
-        await redis.set(self._shared.key("run", record.id), closed.model_dump_json(), ex=KEPT_SECONDS)
+        await self._shared.use(
+            ("SET", self._shared.key("run", record.id), closed.model_dump_json(), "EX", KEPT_SECONDS)
+        )
         return closed
+
+    def _sign_of_life(self) -> Command:
+        return ("SET", self._alive(self._replica), now(), "EX", ALIVE_SECONDS)
 
     def _alive(self, replica: str) -> str:
         return self._shared.key("replica", replica)

@@ -7,8 +7,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-
-from redis.asyncio import Redis
+from typing import Any
 
 from gateway.runs.shared import Shared
 
@@ -17,9 +16,9 @@ FLIGHT_SECONDS = 10
 LOOK_AGAIN_SECONDS = 0.1
 
 
-def digest(*parts: str | None) -> str:
-    """A hash of the parts in their order, the same for equal parts only."""
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+def digest(*parts: Any) -> str:
+    """A hash of the parts (anything JSON has) in their order, the same for equal parts only."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 class Results:
@@ -32,32 +31,19 @@ class Results:
     async def get(self, key: str) -> str | None:
         if not self._ttl:
             return None
-
-        async def read(redis: Redis) -> str | None:
-            value = await redis.get(self._shared.key("result", key))
-            return None if value is None else str(value)
-
-        return await self._shared.use(read, None)
+        replies = await self._shared.use(("GET", self._shared.key("result", key)))
+        return None if replies is None or replies[0] is None else str(replies[0])
 
     async def put(self, key: str, output: str) -> None:
-        if not self._ttl:
-            return
-
-        async def write(redis: Redis) -> None:
-            await redis.set(self._shared.key("result", key), output, ex=self._ttl)
-
-        await self._shared.use(write, None)
+        if self._ttl:
+            await self._shared.use(("SET", self._shared.key("result", key), output, "EX", self._ttl))
 
     @asynccontextmanager
     async def flight(self, key: str, run: str) -> AsyncIterator[str | None]:
         """Yields None to the one replica that is to make the result, to the others the result once it is made."""
         name = self._shared.key("flight", key)
-
-        async def claim(redis: Redis) -> bool:
-            return bool(await redis.set(name, run, nx=True, ex=FLIGHT_SECONDS))
-
-        # Without a cache the others would have nothing to wait for; without Redis there are no others.
-        while self._ttl and not await self._shared.use(claim, True):
+        # Without a cache the others would have nothing to wait for.
+        while self._ttl and not await self._claim(name, run):
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
             if (made := await self.get(key)) is not None:
                 yield made
@@ -69,9 +55,14 @@ class Results:
             renewing.cancel()
             with suppress(asyncio.CancelledError):
                 await renewing
-            await self._shared.use(lambda redis: redis.delete(name), 0)
+            await self._shared.use(("DEL", name))
+
+    async def _claim(self, name: str, run: str) -> bool:
+        replies = await self._shared.use(("SET", name, run, "NX", "EX", FLIGHT_SECONDS))
+        # Without Redis there are no others.
+        return replies is None or replies[0] is not None
 
     async def _renew(self, name: str) -> None:
         while True:
             await asyncio.sleep(FLIGHT_SECONDS / 3)
-            await self._shared.use(lambda redis: redis.expire(name, FLIGHT_SECONDS), False)
+            await self._shared.use(("EXPIRE", name, FLIGHT_SECONDS))

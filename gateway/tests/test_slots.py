@@ -131,7 +131,7 @@ def test_without_redis_the_desk_keeps_the_limits_of_this_replica_and_says_so(tmp
     async def check() -> None:
         with redis_server(tmp_path) as (port, server):
             redis = Redis(port=port, decode_responses=True, protocol=2, socket_timeout=0.5)
-            desk = Desk(LIMITS, RedisLedger(redis, "{t}", LIMITS))
+            desk = Desk(LIMITS, RedisLedger(redis, "{t}", LIMITS), 60)
             working = asyncio.create_task(desk.work())
             async with desk.slot("one", "opus"):
                 assert desk.problem is None
@@ -158,7 +158,7 @@ def test_without_redis_the_desk_keeps_the_limits_of_this_replica_and_says_so(tmp
 
 def test_a_run_that_gives_up_waiting_leaves_no_trace() -> None:
     async def check() -> None:
-        desk = Desk(SlotLimits(total=1, models={}, queue=1), None)
+        desk = Desk(SlotLimits(total=1, models={}, queue=1), None, 60)
         working = asyncio.create_task(desk.work())
         async with desk.slot("one", "opus"):
             patient = asyncio.create_task(_hold(desk, "two", "opus"))

@@ -1,0 +1,42 @@
+"""The official MCP client at a service of the plan, in whichever era the server speaks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
+from mcp.client.client import Client
+from mcp.client.streamable_http import StreamableHTTPError, streamable_http_client
+from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
+
+from gateway.outbound import http_client
+from gateway.plan import PlannedService, mcp_url
+
+CONNECT_SECONDS = 5.0
+
+# What a server can make the client raise, alone or in groups: `except* MCP_ERRORS`.
+MCP_ERRORS = (
+    MCPError,
+    StreamableHTTPError,
+    httpx2.HTTPError,
+    httpx2.InvalidURL,
+    ValidationError,
+    TimeoutError,
+    OSError,
+)
+
+
+@asynccontextmanager
+async def connected(service: PlannedService, seconds: float) -> AsyncIterator[Client]:
+    """A client after its handshake; an answer may take `seconds`. Raises `MCP_ERRORS`, as a rule in groups."""
+    assert service.endpoint is not None
+    secret = service.secret()
+    headers = {"Authorization": f"Bearer {secret}"} if secret else None
+    connect_seconds = min(seconds, CONNECT_SECONDS)
+    async with http_client(connect_seconds, headers) as http:
+        # Only connecting is short.
+        http.timeout = httpx2.Timeout(seconds, connect=connect_seconds)
+        async with Client(streamable_http_client(mcp_url(service.endpoint), http_client=http)) as client:
+            yield client

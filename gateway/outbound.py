@@ -1,0 +1,29 @@
+"""How this process asks others over HTTP, and how it puts what went wrong."""
+
+from __future__ import annotations
+
+import ssl
+from functools import cache
+
+import httpx2
+
+
+def one_line(error: BaseException) -> str:
+    """An error as one short line: the innermost of a group, its type where it has no text."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    text = " ".join(str(error).split())
+    return (text or type(error).__name__)[:200]
+
+
+def http_client(seconds: float, headers: dict[str, str] | None = None) -> httpx2.AsyncClient:
+    """A client that goes where it is told and nowhere else: no proxy or login from the environment, no redirects."""
+    return httpx2.AsyncClient(
+        timeout=seconds, headers=headers, follow_redirects=False, trust_env=False, verify=_tls_context()
+    )
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    # Reading the authorities' certificates takes tens of milliseconds; once is enough.
+    return httpx2.create_ssl_context(trust_env=False)

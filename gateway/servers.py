@@ -1,0 +1,110 @@
+"""The MCP servers of the plan as they are now: who each is and which tools it has."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Literal
+
+from pydantic import BaseModel
+
+from gateway.mcp_client import MCP_ERRORS, connected
+from gateway.outbound import one_line
+from gateway.plan import Plan, PlannedService
+
+# Callers within this many seconds share one look.
+FRESH_SECONDS = 5.0
+MAX_TOOLS = 500
+DESCRIPTION_CHARACTERS = 500
+
+
+class ServerTool(BaseModel):
+    """`arguments` are the names that the tool's schema has, `required` those it wants."""
+
+    name: str
+    description: str
+    arguments: list[str]
+    required: list[str]
+
+
+class McpServer(BaseModel):
+    """One server. `reason` is the plan's (for one left out, what to set), `problem` why it does not answer now."""
+
+    name: str
+    status: Literal["ok", "down", "omitted"]
+    source: str | None
+    endpoint: str | None
+    reason: str
+    problem: str | None = None
+    server_name: str | None = None
+    version: str | None = None
+    latency_ms: float | None = None
+    tools: list[ServerTool] = []
+
+
+class McpServers(BaseModel):
+    servers: list[McpServer]
+
+
+class ServerBoard:
+    """Asks every MCP server of the plan, all at once and each within `seconds`."""
+
+    def __init__(self, plan: Plan, seconds: float) -> None:
+        self._services = {name: one for name, one in sorted(plan.services.items()) if one.protocol == "mcp"}
+        self._seconds = seconds
+        self._lock = asyncio.Lock()
+        self._last: McpServers | None = None
+        self._last_at = 0.0
+
+    async def look(self) -> McpServers:
+        async with self._lock:
+            if self._last is None or time.monotonic() - self._last_at > FRESH_SECONDS:
+                found = await asyncio.gather(*(self._ask(name, one) for name, one in self._services.items()))
+                self._last, self._last_at = McpServers(servers=list(found)), time.monotonic()
+            return self._last
+
+    async def _ask(self, name: str, service: PlannedService) -> McpServer:
+        planned = McpServer(
+            name=name, status="omitted", source=service.source, endpoint=service.endpoint, reason=service.reason
+        )
+        if not service.is_used:
+            return planned
+        found: dict[str, object] = {}
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(self._seconds):
+                found = await _introduce(service, self._seconds)
+        except* MCP_ERRORS as group:
+            problem = one_line(group)
+            found = {"status": "down", "problem": problem}
+        milliseconds = round((time.perf_counter() - started) * 1000, 1)
+        return planned.model_copy(update={**found, "latency_ms": milliseconds})
+
+
+async def _introduce(service: PlannedService, seconds: float) -> dict[str, object]:
+    tools: list[ServerTool] = []
+    cursor: str | None = None
+    async with connected(service, seconds) as client:
+        server = client.server_info
+        # A server without tools may not even know the question.
+        while client.server_capabilities.tools is not None and len(tools) < MAX_TOOLS:
+            page = await client.list_tools(cursor=cursor)
+            tools += [_tool(tool.name, tool.description, tool.input_schema) for tool in page.tools]
+            if (cursor := page.next_cursor) is None:
+                break
+    return {
+        "status": "ok",
+        "server_name": server.name if server else None,
+        "version": (server.version or None) if server else None,
+        "tools": tools[:MAX_TOOLS],
+    }
+
+
+def _tool(name: str, description: str | None, schema: dict[str, object]) -> ServerTool:
+    properties, required = schema.get("properties"), schema.get("required")
+    return ServerTool(
+        name=name,
+        description=" ".join((description or "").split())[:DESCRIPTION_CHARACTERS],
+        arguments=sorted(properties) if isinstance(properties, dict) else [],
+        required=sorted(str(one) for one in required) if isinstance(required, list) else [],
+    )
