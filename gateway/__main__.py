@@ -81,7 +81,7 @@ async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str]) -> N
     await similar.close()
     await shared.close()
     if end_traces is not None:
-        await asyncio.to_thread(end_traces)
+        end_traces()
 
 
 def main() -> int:

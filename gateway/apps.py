@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from fastapi import APIRouter, FastAPI
+from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
 
@@ -15,7 +16,7 @@ from gateway.access import BearerTokens
 from gateway.errors import install_error_handlers
 from gateway.health import HealthBoard
 from gateway.metrics import Metrics
-from gateway.middleware import BodyLimit, KnownHost, RequestLog
+from gateway.middleware import QUIET_PATHS, BodyLimit, KnownHost, RequestLog
 from gateway.run_routes import refusals
 from gateway.settings import Settings
 
@@ -43,7 +44,9 @@ class Parts:
 
 def build_api(parts: Parts) -> FastAPI:
     """The API of port 7862, with its OpenAPI document and the metrics."""
-    app = FastAPI(title="PromptCraft gateway", version=VERSION, redoc_url=None, docs_url=None)
+    app = FastAPI(
+        title="PromptCraft gateway", version=VERSION, redoc_url=None, docs_url=None, telemetry=_telemetry(parts)
+    )
 
     async def metrics() -> Response:
         parts.metrics.services(await parts.board.look())
@@ -55,10 +58,22 @@ def build_api(parts: Parts) -> FastAPI:
 
 def build_page(parts: Parts) -> FastAPI:
     """The page of port 7860. It asks its own port, so that it works behind any name and port offset."""
-    app = FastAPI(title="PromptCraft", version=VERSION, openapi_url=None)
+    app = FastAPI(title="PromptCraft", version=VERSION, openapi_url=None, telemetry=_telemetry(parts))
     for path, (name, media_type) in PAGE_FILES.items():
         app.add_api_route(path, _static(name, media_type), include_in_schema=False)
     return _with(parts, app)
+
+
+def _telemetry(parts: Parts) -> TelemetryConfig:
+    # A span a request, sent where `tracing` sends all of them; the metrics are our own.
+    return TelemetryConfig(
+        tracing=parts.settings.traces_endpoint is not None,
+        metrics=False,
+        logs=False,
+        operation_spans=False,
+        auto_configure=False,
+        exclude=lambda scope: scope.get("path") in QUIET_PATHS,
+    )
 
 
 def _static(name: str, media_type: str) -> Callable[[], Awaitable[Response]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import httpx2
 from mcp.client.client import Client
@@ -32,6 +33,9 @@ MCP_ERRORS = (
 async def connected(service: PlannedService, seconds: float) -> AsyncIterator[Client]:
     """A client after its handshake; an answer may take `seconds`. Raises `MCP_ERRORS`, as a rule in groups."""
     assert service.endpoint is not None
+    if urlsplit(service.endpoint).scheme not in ("http", "https"):
+        # npx:PACKAGE, where the program found no runner to start it.
+        raise httpx2.UnsupportedProtocol(f"{service.endpoint} is not served over HTTP")
     secret = service.secret()
     headers = {"Authorization": f"Bearer {secret}"} if secret else None
     connect_seconds = min(seconds, CONNECT_SECONDS)

@@ -10,22 +10,19 @@ import uuid
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-from opentelemetry.propagate import extract
-from opentelemetry.trace import SpanKind
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import ApiError, error_response
 from gateway.logs import request_id
 from gateway.metrics import Metrics
-from gateway.tracing import tracer
 
 log = logging.getLogger("gateway.http")
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-# Asked every few seconds by health checks and scrapers; logged only when they fail.
 MAX_BODY_BYTES = 1024 * 1024
 TOO_LARGE = f"the body may have {MAX_BODY_BYTES} bytes"
+# Asked every few seconds by health checks and scrapers; logged only when they fail, and not traced.
 QUIET_PATHS = ("/health", "/ready", "/metrics")
 
 
@@ -61,15 +58,7 @@ class RequestLog:
             await send(message)
 
         try:
-            if scope["path"] in QUIET_PATHS:
-                await self._app(scope, receive, note)
-                return
-            with tracer.start_as_current_span(
-                scope["method"], context=extract(Headers(scope=scope)), kind=SpanKind.SERVER
-            ) as span:
-                await self._app(scope, receive, note)
-                span.update_name(f"{scope['method']} {route_of(scope)}")
-                span.set_attributes({"http.route": route_of(scope), "http.response.status_code": status})
+            await self._app(scope, receive, note)
         finally:
             seconds = time.perf_counter() - started
             self._metrics.http_request(route_of(scope), scope["method"], status, seconds)

@@ -1,13 +1,15 @@
-"""Real neighbours for the gateway: a Redis, the two stand-ins, and the gateway itself as a process."""
+"""Real neighbours for the gateway: a Redis, the stand-ins, an MCP server that counts, and the gateway as a process."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,13 +19,15 @@ from typing import Any
 
 import httpx2
 import pytest
+from mcp.client.client import Client
 from redis import Redis
 from redis.exceptions import AuthenticationError, ConnectionError
 
 from tests.scenarios import debian
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS = 15.0
+# Generous: a busy machine takes its time, and a condition that comes true ends the wait.
+START_SECONDS = 60.0
 
 Plan = dict[str, Any]
 
@@ -266,3 +270,106 @@ def own_street(tmp_path: Path) -> Iterator[Street]:
     """One for a test that kills something in it."""
     with whole_street(tmp_path) as built:
         yield built
+
+
+@contextmanager
+def counting_mcp(folder: Path, delay: float = 0.0) -> Iterator[tuple[str, Process]]:
+    port = free_port()
+    command = [sys.executable, str(ROOT / "gateway/tests/counting_mcp.py")]
+    with process(command, folder / "counting.log", PORT=str(port), DELAY_SECONDS=str(delay)) as server:
+        wait_until(lambda: _listens(port), "the counting server listens")
+        yield f"http://127.0.0.1:{port}", server
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def counts(url: str) -> dict[str, dict[str, int]]:
+    async def ask() -> str:
+        async with Client(f"{url}/mcp") as client:
+            content = (await client.call_tool("counts", {})).content[0]
+            return str(content.text)  # type: ignore[union-attr]
+
+    found: dict[str, dict[str, int]] = json.loads(asyncio.run(ask()))
+    return found
+
+
+def define(folder: Path, name: str, model: str) -> dict[str, Any]:
+    file = folder / f"{name}.md"
+    file.write_text(f"---\nname: {name}\nmodel: {model}\n---\nYou are {name}.\n")
+    return agent(file)
+
+
+def agents_in(folder: Path) -> dict[str, Any]:
+    return {model: define(folder, model, model) for model in ("opus", "sonnet", "haiku")}
+
+
+def run(on: Gateway, name: str, text: str, more: dict[str, Any] | None = None, /, **headers: str) -> httpx2.Response:
+    return on.api.post(f"/api/agents/{name}/runs", json={"input": text, **(more or {})}, headers=headers)
+
+
+@contextmanager
+def in_background(on: Gateway, name: str, text: str) -> Iterator[dict[str, Any]]:
+    """Starts a run that lasts, and yields its record once it runs."""
+    answers: list[Any] = []
+    url = str(on.api.base_url)
+
+    def ask() -> None:
+        with httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
+            try:
+                answers.append(client.post(f"/api/agents/{name}/runs", json={"input": text}))
+            except httpx2.TransportError as error:
+                answers.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+
+    def is_running() -> bool:
+        return any(
+            one["status"] == "running" and one["agent"] == name for one in on.api.get("/api/runs").json()["runs"]
+        )
+
+    wait_until(is_running, "the run is running")
+    record: dict[str, Any] = next(one for one in on.api.get("/api/runs").json()["runs"] if one["status"] == "running")
+    try:
+        yield record
+    finally:
+        thread.join(timeout=60)
+        record["answers"] = answers
+
+
+@contextmanager
+def http_answering(answer: bytes) -> Iterator[str]:
+    """A server that reads a request and says `answer`, whatever was asked; empty, and it says nothing."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.settimeout(0.1)
+        ended = threading.Event()
+
+        def serve() -> None:
+            kept = []
+            while not ended.is_set():
+                try:
+                    connection, _ = listener.accept()
+                except TimeoutError:
+                    continue
+                connection.settimeout(1)
+                connection.recv(65_536)
+                if answer:
+                    connection.sendall(answer)
+                    connection.close()
+                else:
+                    kept.append(connection)
+            for connection in kept:
+                connection.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            ended.set()
+            thread.join()

@@ -43,6 +43,12 @@ async def chat(prompt: str, model: str, context: Context, working_directory_abso
 
 
 @server.tool(structured_output=False)
+async def look_up(topic: str, library: str) -> str:
+    """Says what was asked of it."""
+    return f"{library} on {topic}"
+
+
+@server.tool(structured_output=False)
 async def counts() -> str:
     return json.dumps({"calls": calls, "peaks": peaks, "running": running})
 

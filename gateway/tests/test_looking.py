@@ -202,9 +202,8 @@ def test_logs_are_json_with_the_request_id(street: Street) -> None:
 def test_sigterm_ends_it_cleanly_and_at_once_even_with_the_page_open(tmp_path: Path) -> None:
     with gateway(tmp_path, plan_of({})) as running, running.page.stream("GET", "/api/events") as events:
         assert next(events.iter_lines()) == "event: state"
-        started = time.monotonic()
         assert running.process.stop() == 0
-        assert time.monotonic() - started < 8
+        assert "graceful shutdown exceeded" not in running.log.read_text()
 
 
 def test_it_is_small_at_rest(street: Street) -> None:

@@ -2,73 +2,36 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-import socket
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from mcp.client.client import Client
 
 from gateway.tests.conftest import (
-    ROOT,
     Gateway,
     Plan,
-    Process,
-    agent,
+    agents_in,
+    counting_mcp,
+    counts,
     free_port,
     gateway,
+    http_answering,
+    in_background,
     plan_of,
-    process,
     redis_server,
+    run,
     service,
     wait_until,
     zen_mcp,
 )
-
-
-@contextmanager
-def counting_mcp(folder: Path, delay: float = 0.0) -> Iterator[tuple[str, Process]]:
-    port = free_port()
-    command = [sys.executable, str(ROOT / "gateway/tests/counting_mcp.py")]
-    with process(command, folder / "counting.log", PORT=str(port), DELAY_SECONDS=str(delay)) as server:
-        wait_until(lambda: _listens(port), "the counting server listens")
-        yield f"http://127.0.0.1:{port}", server
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def counts(url: str) -> dict[str, dict[str, int]]:
-    async def ask() -> str:
-        async with Client(f"{url}/mcp") as client:
-            content = (await client.call_tool("counts", {})).content[0]
-            return str(content.text)  # type: ignore[union-attr]
-
-    found: dict[str, dict[str, int]] = json.loads(asyncio.run(ask()))
-    return found
-
-
-def define(folder: Path, name: str, model: str) -> dict[str, Any]:
-    file = folder / f"{name}.md"
-    file.write_text(f"---\nname: {name}\nmodel: {model}\n---\nYou are {name}.\n")
-    return agent(file)
-
-
-def agents_in(folder: Path) -> dict[str, Any]:
-    return {model: define(folder, model, model) for model in ("opus", "sonnet", "haiku")}
 
 
 @dataclass
@@ -89,10 +52,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         plan = plan_of(services, agents_in(folder))
         running = stack.enter_context(gateway(folder, plan, LOG_LEVEL="DEBUG"))
         yield Stage(running, url, plan, folder)
-
-
-def run(on: Gateway, name: str, text: str, **headers: str) -> httpx2.Response:
-    return on.api.post(f"/api/agents/{name}/runs", json={"input": text}, headers=headers)
 
 
 def events_of(answer: httpx2.Response) -> list[tuple[str, dict[str, Any]]]:
@@ -193,36 +152,6 @@ def test_an_idempotency_key_stands_for_one_run(stage: Stage) -> None:
     assert other.json()["error"]["code"] == "idempotency_key_reused"
 
 
-@contextmanager
-def in_background(on: Gateway, name: str, text: str) -> Iterator[dict[str, Any]]:
-    """Starts a run that lasts, and yields its record once it runs."""
-    answers: list[Any] = []
-    url = str(on.api.base_url)
-
-    def ask() -> None:
-        with httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
-            try:
-                answers.append(client.post(f"/api/agents/{name}/runs", json={"input": text}))
-            except httpx2.TransportError as error:
-                answers.append(error)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-
-    def is_running() -> bool:
-        return any(
-            one["status"] == "running" and one["agent"] == name for one in on.api.get("/api/runs").json()["runs"]
-        )
-
-    wait_until(is_running, "the run is running")
-    record: dict[str, Any] = next(one for one in on.api.get("/api/runs").json()["runs"] if one["status"] == "running")
-    try:
-        yield record
-    finally:
-        thread.join(timeout=60)
-        record["answers"] = answers
-
-
 def test_a_run_can_be_cancelled_from_this_replica_and_from_another(stage: Stage, tmp_path: Path) -> None:
     with gateway(tmp_path, stage.plan, name="second") as second:
         for on in (stage.gateway, second):
@@ -260,11 +189,12 @@ def test_an_answer_in_zens_wrapping_is_unwrapped(stage: Stage) -> None:
         ("/api/agents/opus/runs", {"inptu": "x"}, 422, "invalid_request"),
         ("/api/agents/opus/runs", {"input": "x" * 200_001}, 422, "invalid_request"),
         ("/api/agents/opus/runs", {"input": "half a pair: \ud800"}, 422, "invalid_request"),
+        ("/api/agents/opus/runs", {"input": "x", "arguments": {"half": "\ud800"}}, 422, "invalid_request"),
         ("/api/agents/opus/runs", {"input": "x" * 2_000_000}, 413, "too_large"),
     ],
 )
 def test_what_cannot_be_run_is_refused_in_one_shape(
-    stage: Stage, path: str, body: dict[str, str], status: int, code: str
+    stage: Stage, path: str, body: dict[str, Any], status: int, code: str
 ) -> None:
     content = json.dumps(body).encode()
     answer = stage.gateway.api.post(path, content=content, headers={"Content-Type": "application/json"})
@@ -413,41 +343,6 @@ def test_a_full_redis_costs_the_cache_and_no_run(tmp_path: Path) -> None:
         health = running.api.get("/api/health/detailed").json()
         assert health["services"]["redis"]["status"] == "degraded"
         assert "full" in health["services"]["redis"]["problem"]
-
-
-@contextmanager
-def http_answering(answer: bytes) -> Iterator[str]:
-    """A server that reads a request and says `answer`, whatever was asked; empty, and it says nothing."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        listener.settimeout(0.1)
-        ended = threading.Event()
-
-        def serve() -> None:
-            kept = []
-            while not ended.is_set():
-                try:
-                    connection, _ = listener.accept()
-                except TimeoutError:
-                    continue
-                connection.settimeout(1)
-                connection.recv(65_536)
-                if answer:
-                    connection.sendall(answer)
-                    connection.close()
-                else:
-                    kept.append(connection)
-            for connection in kept:
-                connection.close()
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            ended.set()
-            thread.join()
 
 
 NONSENSE = (

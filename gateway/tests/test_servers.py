@@ -1,0 +1,113 @@
+"""The MCP servers of the plan, and agents that choose a server and a tool of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.tests.conftest import (
+    Gateway,
+    agent,
+    counting_mcp,
+    free_port,
+    gateway,
+    plan_of,
+    run,
+    service,
+    zen_mcp,
+)
+
+DEFINITIONS = {
+    "chatty": "---\nmodel: haiku\n---\nYou are chatty.\n",
+    "librarian": "---\nmodel: haiku\nserver: context7\ntool: look_up\nprompt_argument: topic\n---\n",
+    "lost": "---\nserver: perplexity\ntool: ask\n---\n",
+    "wrong": "---\nserver: context7\ntool: no_such_tool\n---\n",
+}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("servers")
+    agents = {}
+    for name, text in DEFINITIONS.items():
+        file = folder / f"{name}.md"
+        file.write_text(text)
+        agents[name] = agent(file)
+    with ExitStack() as stack:
+        zen, _ = stack.enter_context(zen_mcp(folder))
+        context7, _ = stack.enter_context(counting_mcp(folder))
+        services = {
+            "zen-mcp": service("mcp", zen, stand_in="on the MCP SDK"),
+            "context7": service("mcp", f"{context7}/mcp"),
+            "silent": service("mcp", f"http://127.0.0.1:{free_port()}"),
+            "perplexity": service("mcp", None, reason="PERPLEXITY_API_KEY is not set"),
+            "grafana": service("grafana", None),
+        }
+        yield stack.enter_context(gateway(folder, plan_of(services, agents)))
+
+
+def test_every_mcp_server_is_asked_who_it_is_and_what_it_can_do(running: Gateway) -> None:
+    servers = {one["name"]: one for one in running.api.get("/api/mcp/servers").json()["servers"]}
+    assert set(servers) == {"zen-mcp", "context7", "silent", "perplexity"}
+    assert servers["zen-mcp"]["status"] == servers["context7"]["status"] == "ok"
+    assert (servers["context7"]["server_name"], servers["context7"]["version"]) == ("counting", "1")
+    tools = {tool["name"]: tool for tool in servers["context7"]["tools"]}
+    assert set(tools) == {"chat", "counts", "look_up"}
+    assert tools["look_up"]["description"] == "Says what was asked of it."
+    assert tools["look_up"]["required"] == ["library", "topic"]
+    assert "chat" in {tool["name"] for tool in servers["zen-mcp"]["tools"]}
+    assert servers["silent"]["status"] == "down"
+    assert servers["silent"]["problem"]
+    assert servers["perplexity"]["status"] == "omitted"
+    assert servers["perplexity"]["reason"] == "PERPLEXITY_API_KEY is not set"
+    assert servers["silent"]["tools"] == servers["perplexity"]["tools"] == []
+
+
+def test_an_agent_chooses_its_tool_and_the_caller_gives_the_rest(running: Gateway) -> None:
+    record = run(running, "librarian", "hooks", {"arguments": {"library": "/facebook/react"}}).json()
+    assert record["output"] == "/facebook/react on hooks", record
+    assert (record["server"], record["tool"]) == ("context7", "look_up")
+    # Other arguments are another result.
+    again = run(running, "librarian", "hooks", {"arguments": {"library": "/vuejs/core"}}).json()
+    assert again["output"] == "/vuejs/core on hooks"
+    assert run(running, "chatty", "hello").json()["server"] == "zen-mcp"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "code"),
+    [
+        ("librarian", {"topic": "not yours"}, "fixed_argument"),
+        ("chatty", {"working_directory_absolute_path": "/etc"}, "fixed_argument"),
+        ("chatty", {"model": "opus"}, "fixed_argument"),
+        ("chatty", ["not", "an", "object"], "invalid_request"),
+    ],
+)
+def test_arguments_that_are_not_the_callers_are_refused(running: Gateway, name: str, arguments: Any, code: str) -> None:
+    answer = run(running, name, "x", {"arguments": arguments})
+    assert answer.status_code == 422
+    assert answer.json()["error"]["code"] == code
+
+
+def test_what_a_tool_says_of_wrong_arguments_reaches_the_caller(running: Gateway) -> None:
+    assert "library" in run(running, "librarian", "hooks").json()["error"]
+    assert "no_such_tool" in run(running, "wrong", "x").json()["error"]
+
+
+def test_an_agent_whose_server_is_not_there_is_not_available_and_says_why(running: Gateway) -> None:
+    agents = {one["id"]: one for one in running.api.get("/api/agents/available").json()["agents"]}
+    assert agents["librarian"]["available"] is True
+    assert (agents["librarian"]["server"], agents["librarian"]["tool"]) == ("context7", "look_up")
+    assert agents["lost"]["reason"] == "needs the MCP server perplexity, which this stack does not have"
+    assert run(running, "lost", "x").status_code == 409
+
+
+def test_a_server_that_npx_would_start_is_not_started_here(tmp_path: Path) -> None:
+    plan = plan_of({"context7": service("mcp", "npx:@upstash/context7-mcp")})
+    with gateway(tmp_path, plan) as alone:
+        (server,) = alone.api.get("/api/mcp/servers").json()["servers"]
+    assert server["status"] == "down"
+    assert "npx" in server["problem"]
