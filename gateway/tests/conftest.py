@@ -124,8 +124,8 @@ def zen_mcp(folder: Path) -> Iterator[tuple[str, Process]]:
 
 
 @contextmanager
-def qdrant(folder: Path) -> Iterator[tuple[str, Process]]:
-    port = free_port()
+def qdrant(folder: Path, port: int | None = None) -> Iterator[tuple[str, Process]]:
+    port = port or free_port()
     command = [sys.executable, str(ROOT / "images/qdrant/server.py")]
     environment = {"HOST": "127.0.0.1", "PORT": str(port), "QDRANT_STORAGE": str(folder / "qdrant")}
     with process(command, folder / "qdrant.log", **environment) as server:

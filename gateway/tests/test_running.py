@@ -162,6 +162,30 @@ def test_a_run_can_be_cancelled_from_this_replica_and_from_another(stage: Stage,
     wait_until(lambda: counts(stage.mcp_url)["running"].get("opus", 0) == 0, "the tool was told")
 
 
+def test_a_cancelled_run_is_cancelled_however_busy_the_replica_is(stage: Stage) -> None:
+    def start_and_cancel(number: int) -> list[str]:
+        model = ("sonnet", "haiku")[number % 2]
+        body, headers = {"input": f"SLOW cancel {number}"}, {"Accept": "text/event-stream"}
+        with (
+            httpx2.Client(base_url=stage.gateway.api.base_url, timeout=60, trust_env=False) as client,
+            client.stream("POST", f"/api/agents/{model}/runs", json=body, headers=headers) as events,
+        ):
+            lines = iter(events.iter_lines())
+            assert next(lines) == "event: queued"
+            run_id = json.loads(next(lines).removeprefix("data: "))["id"]
+            # Some are cancelled as soon as they are queued, some when they start, some in the middle of their call.
+            awaited = ("queued", "started", "progress")[number % 3]
+            assert awaited == "queued" or f"event: {awaited}" in lines
+            answered = client.post(f"/api/runs/{run_id}/cancel").json()["status"]
+            assert "event: done" in lines
+            done = json.loads(next(lines).removeprefix("data: "))["status"]
+            return [answered, done, client.get(f"/api/runs/{run_id}").json()["status"]]
+
+    with ThreadPoolExecutor(12) as pool:
+        found = list(pool.map(start_and_cancel, range(30)))
+    assert found == [["cancelled"] * 3] * 30
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [("FAIL please", "asked to fail"), ("", None)],
@@ -306,6 +330,20 @@ def test_beyond_the_queue_is_429_with_retry_after(tmp_path: Path) -> None:
         assert refused.json()["error"]["code"] == "queue_full"
 
 
+def test_a_run_waits_for_its_slot_so_long_and_is_then_429(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        url, _ = stack.enter_context(counting_mcp(tmp_path))
+        plan = plan_of({"zen-mcp": service("mcp", url)}, agents_in(tmp_path), max_concurrent_agents=1)
+        running = stack.enter_context(gateway(tmp_path, plan, PROMPTCRAFT_QUEUE_SECONDS="0.3"))
+        with in_background(running, "opus", "SLOW") as record:
+            refused = run(running, "haiku", "My turn?")
+            assert refused.status_code == 429
+            assert int(refused.headers["Retry-After"]) > 0
+            assert refused.json()["error"] == {"code": "queue_timeout", "message": "no slot came free within 0.3 s"}
+            running.api.post(f"/api/runs/{record['id']}/cancel")
+        assert run(running, "haiku", "My turn!").json()["status"] == "succeeded"
+
+
 def test_without_redis_agents_still_run_and_health_says_what_is_lost(tmp_path: Path) -> None:
     with ExitStack() as stack:
         url, _ = stack.enter_context(counting_mcp(tmp_path, delay=0.05))
@@ -340,6 +378,9 @@ def test_a_full_redis_costs_the_cache_and_no_run(tmp_path: Path) -> None:
         services = {"redis": service("redis", f"redis://127.0.0.1:{port}"), "zen-mcp": service("mcp", url)}
         running = stack.enter_context(gateway(tmp_path, plan_of(services, agents_in(tmp_path))))
         assert run(running, "opus", "anyway").json()["status"] == "succeeded"
+        # Refused while Redis is left alone, else run with a note that the turn is not kept.
+        session = run(running, "opus", "and then?", {"session": "s"})
+        assert session.status_code == 503 or session.json()["note"]
         health = running.api.get("/api/health/detailed").json()
         assert health["services"]["redis"]["status"] == "degraded"
         assert "full" in health["services"]["redis"]["problem"]
