@@ -53,7 +53,7 @@ class Settings(BaseModel):
     run_seconds: float = Field(300.0, gt=0, le=3600, alias="PROMPTCRAFT_RUN_SECONDS")
     queue_limit: int = Field(100, ge=0, le=10_000, alias="PROMPTCRAFT_QUEUE_LIMIT")
     # A run that got no slot within this is refused.
-    queue_seconds: float = Field(60.0, gt=0, le=3600, alias="PROMPTCRAFT_QUEUE_SECONDS")
+    queue_seconds: float = Field(120.0, gt=0, le=3600, alias="PROMPTCRAFT_QUEUE_SECONDS")
     cache_seconds: int = Field(3600, ge=0, alias="PROMPTCRAFT_CACHE_SECONDS")
 
     # What of a conversation is kept and sent again: its latest turns, within both bounds.

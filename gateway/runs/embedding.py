@@ -42,7 +42,7 @@ class HashingEmbedder:
     """Counts words and their letter trigrams in hashed places, and normalises: cosine is overlap of wording.
 
     Its limits: it knows no meaning. Texts that say the same in other words, or in another language, are strangers to
-    it, and two words may share a place. It needs no model, no network and about a millisecond a thousand words.
+    it, and two words may share a place. It needs no model, no network and a few milliseconds a thousand words.
     """
 
     SIZE = 512

@@ -28,6 +28,7 @@ from tests.scenarios import debian
 ROOT = Path(__file__).parents[2]
 # Generous: a busy machine takes its time, and a condition that comes true ends the wait.
 START_SECONDS = 60.0
+CLIENT_SECONDS = 180.0
 
 Plan = dict[str, Any]
 
@@ -198,8 +199,12 @@ def gateway(folder: Path, plan: Plan, name: str = "gateway", **environment: str)
     }
     with ExitStack() as stack:
         running = stack.enter_context(process([sys.executable, "-m", "gateway"], log, **settings))
-        api = stack.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{api_port}", timeout=30, trust_env=False))
-        page = stack.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{page_port}", timeout=30, trust_env=False))
+        api = stack.enter_context(
+            httpx2.Client(base_url=f"http://127.0.0.1:{api_port}", timeout=CLIENT_SECONDS, trust_env=False)
+        )
+        page = stack.enter_context(
+            httpx2.Client(base_url=f"http://127.0.0.1:{page_port}", timeout=CLIENT_SECONDS, trust_env=False)
+        )
         for client in (api, page):
             url = str(client.base_url.join("/health"))
             wait_until(lambda url=url: running.popen.poll() is not None or answers(url), "the gateway answers")  # type: ignore[misc]
@@ -317,7 +322,7 @@ def in_background(on: Gateway, name: str, text: str) -> Iterator[dict[str, Any]]
     url = str(on.api.base_url)
 
     def ask() -> None:
-        with httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
+        with httpx2.Client(base_url=url, timeout=CLIENT_SECONDS, trust_env=False) as client:
             try:
                 answers.append(client.post(f"/api/agents/{name}/runs", json={"input": text}))
             except httpx2.TransportError as error:
@@ -336,7 +341,7 @@ def in_background(on: Gateway, name: str, text: str) -> Iterator[dict[str, Any]]
     try:
         yield record
     finally:
-        thread.join(timeout=60)
+        thread.join(timeout=CLIENT_SECONDS)
         record["answers"] = answers
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +43,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
             "zen-mcp": service("mcp", zen, stand_in="on the MCP SDK"),
             "context7": service("mcp", f"{context7}/mcp"),
             "silent": service("mcp", f"http://127.0.0.1:{free_port()}"),
+            "npx-only": service("mcp", "npx:@upstash/context7-mcp"),
             "perplexity": service("mcp", None, reason="PERPLEXITY_API_KEY is not set"),
             "grafana": service("grafana", None),
         }
@@ -52,7 +52,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 def test_every_mcp_server_is_asked_who_it_is_and_what_it_can_do(running: Gateway) -> None:
     servers = {one["name"]: one for one in running.api.get("/api/mcp/servers").json()["servers"]}
-    assert set(servers) == {"zen-mcp", "context7", "silent", "perplexity"}
+    assert set(servers) == {"zen-mcp", "context7", "silent", "npx-only", "perplexity"}
     assert servers["zen-mcp"]["status"] == servers["context7"]["status"] == "ok"
     assert (servers["context7"]["server_name"], servers["context7"]["version"]) == ("counting", "1")
     tools = {tool["name"]: tool for tool in servers["context7"]["tools"]}
@@ -62,6 +62,9 @@ def test_every_mcp_server_is_asked_who_it_is_and_what_it_can_do(running: Gateway
     assert "chat" in {tool["name"] for tool in servers["zen-mcp"]["tools"]}
     assert servers["silent"]["status"] == "down"
     assert servers["silent"]["problem"]
+    # What npx would start is not started here.
+    assert servers["npx-only"]["status"] == "down"
+    assert servers["npx-only"]["problem"] == "npx:@upstash/context7-mcp is not served over HTTP"
     assert servers["perplexity"]["status"] == "omitted"
     assert servers["perplexity"]["reason"] == "PERPLEXITY_API_KEY is not set"
     assert servers["silent"]["tools"] == servers["perplexity"]["tools"] == []
@@ -103,11 +106,3 @@ def test_an_agent_whose_server_is_not_there_is_not_available_and_says_why(runnin
     assert (agents["librarian"]["server"], agents["librarian"]["tool"]) == ("context7", "look_up")
     assert agents["lost"]["reason"] == "needs the MCP server perplexity, which this stack does not have"
     assert run(running, "lost", "x").status_code == 409
-
-
-def test_a_server_that_npx_would_start_is_not_started_here(tmp_path: Path) -> None:
-    plan = plan_of({"context7": service("mcp", "npx:@upstash/context7-mcp")})
-    with gateway(tmp_path, plan) as alone:
-        (server,) = alone.api.get("/api/mcp/servers").json()["servers"]
-    assert server["status"] == "down"
-    assert "npx" in server["problem"]
