@@ -38,13 +38,15 @@ def start(replica: str) -> Callable[[], None]:
     # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES win.
     provider = TracerProvider(resource=ours.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
     provider.add_span_processor(WithoutQueries())
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    exporter = OTLPSpanExporter()
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     trace.set_tracer_provider(provider)
 
     def end() -> None:
-        # Sends what is left. The exporter tries a receiver that is away for longer than an engine waits for a process.
-        last = threading.Thread(target=provider.shutdown, daemon=True)
-        last.start()
-        last.join(END_SECONDS)
+        # Sends what is left. A receiver that is away would be tried for longer than an engine waits for an end.
+        enough = threading.Timer(END_SECONDS, exporter.shutdown)
+        enough.start()
+        provider.shutdown()
+        enough.cancel()
 
     return end

@@ -79,6 +79,7 @@ def test_a_run_is_one_trace_from_the_callers_span_to_the_mcp_servers_tool(tmp_pa
 
 def test_a_receiver_that_is_away_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     code = """
+import time
 from gateway import tracing
 end = tracing.start("r")
 tracing.tracer.start_span("x").end()
