@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 WAITING_TICK_SECONDS = 0.05
 HOLDING_TICK_SECONDS = LEASE_SECONDS / 4
 RETRY_SECONDS = 1.0
+# So long nothing is granted once Redis fails: a pause of Redis must not let every replica go by itself.
+PATIENCE_SECONDS = 2.0
 
 
 class QueueFull(Exception):
@@ -39,6 +41,7 @@ class Desk:
         self._shared = shared
         self._local = LocalLedger(limits)
         self._shared_from = 0.0
+        self._failing_from: float | None = None
         self._waiting: dict[str, tuple[str, asyncio.Future[None]]] = {}
         self._holding: dict[str, str] = {}
         self._released: list[str] = []
@@ -97,16 +100,24 @@ class Desk:
 
     async def _ask(self, waiting: dict[str, str], released: list[str]) -> Standing:
         if self._shared is not None and time.monotonic() >= self._shared_from:
+            asked = time.monotonic()
             try:
                 standing = await self._shared.settle(waiting, self._holding, released)
             except (RedisError, OSError) as error:
+                now = time.monotonic()
+                self._failing_from = self._failing_from or asked
+                if now - self._failing_from < PATIENCE_SECONDS:
+                    # Neither granted nor released here; what Redis did grant unheard lapses with its lease.
+                    self._released += released
+                    return Standing(running=self.standing.running, waiting=len(waiting))
                 if self.problem is None:
                     log.warning("limits hold for this replica only: %s", error)
                 self.problem = f"Redis does not answer: {error}"
-                self._shared_from = time.monotonic() + RETRY_SECONDS
+                self._shared_from = now + RETRY_SECONDS
             else:
                 if self.problem is not None:
                     log.warning("limits hold for all replicas again")
                 self.problem = None
+                self._failing_from = None
                 return standing
         return await self._local.settle(waiting, self._holding, released)

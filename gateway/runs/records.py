@@ -24,6 +24,8 @@ class Records:
         self._replica = replica
         self._here: OrderedDict[str, RunRecord] = OrderedDict()
         self._under_way: set[str] = set()
+        # What Redis was not told, because it was away just then: others would see such a run as it was before.
+        self._behind: set[str] = set()
 
     async def save(self, record: RunRecord) -> None:
         self._here[record.id] = record
@@ -38,13 +40,17 @@ class Records:
             # Before the record, so that nobody sees a run whose replica is not known to live.
             commands.append(self._sign_of_life())
         recent = self._shared.key("recent")
-        await self._shared.use(
+        written = await self._shared.use(
             *commands,
             ("SET", self._shared.key("run", record.id), record.model_dump_json(), "EX", KEPT_SECONDS),
             ("LREM", recent, 1, record.id),
             ("LPUSH", recent, record.id),
             ("LTRIM", recent, 0, KEPT_RECENT - 1),
         )
+        if written is None:
+            self._behind.add(record.id)
+        else:
+            self._behind.discard(record.id)
 
     async def get(self, run: str) -> RunRecord | None:
         """The record, whichever replica ran it; that of a replica that died is closed as failed."""
@@ -61,12 +67,23 @@ class Records:
         return list(reversed(self._here.values()))[:KEPT_RECENT] if shared is None else shared
 
     async def beat(self) -> None:
-        """Says again and again that this replica lives, while it has runs that others may ask for."""
+        """Says again and again that this replica lives, while it has runs that others may ask for, and catches up on
+        what Redis was not told."""
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             # At rest it says nothing: Upstash bills by the command.
             if self._under_way:
                 await self._shared.use(self._sign_of_life())
+            await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        for run in tuple(self._behind):
+            if (record := self._here.get(run)) is None:
+                self._behind.discard(run)
+                continue
+            await self.save(record)
+            if run in self._behind:
+                return
 
     async def ask_to_cancel(self, run: str) -> None:
         """Leaves word for the replica that has the run."""

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from gateway.runs.shared import Shared
@@ -48,13 +48,15 @@ class Results:
             if (made := await self.get(key)) is not None:
                 yield made
                 return
-        renewing = asyncio.create_task(self._renew(name))
+        landed = asyncio.Event()
+        renewing = asyncio.create_task(self._renew(name, landed))
         try:
             yield None
         finally:
-            renewing.cancel()
-            with suppress(asyncio.CancelledError):
-                await renewing
+            # Told, not cancelled: the time-outs of the Redis client can swallow a cancellation before Python 3.11.3
+            # (aio-libs/async-timeout#229), and then this would wait for ever.
+            landed.set()
+            await renewing
             await self._shared.use(("DEL", name))
 
     async def _claim(self, name: str, run: str) -> bool:
@@ -62,7 +64,11 @@ class Results:
         # Without Redis there are no others.
         return replies is None or replies[0] is not None
 
-    async def _renew(self, name: str) -> None:
+    async def _renew(self, name: str, landed: asyncio.Event) -> None:
         while True:
-            await asyncio.sleep(FLIGHT_SECONDS / 3)
-            await self._shared.use(("EXPIRE", name, FLIGHT_SECONDS))
+            try:
+                async with asyncio.timeout(FLIGHT_SECONDS / 3):
+                    await landed.wait()
+                return
+            except TimeoutError:
+                await self._shared.use(("EXPIRE", name, FLIGHT_SECONDS))

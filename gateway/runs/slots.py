@@ -102,15 +102,21 @@ for _, run in ipairs(holding) do
     redis.call('ZADD', holders, now + ARGV[5], run[1])
     redis.call('HSET', models, run[1], run[2])
 end
-local mine, new = {}, {}
+local mine, new, granted = {}, {}, {}
 for _, run in ipairs(waiting) do
-    mine[run[1]] = true
-    if not redis.call('ZSCORE', waiters, run[1]) then
-        redis.call('ZADD', waiters, redis.call('INCR', place), run[1])
-        redis.call('HSET', models, run[1], run[2])
-        new[run[1]] = true
+    if redis.call('ZSCORE', holders, run[1]) then
+        -- Granted before, in an answer that never came.
+        redis.call('ZADD', holders, now + ARGV[5], run[1])
+        granted[#granted + 1] = run[1]
+    else
+        mine[run[1]] = true
+        if not redis.call('ZSCORE', waiters, run[1]) then
+            redis.call('ZADD', waiters, redis.call('INCR', place), run[1])
+            redis.call('HSET', models, run[1], run[2])
+            new[run[1]] = true
+        end
+        redis.call('ZADD', alive, now + ARGV[6], run[1])
     end
-    redis.call('ZADD', alive, now + ARGV[6], run[1])
 end
 
 local used, count = {}, 0
@@ -119,7 +125,7 @@ for _, id in ipairs(redis.call('ZRANGE', holders, 0, -1)) do
     used[model] = (used[model] or 0) + 1
     count = count + 1
 end
-local free, granted = limits.total - count, {}
+local free = limits.total - count
 for _, id in ipairs(redis.call('ZRANGE', waiters, 0, -1)) do
     if free <= 0 then break end
     local model = redis.call('HGET', models, id) or ''

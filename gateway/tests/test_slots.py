@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from gateway.runs.desk import Desk, QueueFull
-from gateway.runs.slots import LocalLedger, RedisLedger, SlotLimits, who_may_start
+from gateway.runs.slots import LocalLedger, RedisLedger, Runs, SlotLimits, Standing, who_may_start
 from gateway.tests.conftest import redis_server
 
 LIMITS = SlotLimits(total=4, models={"opus": 1, "sonnet": 3}, queue=5)
@@ -83,6 +84,18 @@ def test_the_queue_is_bounded_and_refuses_the_latest(redis_port: int) -> None:
                 assert standing.granted == {"00"}
                 assert standing.refused == {"06", "07"}
                 assert standing.waiting == 5
+
+    asyncio.run(check())
+
+
+def test_a_grant_whose_answer_was_lost_is_told_again_and_costs_one_slot(redis_port: int) -> None:
+    async def check() -> None:
+        async with empty_redis(redis_port) as redis:
+            ledger = RedisLedger(redis, "{t}", LIMITS)
+            assert (await ledger.settle({"a": "sonnet"}, {}, [])).granted == {"a"}
+            again = await ledger.settle({"a": "sonnet", "b": "sonnet"}, {}, [])
+            assert again.granted == {"a", "b"}
+            assert again.running == {"sonnet": 2}
 
     asyncio.run(check())
 
@@ -183,3 +196,39 @@ def test_a_run_that_gives_up_waiting_leaves_no_trace() -> None:
 async def _hold(desk: Desk, run: str, model: str) -> None:
     async with desk.slot(run, model):
         pass
+
+
+class _Flaky:
+    """A ledger that fails as long as it is told to."""
+
+    def __init__(self) -> None:
+        self.fails = False
+        self._inner = LocalLedger(LIMITS)
+
+    async def settle(self, waiting: Runs, holding: Runs, released: Sequence[str]) -> Standing:
+        if self.fails:
+            raise RedisError("away")
+        return await self._inner.settle(waiting, holding, released)
+
+
+def test_while_redis_only_pauses_nothing_is_granted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.runs.desk.PATIENCE_SECONDS", 60.0)
+
+    async def check() -> None:
+        ledger = _Flaky()
+        desk = Desk(LIMITS, ledger, queue_seconds=60)
+        working = asyncio.create_task(desk.work())
+        async with desk.slot("one", "sonnet"):
+            ledger.fails = True
+            patient = asyncio.create_task(_hold(desk, "two", "sonnet"))
+            async with asyncio.timeout(5):
+                while desk.standing.waiting != 1:
+                    await asyncio.sleep(0.01)
+            assert not patient.done()
+            assert desk.problem is None
+            ledger.fails = False
+            async with asyncio.timeout(5):
+                await patient
+        working.cancel()
+
+    asyncio.run(check())
