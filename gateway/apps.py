@@ -90,7 +90,7 @@ def _with(parts: Parts, app: FastAPI) -> FastAPI:
         app.include_router(router, responses=refusals(403, 421))
     install_error_handlers(app)
     # Added last is outermost.
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, seconds=parts.settings.body_seconds)
     production = parts.settings.environment == "production"
     app.add_middleware(BearerTokens, hashes=parts.token_hashes, production=production)
     app.add_middleware(KnownHost, allowed=parts.settings.allowed_hosts)

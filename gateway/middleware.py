@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import re
@@ -114,10 +115,12 @@ class KnownHost:
 
 
 class BodyLimit:
-    """Refuses a body that is too large, by its declared length or as soon as it has come in too far."""
+    """Refuses a body that is too large, by its declared length or as soon as it has come in too far, and one that has
+    not come in whole after `seconds`."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, seconds: float) -> None:
         self._app = app
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -127,11 +130,18 @@ class BodyLimit:
         if not declared.isdecimal() or int(declared) > MAX_BODY_BYTES:
             await error_response(413, "too_large", TOO_LARGE)(scope, receive, send)
             return
-        received = 0
+        received, is_whole = 0, False
+        deadline = asyncio.get_running_loop().time() + self._seconds
 
         async def counted() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, is_whole
+            try:
+                # After the body comes only word that the caller has gone, which may take as long as the answer does.
+                async with asyncio.timeout_at(None if is_whole else deadline):
+                    message = await receive()
+            except TimeoutError as error:
+                raise ApiError(408, "too_slow", f"the body may take {self._seconds:g} s") from error
+            is_whole = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > MAX_BODY_BYTES:
                 raise ApiError(413, "too_large", TOO_LARGE)

@@ -37,6 +37,7 @@ class Settings(BaseModel):
     # Host names that this gateway is reached under, besides IP addresses and names without a dot.
     allowed_hosts: Names = Field((), alias="PROMPTCRAFT_ALLOWED_HOSTS")
     check_seconds: float = Field(2.0, gt=0, le=30, alias="PROMPTCRAFT_CHECK_SECONDS")
+    body_seconds: float = Field(30.0, gt=0, le=3600, alias="PROMPTCRAFT_BODY_SECONDS")
     environment: str = Field("development", alias="ENVIRONMENT")
     # SHA-256 of one bearer token a line, in hex; no file, no tokens.
     tokens_file: Path = Field(Path("/run/promptcraft/secrets/gateway-tokens"), alias="PROMPTCRAFT_TOKENS_FILE")
