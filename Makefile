@@ -8,7 +8,7 @@ ready = $(PYTHON) -m toolchain run $(if $(FRESH),--fresh)
 check = $(PYTHON) -m toolchain run --quiet --development --parts python --
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down status test journeys check bench env setup lock-images stop-engine python-version
+.PHONY: help up preview down status test journeys check bench screenshots env setup lock-images stop-engine python-version
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ check: python-version  ## lint and types
 
 bench: python-version  ## the benchmarks, also written to bench/results.json
 	@$(ready) --development --all-images -- python -m bench
+
+screenshots: python-version  ## the pictures of the page in docs/images
+	@$(ready) --development --parts python,browser -- python -m gateway.tests.screenshots
 
 env: python-version  ## export lines for `eval "$$(make -s env)"`
 	@$(ready) --quiet --parts python,pulumi -- python -m operate init >&2

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from toolchain import progress, shell
 from toolchain.failure import SetupError
+
+# Set-up does several things at once, and apt one.
+_alone = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ def install(packages: Sequence[str], purpose: str) -> None:
             f"{purpose} needs Debian's {', '.join(packages)}. Run as root:\n"
             f"  apt-get update && apt-get install -y {' '.join(packages)}"
         )
-    with progress.step(f"installing {', '.join(packages)} ({purpose})"):
+    with _alone, progress.step(f"installing {', '.join(packages)} ({purpose})"):
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         update()
         shell.run(["apt-get", "install", "-y", "--no-install-recommends", *packages], environment=environment)
@@ -39,7 +43,8 @@ def install(packages: Sequence[str], purpose: str) -> None:
 
 def update() -> None:
     """Refresh the package lists."""
-    shell.run(["apt-get", "update", "-q"])
+    with _alone:
+        shell.run(["apt-get", "update", "-q"])
 
 
 def mirrors() -> tuple[Mirror, ...]:

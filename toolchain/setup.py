@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from toolchain import (
+    browser,
     content,
     engine,
     images,
@@ -26,7 +27,7 @@ from toolchain.pulumi_cli import INSTALLER, Cli
 from toolchain.reachability import Outside
 
 # The Python environment is always made: without it there is nothing to run.
-PARTS = frozenset({"python", "engine", "pulumi", "images"})
+PARTS = frozenset({"python", "engine", "pulumi", "images", "browser"})
 
 
 def run(
@@ -59,10 +60,13 @@ def run(
         if docker and "images" in parts:
             images.resolve(services, docker, layout, outside, fresh=fresh)
 
-    with ThreadPoolExecutor(max_workers=2) as both:
-        filling, building = both.submit(python_side), both.submit(pulumi_side)
+    with ThreadPoolExecutor(max_workers=3) as sides:
+        filling, building = sides.submit(python_side), sides.submit(pulumi_side)
+        browsing = sides.submit(browser.ensure) if development and "browser" in parts else None
         filling.result()
         cli, home = building.result()
+        if browsing:
+            browsing.result()
     return Ready(cli, home, docker.host if docker else None)
 
 

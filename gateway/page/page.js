@@ -3,6 +3,9 @@
 
 const RECONNECT_MS = 2000;
 const TOKEN_KEY = "promptcraft-token";
+// What MCP servers offer changes seldom, and asking costs each of them a connection.
+const SERVERS_MS = 15000;
+const SHOWN_FAILURES = 5;
 const byId = (id) => document.getElementById(id);
 
 // --- Making elements ---
@@ -14,15 +17,31 @@ function element(tag, className, ...children) {
   return made;
 }
 
+// Roles are given outright: on a phone rows are blocks, and browsers then forget that they were rows.
 function cell(name, ...children) {
   const made = element("td", "", ...children);
+  if (made.textContent === "–") made.className = "empty";
   made.dataset.name = name;
+  made.setAttribute("role", "cell");
   return made;
 }
 
 function header(...children) {
   const made = element("th", "", ...children);
   made.scope = "row";
+  made.setAttribute("role", "rowheader");
+  return made;
+}
+
+function row(...cells) {
+  const made = element("tr", "", ...cells);
+  made.setAttribute("role", "row");
+  return made;
+}
+
+function time(iso) {
+  const made = element("time", "number", new Date(iso).toLocaleTimeString());
+  made.dateTime = iso;
   return made;
 }
 
@@ -31,22 +50,46 @@ const note = (text, className = "note") => (text ? element("span", className, te
 const number = (text) => element("span", "number", text);
 const milliseconds = (value) => (value === null ? "–" : `${value} ms`);
 
+const shortId = (id) => id.slice(0, 8);
+
 // --- Showing a state ---
 
+const shown = new WeakMap();
+
+// Only what differs is replaced, so that the focus, a selection or a reader's place is not lost every two seconds.
+function showList(id, items, keyOf, make) {
+  const list = byId(id);
+  const old = new Map([...list.children].map((child) => [shown.get(child)?.key, child]));
+  const wanted = items.map((item) => {
+    const [key, content] = [keyOf(item), JSON.stringify(item)];
+    const known = old.get(key);
+    if (known && shown.get(known).content === content) return known;
+    const made = make(item);
+    shown.set(made, { key, content });
+    return made;
+  });
+  const kept = new Set(wanted);
+  for (const child of [...list.children]) if (!kept.has(child)) child.remove();
+  wanted.forEach((child, place) => {
+    if (list.children[place] !== child) list.insertBefore(child, list.children[place] ?? null);
+  });
+}
+
 function serviceRow([name, service]) {
-  return element("tr", "",
+  return row(
     header(name, note(service.stand_in ? "stand-in" : "")),
     cell("Health", state(service.status), note(service.problem, service.status === "ok" ? "note" : "alert")),
     cell("Source", service.source ?? "–", note(service.action)),
     cell("Endpoint", element("code", "", service.endpoint ?? "–")),
     cell("Version", number(service.version ?? "–")),
     cell("Latency", number(milliseconds(service.latency_ms))),
+    cell("Since", time(service.since)),
     cell("Why", service.reason || "–", note(service.stand_in), note(service.differs, "alert")));
 }
 
 function agentRow(agent) {
   const needs = Object.entries(agent.dependencies).map(([name, need]) => (need.met ? name : `${name} (missing)`));
-  return element("tr", "",
+  return row(
     header(agent.id, note(agent.description)),
     cell("Available", agent.available ? state("ok", "yes") : state("down", "no"), note(agent.reason, "alert")),
     cell("From", agent.tier ?? "–", element("code", "note", agent.path ?? "")),
@@ -56,13 +99,52 @@ function agentRow(agent) {
 }
 
 function runRow(run) {
-  return element("tr", "",
-    header(run.agent, element("code", "note", run.id.slice(0, 8))),
+  const open = element("button", "link", shortId(run.id));
+  open.type = "button";
+  open.setAttribute("aria-label", `Show run ${shortId(run.id)}`);
+  open.addEventListener("click", () => showRun(run.id));
+  return row(
+    header(run.agent, element("span", "note", open)),
     cell("Outcome", state(run.status), note(run.cached ? "from the cache" : ""), note(run.error, "alert")),
     cell("Model", run.model),
     cell("Asked", `${run.server}: ${run.tool}`),
     cell("Took", number(milliseconds(run.duration_ms))),
-    cell("Begun", number(new Date(run.created).toLocaleTimeString())));
+    cell("Begun", time(run.created)));
+}
+
+function serverRow(server) {
+  const tools = server.tools.map((tool) => {
+    const made = element("li", "", element("code", "", tool.name));
+    made.title = tool.description;
+    return made;
+  });
+  const identity = [server.server_name, server.version].filter(Boolean).join(" ");
+  return row(
+    header(server.name, note(server.reason)),
+    cell("Health", state(server.status), note(server.problem, "alert")),
+    cell("Is", identity || "–"),
+    cell("Latency", number(milliseconds(server.latency_ms))),
+    cell("Tools", tools.length ? element("ul", "tools", ...tools) : "–"));
+}
+
+// Everything that is not as it should be, the gravest first, as [where, what].
+function problems({ health, agents, runs }) {
+  const services = Object.entries(health.services);
+  const failed = runs.filter((run) => run.status === "failed").slice(0, SHOWN_FAILURES);
+  return [
+    ...services.filter(([, one]) => one.problem && one.status !== "ok").map(([name, one]) => [name, one.problem]),
+    ...services.filter(([, one]) => one.differs).map(([name, one]) => [name, one.differs]),
+    ...["limits", "cache", "sessions", "similar"]
+      .filter((part) => health[part]?.problem).map((part) => [part, health[part].problem]),
+    ...agents.filter((agent) => !agent.available).map((agent) => [`agent ${agent.id}`, agent.reason]),
+    ...failed.map((run) => [`run ${shortId(run.id)} of ${run.agent}`, run.error]),
+  ];
+}
+
+function showProblems(found) {
+  showList("problems", found, ([where, what]) => `${where} ${what}`,
+    ([where, what]) => element("li", "", element("strong", "", where), ` ${what}`));
+  byId("no-problems").hidden = found.length > 0;
 }
 
 function loadItem(name, { running, limit }) {
@@ -75,10 +157,12 @@ function loadItem(name, { running, limit }) {
 
 function showLoad(limits) {
   byId("scope").textContent = `Counted over ${limits.scope}. ${limits.problem ?? ""}`;
-  byId("load").replaceChildren(
-    loadItem("all agents", limits.total),
-    ...Object.entries(limits.models).map(([model, load]) => loadItem(model, load)),
-    loadItem("waiting", { running: limits.queue.waiting, limit: limits.queue.limit }));
+  const loads = [
+    ["all agents", limits.total],
+    ...Object.entries(limits.models),
+    ["waiting", { running: limits.queue.waiting, limit: limits.queue.limit }],
+  ];
+  showList("load", loads, ([name]) => name, ([name, load]) => loadItem(name, load));
 }
 
 // Replaced only when it differs, so that a choice or a reader's place in the list is not lost.
@@ -90,16 +174,20 @@ function showChoices(agents) {
   select.replaceChildren(...ids.map((id) => new Option(id, id, false, id === chosen)));
 }
 
+let canCompare = false;
+
 function show({ health, discovery, agents, runs }) {
+  canCompare = health.similar?.problem === null;
   const all = Object.values(health.services).filter((service) => service.status !== "omitted");
   const well = all.filter((service) => service.status === "ok").length;
   byId("overall").className = health.status;
   setText("overall-text", `${health.status}: ${well} of ${all.length} services are well`);
   setText("stack", discovery.stack);
   document.title = `${health.status} – PromptCraft ${discovery.stack}`;
-  byId("services").replaceChildren(...Object.entries(health.services).map(serviceRow));
-  byId("agents").replaceChildren(...agents.map(agentRow));
-  byId("runs").replaceChildren(...runs.map(runRow));
+  showProblems(problems({ health, agents, runs }));
+  showList("services", Object.entries(health.services), ([name]) => name, serviceRow);
+  showList("agents", agents, (agent) => agent.id, agentRow);
+  showList("runs", runs, (run) => run.id, runRow);
   showLoad(health.limits);
   showChoices(agents);
   byId("at").dateTime = health.at;
@@ -158,11 +246,47 @@ async function follow() {
   }
 }
 
+// A gateway that does not list its servers' tools answers 404, and the part stays hidden.
+async function followServers() {
+  for (;;) {
+    try {
+      const { servers } = await (await ask("api/mcp/servers")).json();
+      showList("servers", servers, (server) => server.name, serverRow);
+      byId("servers-section").hidden = servers.length === 0;
+    } catch {
+      byId("servers-section").hidden = true;
+    }
+    await new Promise((resolve) => setTimeout(resolve, SERVERS_MS));
+  }
+}
+
 // --- Running an agent ---
 
 function showOutput(text) {
   byId("run-output").hidden = false;
   byId("run-output").textContent = text;
+}
+
+async function showRun(id) {
+  try {
+    const record = await (await ask(`api/runs/${id}`)).json();
+    setText("run-state", `${record.agent}: ${record.ended ? doneText(record) : record.status}`);
+    showOutput(record.output ?? record.error ?? "");
+    byId("run-output").focus();
+    await showSimilar(record);
+  } catch (error) {
+    setText("run-state", error.message);
+  }
+}
+
+// Likeness is extra: a run that made nothing new is not kept in Qdrant, and without Qdrant none is.
+async function showSimilar(record) {
+  const asks = canCompare && record.status === "succeeded" && !record.cached;
+  const found = asks ? await (await ask(`api/runs/similar?run=${record.id}`)).json() : { runs: [] };
+  byId("similar-part").hidden = found.runs.length === 0;
+  showList("similar", found.runs, (one) => one.id, (one) =>
+    element("li", "", element("code", "", shortId(one.id)), ` ${one.agent}, ${Math.round(one.score * 100)} % alike`,
+      note(one.excerpt)));
 }
 
 async function run(agent, input) {
@@ -190,6 +314,7 @@ byId("run-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   byId("run-start").disabled = true;
   byId("run-output").hidden = true;
+  byId("similar-part").hidden = true;
   setText("run-state", "asking…");
   try {
     await run(byId("run-agent").value, byId("run-input").value);
@@ -216,3 +341,4 @@ byId("token-form").addEventListener("submit", (event) => {
 });
 
 follow();
+followServers();

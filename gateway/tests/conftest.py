@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -23,7 +24,10 @@ from mcp.client.client import Client
 from redis import Redis
 from redis.exceptions import AuthenticationError, ConnectionError
 
+from tests.conftest import engine
 from tests.scenarios import debian
+
+__all__ = ["engine"]
 
 ROOT = Path(__file__).parents[2]
 # Generous: a busy machine takes its time, and a condition that comes true ends the wait.
@@ -282,13 +286,15 @@ def counting_mcp(folder: Path, delay: float = 0.0) -> Iterator[tuple[str, Proces
     port = free_port()
     command = [sys.executable, str(ROOT / "gateway/tests/counting_mcp.py")]
     with process(command, folder / "counting.log", PORT=str(port), DELAY_SECONDS=str(delay)) as server:
-        wait_until(lambda: _listens(port), "the counting server listens")
-        yield f"http://127.0.0.1:{port}", server
+        url = f"http://127.0.0.1:{port}"
+        wait_until(lambda: listens(url), "the counting server listens")
+        yield url, server
 
 
-def _listens(port: int) -> bool:
+def listens(url: str) -> bool:
+    parts = urlsplit(url)
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((parts.hostname, parts.port)) == 0
 
 
 def counts(url: str) -> dict[str, dict[str, int]]:
