@@ -13,7 +13,7 @@ from gateway import SERVICE, VERSION, agents
 from gateway.errors import ApiError, ErrorAnswer
 from gateway.health import HealthBoard, Look
 from gateway.plan import Plan
-from gateway.run_routes import NO_BUFFERING, refusals, stream
+from gateway.run_routes import NO_BUFFERING, link, refusals, stream
 from gateway.runs.desk import Desk
 from gateway.runs.service import RunService
 from gateway.runs.shared import Shared
@@ -60,7 +60,14 @@ def read_routes(
     async def discovery() -> dict[str, Any]:
         return compare(plan, await board.look())
 
-    @router.get("/api/agents/available", summary="The agents, and where each comes from", responses=refusals(401))
+    @router.get(
+        "/api/agents/available",
+        summary="The agents, and where each comes from",
+        responses={
+            200: {"links": {"run": link("/api/agents/{agent}/runs", "post", agent="$response.body#/agents/0/id")}},
+            **refusals(401),
+        },
+    )
     async def available() -> dict[str, Any]:
         return {"agents": agents.describe(plan)}
 

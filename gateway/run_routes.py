@@ -27,6 +27,12 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorAnswer} for status in statuses}
 
 
+def link(path: str, method: str, **parameters: str) -> dict[str, Any]:
+    """An OpenAPI link: what of this answer names what another operation is asked about."""
+    escaped = path.replace("~", "~0").replace("/", "~1")
+    return {"operationRef": f"#/paths/{escaped}/{method}", "parameters": parameters}
+
+
 def _encodable(text: str) -> str:
     # JSON may hold half of a surrogate pair (`"\\ud800"`), which no UTF-8 text can.
     try:
@@ -65,8 +71,14 @@ def run_routes(service: RunService) -> APIRouter:
         summary="Run an agent",
         response_model=RunRecord,
         responses={
-            200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
-            **refusals(400, 401, 404, 409, 413, 422, 429, 503),
+            200: {
+                "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                "links": {
+                    "record": link("/api/runs/{run}", "get", run="$response.body#/id"),
+                    "cancel": link("/api/runs/{run}/cancel", "post", run="$response.body#/id"),
+                },
+            },
+            **refusals(400, 401, 404, 408, 409, 413, 422, 429, 503),
         },
     )
     async def start(

@@ -54,9 +54,10 @@ async def counts() -> str:
 
 
 if __name__ == "__main__":
+    host = os.environ.get("HOST", "127.0.0.1")
     uvicorn.run(
-        server.streamable_http_app(stateless_http=True),
-        host="127.0.0.1",
+        server.streamable_http_app(stateless_http=True, host=host),
+        host=host,
         port=int(os.environ["PORT"]),
         log_level="warning",
     )
