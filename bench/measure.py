@@ -12,17 +12,18 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure and the limit it must not exceed; `detail` says what it was made of."""
+    """A figure and the limit it must not exceed, or, `at_least`, must reach; `detail` says what it was made of."""
 
     name: str
     value: float
     limit: float
     unit: str
     detail: str = ""
+    at_least: bool = False
 
     @property
     def holds(self) -> bool:
-        return self.value <= self.limit
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
 @dataclass(frozen=True)
