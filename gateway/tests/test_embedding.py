@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.runs.embedding import EmbeddingError, EndpointEmbedder, HashingEmbedder, Vector
@@ -23,6 +23,8 @@ def likeness(one: str, other: str) -> float:
     return sum(a * b for a, b in zip(hashed(one), hashed(other), strict=True))
 
 
+# No deadline: the first example pays for imports, on a machine that may be busy.
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_every_text_has_a_vector_of_length_one_and_always_the_same(text: str) -> None:
     vector = asyncio.run(HashingEmbedder().embed(text))

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -22,6 +22,7 @@ LIMITS = SlotLimits(total=4, models={"opus": 1, "sonnet": 3}, queue=5)
 MODELS = st.sampled_from(["opus", "sonnet", "haiku"])
 
 
+@settings(deadline=None)
 @given(st.lists(MODELS, max_size=4), st.lists(MODELS, max_size=12))
 def test_no_limit_is_passed_no_slot_is_wasted_and_nobody_of_a_model_overtakes(
     running: list[str], waiting: list[str]
