@@ -93,10 +93,10 @@ def test_a_grant_whose_answer_was_lost_is_told_again_and_costs_one_slot(redis_po
     async def check() -> None:
         async with empty_redis(redis_port) as redis:
             ledger = RedisLedger(redis, "{t}", LIMITS)
-            assert (await ledger.settle({"a": "sonnet"}, {}, [])).granted == {"a"}
-            again = await ledger.settle({"a": "sonnet", "b": "sonnet"}, {}, [])
-            assert again.granted == {"a", "b"}
-            assert again.running == {"sonnet": 2}
+            assert (await ledger.settle({"a": "opus"}, {}, [])).granted == {"a"}
+            again = await ledger.settle({"a": "opus", "b": "opus"}, {}, [])
+            assert again.granted == {"a"}
+            assert again.running == {"opus": 1}
 
     asyncio.run(check())
 
