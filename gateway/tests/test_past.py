@@ -147,22 +147,22 @@ def test_a_session_goes_on_where_it_was_in_any_replica_and_ends_when_it_is_delet
 
 
 def test_a_run_in_a_session_is_cached_by_the_whole_conversation(memory: Memory) -> None:
-    before = counts(memory.mcp_url)["calls"]["all"]
+    before = counts(memory.mcp_url)["calls"].get("all", 0)
     assert talk(memory.gateway, "c1", "Count with me")["cached"] is False
     assert talk(memory.gateway, "c2", "Count with me")["cached"] is True
     # Asked again in the same session, it is another conversation.
     assert talk(memory.gateway, "c1", "Count with me")["cached"] is False
     # A cached answer is a turn as any other, so that c2 is where c1 was.
     assert talk(memory.gateway, "c2", "Count with me")["cached"] is True
-    assert counts(memory.mcp_url)["calls"]["all"] == before + 2
+    assert counts(memory.mcp_url)["calls"].get("all", 0) == before + 2
 
 
 def test_equal_runs_at_once_in_two_sessions_are_one_call_and_a_turn_in_each(memory: Memory) -> None:
-    before = counts(memory.mcp_url)["calls"]["all"]
+    before = counts(memory.mcp_url)["calls"].get("all", 0)
     names = [f"flight-{number}" for number in range(6)]
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda name: talk(memory.gateway, name, "All together"), names))
-    assert counts(memory.mcp_url)["calls"]["all"] == before + 1
+    assert counts(memory.mcp_url)["calls"].get("all", 0) == before + 1
     assert all(len(turns(memory.gateway, name)) == 1 for name in names)
 
 
