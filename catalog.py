@@ -16,7 +16,8 @@ LABEL_PROJECT = "ai.promptcraft.project"
 LABEL_STACK = "ai.promptcraft.stack"
 LABEL_SERVICE = "ai.promptcraft.service"
 LABEL_OWNER = "ai.promptcraft.owner"
-LABEL_CONTENT = "ai.promptcraft.content"
+# The ids of others' networks that a container joined: it has to join again when one was made anew.
+LABEL_JOINED = "ai.promptcraft.joined"
 LABEL_STAND_IN = "ai.promptcraft.stand-in"
 
 
@@ -66,6 +67,8 @@ class Service:
     disk_gb: float = 0.5
     pids: int = 256
     data_path: str | None = None
+    # Its users make again what it holds.
+    is_cache: bool = False
     tmpfs_mb: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     needs: tuple[str, ...] = ()
     replicable: bool = False
@@ -150,6 +153,7 @@ _SERVICES = (
         cpu_cores=0.2,
         user="999:999",
         data_path="/data",
+        is_cache=True,
         images=("redis", "library/redis", "valkey/valkey", "redis/redis-stack-server", "redis/redis-stack"),
         known_ports=(6379,),
     ),
@@ -280,6 +284,35 @@ EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
         )
     }
 )
+# What carries a service on the host's loopback to the stack's network: nginx's image, one container a service.
+RELAY = Service(
+    name="relay",
+    title="relay",
+    protocol=Protocol.NGINX,
+    ports=(),
+    # It listens: whether the service behind it answers is for those to say who use it.
+    health_check=HealthCheck(
+        command=("CMD", "bash", "-c", 'exec 3<>"/dev/tcp/$RELAY_ADDRESS/$RELAY_PORT"'), interval=5
+    ),
+    memory_mb=32,
+    cpu_cores=0.1,
+    user="101:101",
+    disk_gb=0.0,
+    pids=16,
+    tmpfs_mb=MappingProxyType({"/tmp": 1}),
+)
+# Added to a service's port: below the ports that the kernel hands out (32768), and nobody's custom.
+_RELAYED = 15000
+
+
+def relay_name(service: str) -> str:
+    """The name of a service's relay, under which the stack's containers reach it."""
+    return f"{service}-{RELAY.name}"
+
+
+def relay_port(service: str, offset: int) -> int:
+    """The port a service's relay listens on, on the gateway of the network of a stack with this `portOffset`."""
+    return SERVICES[service].port + _RELAYED + offset
 
 
 def container_name(stack: str, service: str, replica: int | None = None) -> str:

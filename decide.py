@@ -6,15 +6,27 @@ reason holds anything that changes between two looks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from urllib.parse import urlsplit
 
-from catalog import EXPORTERS, EXPORTERS_IMAGE, SERVICES, Exporter, Service, container_name, volume_name
+from catalog import (
+    EXPORTERS,
+    EXPORTERS_IMAGE,
+    RELAY,
+    SERVICES,
+    Exporter,
+    Service,
+    container_name,
+    relay_name,
+    relay_port,
+    volume_name,
+)
+from changes import announcements, refusal
 from discovery.config import DiscoveryConfig
-from discovery.report import AgentReport, Finding, Report, Vantage, Verdict
+from discovery.report import DEPLOYED, AgentReport, Finding, Ownership, Report, Vantage, Verdict
 from errors import ConfigError
 from plan import (
-    DEPLOYED,
     FILES_PATH,
     SECRETS_PATH,
     Budget,
@@ -24,6 +36,7 @@ from plan import (
     Omit,
     Plan,
     PublishedPort,
+    Relay,
     Replica,
     Reuse,
     Workload,
@@ -39,28 +52,28 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
     """Choose for every service of the catalog. Raises `ConfigError`, one line a problem, when the stack can't be."""
     notices = list(report.warnings)
     problems: list[str] = []
-    chosen: dict[str, Reuse | str] = {}
+    chosen: dict[str, Reuse | Relay | str] = {}
     for name in settings.wanted:
         finding = _usable(name, report, settings)
         chosen[name] = _source_of(name, finding, report, settings, notices, problems)
 
-    networks = {name: choice.network for name, choice in chosen.items() if isinstance(choice, Reuse) and choice.network}
     decisions: dict[str, Decision] = {}
     for name in SERVICES:
         choice = chosen.get(name)
         if choice is None:
             decisions[name] = Omit("not part of this stack")
-        elif isinstance(choice, Reuse):
-            decisions[name] = choice
+        elif isinstance(choice, str):
+            decisions[name] = _deploy(SERVICES[name], choice, settings, config, chosen)
         else:
-            decisions[name] = _deploy(SERVICES[name], choice, settings, config, networks)
+            decisions[name] = choice
 
-    deploys = [decision for decision in decisions.values() if isinstance(decision, Deploy)]
     exporters = tuple(_exporters(decisions, settings))
-    workloads = [*(deploy.workload for deploy in deploys), *exporters]
-    budget = _budget(workloads, deploys, settings)
-    problems += _over_budget(workloads, deploys, budget, settings)
-    problems += _in_the_way(workloads, report, settings)
+    runs = [decision.workload for decision in decisions.values() if isinstance(decision, Deploy | Relay)]
+    workloads = [*runs, *exporters]
+    relayed = {str(decision.port): name for name, decision in decisions.items() if isinstance(decision, Relay)}
+    budget = _budget(workloads, settings)
+    problems += _over_budget(workloads, budget, settings)
+    problems += _in_the_way(workloads, relayed, report, settings)
     problems += _incomplete(decisions, settings)
     if settings.config.engine == "swarm":
         problems.append(f"Pulumi.{settings.stack}.yaml: engine: 'swarm' is not supported yet; use 'docker'")
@@ -74,7 +87,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         budget=budget,
         limits=_limits(settings, config),
         agents={name: _with_services(agent, decisions, report) for name, agent in report.agents.items()},
-        notices=tuple(notices + list(_changes(decisions, report))),
+        notices=tuple(notices + list(announcements(decisions, report))),
         log_level=settings.config.log_level,
         exporters=exporters,
     )
@@ -99,7 +112,7 @@ def _usable(name: str, report: Report, settings: StackSettings) -> Finding | Non
         return None
     others = () if name in settings.config.pin else service.findings
     verified = (finding for finding in (service.selected, *others) if finding.verdict is Verdict.VERIFIED)
-    return next((finding for finding in verified if _reachable(finding)), None)
+    return next((finding for finding in verified if _reachable(finding) or _relayable(finding, settings)), None)
 
 
 # The application and its front door are what a stack is for: never somebody else's.
@@ -110,6 +123,19 @@ def _reachable(finding: Finding) -> bool:
     return finding.reach.vantage in (Vantage.ANYWHERE, Vantage.CONTAINER_NETWORK)
 
 
+# What a relay can carry: a certificate would name the host that the relay stands in for, not the relay.
+_RELAYED_SCHEMES = ("http", "redis")
+
+
+def _relayable(finding: Finding, settings: StackSettings) -> bool:
+    """Whether a relay on the engine's host leads to it. The containers of a swarm may run on any other."""
+    return (
+        finding.reach.vantage is Vantage.HOST_LOOPBACK
+        and urlsplit(finding.candidate.endpoint).scheme in _RELAYED_SCHEMES
+        and settings.config.engine == "docker"
+    )
+
+
 def _source_of(
     name: str,
     finding: Finding | None,
@@ -117,54 +143,153 @@ def _source_of(
     settings: StackSettings,
     notices: list[str],
     problems: list[str],
-) -> Reuse | str:
-    """What serves `name`: a `Reuse`, or the reason why this stack runs it itself."""
-    previous = report.previous.get(name, {}).get("source")
-    pinned = name in settings.config.pin
-    if finding is not None and previous == DEPLOYED and SERVICES[name].data_path and not pinned:
+) -> Reuse | Relay | str:
+    """What serves `name`: somebody else, or the reason why this stack runs it itself."""
+    pin = settings.config.pin.get(name)
+    if name in _OUR_OWN:
+        return "always this stack's own"
+    if pin == DEPLOYED:
+        return "pinned to this stack's own"
+    choice = _using(name, finding, settings) if finding else None
+    named = finding is not None and _is_named(finding)
+    refused = None if pin else refusal(name, choice, report, named=named)
+    for unusable in _named(name, report):
+        _complain(name, unusable, notices, problems, needed=not named and refused is None)
+    if refused:
+        problems.append(refused)
+    if choice is not None and not pin and SERVICES[name].data_path and _is_ours_now(name, report):
         notices.append(
-            f"{name}: {finding.candidate.source.value} {finding.candidate.endpoint} is there, but this stack's own "
-            f"{name} holds data; kept. To change over: "
-            f"pulumi config set --path 'pin.{name}' {finding.candidate.source.value}"
+            f"{name}: {choice.source} {choice.host_endpoint} is there, but this stack's own {name} holds data; kept. "
+            f"To change over: pulumi config set --stack {settings.stack} --path 'pin.{name}' {choice.source}"
         )
         return _own_reason(name, settings)
-    if finding is not None:
-        network = finding.reach.network if finding.reach.vantage is Vantage.CONTAINER_NETWORK else None
-        return Reuse(
-            endpoint=finding.reach.endpoint or finding.candidate.endpoint,
-            host_endpoint=finding.candidate.endpoint,
-            source=finding.candidate.source.value,
-            reason=f"{finding.candidate.evidence}: proved to be {SERVICES[name].title}",
-            network=network,
-        )
+    if choice is not None:
+        return choice
     turned_down = _turned_down(name, report)
-    if pinned:
+    if pin:
         problems.append(
-            f"Pulumi.{settings.stack}.yaml: pin.{name}: {settings.config.pin[name]!r} cannot be honoured: "
+            f"Pulumi.{settings.stack}.yaml: pin.{name}: {pin!r} cannot be honoured: "
             f"{turned_down or 'nothing was found there'}; start it, or remove the pin"
         )
     if turned_down:
         notices.append(f"{name}: {turned_down}")
+    if not _is_ours_now(name, report) and (offer := _offer(name, report)):
+        notices.append(f"{name}: {offer}")
     if name in settings.config.expected_outside:
-        how = f"set {_VARIABLES.get(name, 'its address')} to where it runs"
-        if not settings.config.fallback:
-            problems.append(
-                f"Pulumi.{settings.stack}.yaml: expectedOutside: {name} was not found; {how}, or set fallback to true"
-            )
-        else:
+        how = f"set {_VARIABLES.get(name, ('its address',))[0]} to where it runs"
+        if settings.config.fallback:
             notices.append(f"{name}: expected outside but not found; declared as a fallback ({how})")
+        elif not refused:
+            file = f"Pulumi.{settings.stack}.yaml"
+            found = "; ".join(_described(finding) for finding in _named(name, report)) or "nothing of it was found"
+            problems.append(f"{file}: expectedOutside: {name}: {found}; {how}, or set fallback to true")
     return _own_reason(name, settings)
 
 
-_VARIABLES = {"qdrant": "QDRANT_HOST", "zen-mcp": "ZEN_MCP_URL", "redis": "REDIS_URL", "prometheus": "PROMETHEUS_URL"}
-
-
 def _own_reason(name: str, settings: StackSettings) -> str:
-    if name in _OUR_OWN:
-        return "always this stack's own"
     if name in settings.config.expected_outside:
         return "expected outside, not usable there: this stack's fallback"
     return "no usable candidate elsewhere: run by this stack"
+
+
+def _offer(name: str, report: Report) -> str | None:
+    """What another stack runs and this one could share, with what to do; None where there is none."""
+    service = report.services.get(name)
+    theirs = (
+        finding
+        for finding in (service.findings if service else ())
+        if finding.ownership is Ownership.FOREIGN_CLAIM and finding.verdict is Verdict.SKIPPED
+    )
+    return next((finding.reason for finding in theirs), None)
+
+
+# Where the operator names a service; the first is the one to recommend.
+_VARIABLES = {
+    "redis": ("REDIS_URL", "UPSTASH_REDIS_REST_URL"),
+    "zen-mcp": ("ZEN_MCP_URL",),
+    "qdrant": ("QDRANT_HOST", "QDRANT_PORT"),
+    "prometheus": ("PROMETHEUS_URL",),
+    "grafana": ("GRAFANA_URL",),
+}
+
+
+def _is_named(finding: Finding) -> bool:
+    """Whether the operator of this stack wrote the address down: as a pin, in the environment or in `.env`."""
+    candidate = finding.candidate
+    variable = candidate.evidence.removesuffix(" (.env)")
+    return variable == "pin" or variable in _VARIABLES.get(candidate.service, ())
+
+
+def _named(name: str, report: Report) -> Iterator[Finding]:
+    """What the operator named and what can't be used."""
+    service = report.services.get(name)
+    for finding in service.findings if service else ():
+        if _is_named(finding) and finding.verdict not in (Verdict.VERIFIED, Verdict.OWNED):
+            yield finding
+
+
+def _complain(name: str, unusable: Finding, notices: list[str], problems: list[str], *, needed: bool) -> None:
+    """Law 4: what is absent is passed over aloud; a value that is no address, or a missing key, is an error."""
+    candidate = unusable.candidate
+    if not candidate.endpoint:
+        problems.append(f"{name}: {unusable.reason}")
+    elif unusable.verdict is Verdict.AUTH_REQUIRED and needed:
+        problems.append(f"{name}: {_described(unusable)}")
+    else:
+        notices.append(f"{name}: {_described(unusable)}; not used")
+
+
+def _described(unusable: Finding) -> str:
+    candidate = unusable.candidate
+    return f"{candidate.evidence}: {candidate.endpoint} is {unusable.verdict.value}: {unusable.reason}"
+
+
+def _is_ours_now(name: str, report: Report) -> bool:
+    return report.previous.get(name, {}).get("source") == DEPLOYED
+
+
+def _using(name: str, finding: Finding, settings: StackSettings) -> Reuse | Relay:
+    """The finding as the stack's containers will reach it."""
+    endpoint, source = finding.candidate.endpoint, finding.candidate.source.value
+    reason = f"{finding.candidate.evidence}: proved to be {SERVICES[name].title}"
+    if finding.reach.vantage is Vantage.HOST_LOOPBACK:
+        url, port = urlsplit(endpoint), relay_port(name, settings.config.port_offset)
+        return Relay(
+            workload=_relay(name, settings),
+            port=port,
+            target=url.netloc,
+            endpoint=f"{url.scheme}://{relay_name(name)}:{port}{url.path}",
+            host_endpoint=endpoint,
+            source=source,
+            reason=f"{reason}; on this host's loopback, so through a relay",
+            version=finding.version,
+            holds=finding.holds,
+        )
+    return Reuse(
+        endpoint=finding.reach.endpoint or endpoint,
+        host_endpoint=endpoint,
+        source=source,
+        reason=reason,
+        network=finding.reach.network if finding.reach.vantage is Vantage.CONTAINER_NETWORK else None,
+        network_id=finding.reach.network_id,
+        version=finding.version,
+        holds=finding.holds,
+    )
+
+
+def _relay(name: str, settings: StackSettings) -> Workload:
+    relay = relay_name(name)
+    return Workload(
+        service=relay,
+        image=settings.images["nginx"],
+        replicas=(Replica(container_name(settings.stack, relay)),),
+        user=RELAY.user,
+        memory_mb=RELAY.memory_mb,
+        cpu_cores=RELAY.cpu_cores,
+        pids=RELAY.pids,
+        health_check=RELAY.health_check,
+        tmpfs_mb=RELAY.tmpfs_mb,
+    )
 
 
 def _turned_down(name: str, report: Report) -> str | None:
@@ -175,35 +300,15 @@ def _turned_down(name: str, report: Report) -> str | None:
     candidate = service.selected.candidate
     return (
         f"{candidate.source.value} {candidate.endpoint} ({candidate.evidence}) is verified but turned down: "
-        "it is bound to the host's loopback, which containers cannot reach"
+        f"{_OUT_OF_REACH.get(service.selected.reach.vantage, 'containers cannot reach it')}"
     )
 
 
-def _changes(decisions: Mapping[str, Decision], report: Report) -> Iterator[str]:
-    """One line for each service whose source differs from the last deployment's."""
-    for name, decision in decisions.items():
-        before = report.previous.get(name)
-        now = summarised(decision)
-        if before is None or (before.get("source"), before.get("endpoint")) == (now["source"], now["endpoint"]):
-            continue
-        why = _absence(name, before, report) or now["reason"]
-        yield f"{name}: was {_described(before)}, will be {_described(now)}: {why}"
-
-
-def _absence(name: str, before: Mapping[str, str | None], report: Report) -> str | None:
-    """What became of what was used before: the candidate at its endpoint, or with the same evidence."""
-    service = report.services.get(name)
-    for finding in service.findings if service else ():
-        candidate = finding.candidate
-        same_place = before.get("endpoint") in (candidate.endpoint, finding.reach.endpoint)
-        same_evidence = (before.get("reason") or "").startswith(f"{candidate.evidence}:")
-        if (same_place or same_evidence) and finding.verdict is not Verdict.VERIFIED:
-            return f"{candidate.evidence} is {finding.verdict.value}: {finding.reason}"
-    return None
-
-
-def _described(summary: Mapping[str, str | None]) -> str:
-    return f"{summary.get('source')} {summary.get('endpoint') or ''}".strip()
+_OUT_OF_REACH = {
+    Vantage.HOST_LOOPBACK: "it is bound to the host's loopback, and a relay carries http and redis on this host only",
+    Vantage.OTHER_LOOPBACK: "it is bound to the loopback of this machine, while the containers run on another",
+    Vantage.PROCESS: "it runs inside of whoever uses it",
+}
 
 
 _SCHEMES = {"redis": "redis"}
@@ -211,12 +316,18 @@ _PATHS = {"zen-mcp": "/mcp"}
 
 
 def _deploy(
-    service: Service, reason: str, settings: StackSettings, config: DiscoveryConfig, networks: Mapping[str, str]
+    service: Service,
+    reason: str,
+    settings: StackSettings,
+    config: DiscoveryConfig,
+    chosen: Mapping[str, Reuse | Relay | str],
 ) -> Deploy:
-    """The service as this stack runs it. `networks` names those that users of a reused service must join."""
+    """The service as this stack runs it; `chosen` says what it uses of others, and so what it must join."""
     server = config.servers.get(service.name)
     required = server.resource_requirements if server else None
     image = settings.images[service.name]
+    used = [choice for name, choice in chosen.items() if _uses(service, name)]
+    joined = {use.network: use.network_id for use in used if isinstance(use, Reuse) and use.network}
     workload = Workload(
         service=service.name,
         image=image,
@@ -226,12 +337,15 @@ def _deploy(
         cpu_cores=(required.cpu_cores if required and required.cpu_cores else service.cpu_cores),
         pids=service.pids,
         health_check=service.health_check,
+        disk_gb=service.disk_gb,
         environment=_environment(service, settings),
         tmpfs_mb=service.tmpfs_mb,
         volume=volume_name(settings.stack, service.name) if service.data_path else None,
         data_path=service.data_path,
         needs=service.needs,
-        join=tuple(sorted({network for name, network in networks.items() if _uses(service, name)})),
+        join=tuple(sorted(joined)),
+        join_ids=tuple(joined[network] for network in sorted(joined)),
+        relays=tuple(sorted(use.workload.service for use in used if isinstance(use, Relay))),
         secrets=tuple(name for name in (service.name, *service.needs) if name in settings.secrets),
     )
     scheme = _SCHEMES.get(service.name, "http")
@@ -351,21 +465,17 @@ def _incomplete(decisions: Mapping[str, Decision], settings: StackSettings) -> I
         )
 
 
-def _budget(workloads: list[Workload], deploys: list[Deploy], settings: StackSettings) -> Budget:
+def _budget(workloads: Sequence[Workload], settings: StackSettings) -> Budget:
     return Budget(
         memory_mb=sum(workload.memory_mb * len(workload.replicas) for workload in workloads),
         limit_mb=settings.config.memory_budget_mb,
         cpu_cores=round(sum(workload.cpu_cores * len(workload.replicas) for workload in workloads), 2),
-        disk_gb=round(
-            sum(SERVICES[deploy.workload.service].disk_gb * len(deploy.workload.replicas) for deploy in deploys), 2
-        ),
+        disk_gb=round(sum(workload.disk_gb * len(workload.replicas) for workload in workloads), 2),
         disk_limit_gb=settings.config.disk_budget_gb,
     )
 
 
-def _over_budget(
-    workloads: list[Workload], deploys: list[Deploy], budget: Budget, settings: StackSettings
-) -> Iterator[str]:
+def _over_budget(workloads: Sequence[Workload], budget: Budget, settings: StackSettings) -> Iterator[str]:
     file = f"Pulumi.{settings.stack}.yaml"
     if budget.memory_mb > budget.limit_mb:
         parts = ", ".join(
@@ -376,28 +486,27 @@ def _over_budget(
             f"({parts}); raise it, run fewer replicas, or lower resource_requirements in .mcp/discovery-config.yaml"
         )
     if budget.disk_gb > budget.disk_limit_gb:
-        parts = ", ".join(
-            f"{deploy.workload.service} {SERVICES[deploy.workload.service].disk_gb}" for deploy in deploys
-        )
+        parts = ", ".join(f"{workload.service} {workload.disk_gb}" for workload in workloads if workload.disk_gb)
         yield (
             f"{file}: diskBudgetGb: {budget.disk_limit_gb} GB is less than the {budget.disk_gb} GB estimated "
             f"({parts}); raise it or run fewer services"
         )
 
 
-def _in_the_way(workloads: list[Workload], report: Report, settings: StackSettings) -> Iterator[str]:
-    """Obstacles to what would be declared: each named with its holder, before anything is half-created."""
-    ports = {
-        str(port.external): workload.service
-        for workload in workloads
-        for replica in workload.replicas
-        for port in replica.ports
-    }
-    names = {replica.name: workload.service for workload in workloads for replica in workload.replicas}
+def _in_the_way(
+    workloads: Sequence[Workload], relayed: Mapping[str, str], report: Report, settings: StackSettings
+) -> Iterator[str]:
+    """Obstacles to what would be declared: each named with its holder, before anything is half-created.
+
+    `relayed` are the ports that relays listen on, with the services behind them.
+    """
+    replicas = [(replica, workload.service) for workload in workloads for replica in workload.replicas]
+    ports = {str(port.external): service for replica, service in replicas for port in replica.ports}
+    names = {replica.name: service for replica, service in replicas}
     volumes = {workload.volume: workload.service for workload in workloads if workload.volume}
     networks = {container_name(settings.stack, "network"): "network"}
     taken: Mapping[str, Mapping[str, str]] = {
-        "port": ports,
+        "port": {**relayed, **ports},
         "container": names,
         "volume": volumes,
         "network": networks,

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from catalog import SERVICES, HealthCheck
-from discovery.report import AgentReport
+from discovery.report import DEPLOYED, AgentReport
 from image_references import Image
-
-DEPLOYED = "deployed"
 
 # Where a workload keeps its files and secrets; read-only to it.
 FILES_PATH = "/run/promptcraft"
@@ -38,8 +36,9 @@ class Replica:
 class Workload:
     """A service as it will run. Memory and tmpfs sizes in MiB, CPU in cores.
 
-    `join` names networks of others that the containers join as well. `secrets` names the secrets (keys of
-    `StackSettings.secrets`) that they may read under `SECRETS_PATH`.
+    `join` names networks of others that the containers join as well (`join_ids` are their ids), `relays` the relays
+    that they reach by name. `secrets` names the secrets (keys of `StackSettings.secrets`) that they may read under
+    `SECRETS_PATH`.
     """
 
     service: str
@@ -50,12 +49,15 @@ class Workload:
     cpu_cores: float
     pids: int
     health_check: HealthCheck
+    disk_gb: float = 0.0
     environment: Mapping[str, str] = field(default_factory=dict)
     tmpfs_mb: Mapping[str, int] = field(default_factory=dict)
     volume: str | None = None
     data_path: str | None = None
     needs: tuple[str, ...] = ()
     join: tuple[str, ...] = ()
+    join_ids: tuple[str, ...] = ()
+    relays: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
 
 
@@ -74,7 +76,7 @@ class Reuse:
     """Something that runs already serves.
 
     `endpoint` is its address for the stack's containers, `host_endpoint` for this host; `network` is the one that
-    its users must join to reach it.
+    its users must join to reach it. `version` and `holds` (names of the data there) are as discovery found them.
     """
 
     endpoint: str
@@ -82,6 +84,28 @@ class Reuse:
     source: str
     reason: str
     network: str | None = None
+    network_id: str = ""
+    version: str | None = None
+    holds: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Relay:
+    """Something that runs already serves, on this host's loopback, where no container reaches it.
+
+    This stack runs `workload`, which listens on `port` of the network's gateway and hands every connection to
+    `target` (`host:port`, as this host knows it). `endpoint` is the service's address for the stack's containers.
+    """
+
+    workload: Workload
+    port: int
+    target: str
+    endpoint: str
+    host_endpoint: str
+    source: str
+    reason: str
+    version: str | None = None
+    holds: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +115,7 @@ class Omit:
     reason: str
 
 
-Decision = Deploy | Reuse | Omit
+Decision = Deploy | Reuse | Relay | Omit
 
 
 @dataclass(frozen=True)
@@ -150,19 +174,37 @@ class Plan:
             visit(name)
         return tuple(ordered.values())
 
+    @property
+    def relays(self) -> tuple[Relay, ...]:
+        """The relays to what serves on this host's loopback."""
+        return tuple(decision for decision in self.decisions.values() if isinstance(decision, Relay))
+
     def summary(self) -> dict[str, dict[str, str | None]]:
         """The stack output `plan`: per service its source, endpoint and reason."""
         return {name: summarised(decision) for name, decision in self.decisions.items()}
 
 
 def summarised(decision: Decision) -> dict[str, str | None]:
-    """A decision as the stack output `plan` shows it: source, endpoint, reason."""
+    """A decision as the stack output `plan` shows it and the next deployment remembers it (`Report.previous`)."""
     match decision:
         case Deploy(endpoint=endpoint, reason=reason, source=source):
             return {"source": source, "endpoint": endpoint, "reason": reason}
-        case Reuse(endpoint=endpoint, reason=reason, source=source):
-            return {"source": source, "endpoint": endpoint, "reason": reason}
+        case Reuse():
+            return _remembered(decision)
+        case Relay(target=target):
+            return _remembered(decision) | {"behind": target}
         case Omit(reason=reason):
             return {"source": "omitted", "endpoint": None, "reason": reason}
         case _:
             assert_never(decision)
+
+
+def _remembered(decision: Reuse | Relay) -> dict[str, str | None]:
+    holds = None if decision.holds is None else ", ".join(decision.holds)
+    return {
+        "source": decision.source,
+        "endpoint": decision.endpoint,
+        "reason": decision.reason,
+        "version": decision.version,
+        "holds": holds,
+    }

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pulumi
 
 from components.files import Files
+from components.network import StackNetwork
 from components.workload import ContainerWorkload
 from plan import FILES_PATH, Plan, Workload
 from rendering.qdrant_config import CONFIG_FILE, qdrant_config
@@ -22,7 +23,7 @@ class Redis(pulumi.ComponentResource):
         self,
         workload: Workload,
         plan: Plan,
-        network: pulumi.Input[str],
+        network: StackNetwork,
         secrets: Mapping[str, str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -54,7 +55,7 @@ class Qdrant(pulumi.ComponentResource):
         self,
         workload: Workload,
         plan: Plan,
-        network: pulumi.Input[str],
+        network: StackNetwork,
         secrets: Mapping[str, str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:

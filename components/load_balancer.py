@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pulumi
 
 from components.files import Files
+from components.network import StackNetwork
 from components.workload import ContainerWorkload
 from plan import FILES_PATH, Plan, Workload
 from rendering.nginx_conf import CONFIG_FILE, nginx_conf
@@ -21,7 +22,7 @@ class LoadBalancer(pulumi.ComponentResource):
         self,
         workload: Workload,
         plan: Plan,
-        network: pulumi.Input[str],
+        network: StackNetwork,
         after: Sequence[pulumi.Resource],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:

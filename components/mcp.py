@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pulumi
 
 from components.files import Files
+from components.network import StackNetwork
 from components.workload import ContainerWorkload
 from plan import Plan, Workload
 
@@ -20,7 +21,7 @@ class ZenMcp(pulumi.ComponentResource):
         self,
         workload: Workload,
         plan: Plan,
-        network: pulumi.Input[str],
+        network: StackNetwork,
         secrets: Mapping[str, str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:

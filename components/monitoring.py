@@ -9,6 +9,7 @@ import pulumi
 
 from catalog import EXPORTERS
 from components.files import Files
+from components.network import StackNetwork
 from components.workload import ContainerWorkload
 from plan import SECRETS_PATH, Plan, Workload
 from rendering.alert_rules import alert_rules
@@ -31,7 +32,7 @@ class Prometheus(pulumi.ComponentResource):
         self,
         workload: Workload,
         plan: Plan,
-        network: pulumi.Input[str],
+        network: StackNetwork,
         secrets: Mapping[str, str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -59,7 +60,7 @@ class Exporter(pulumi.ComponentResource):
         self,
         workload: Workload,
         plan: Plan,
-        network: pulumi.Input[str],
+        network: StackNetwork,
         secrets: Mapping[str, str],
         after: Sequence[pulumi.Resource],
         opts: pulumi.ResourceOptions | None = None,
@@ -98,7 +99,7 @@ class Grafana(pulumi.ComponentResource):
         self,
         workload: Workload,
         plan: Plan,
-        network: pulumi.Input[str],
+        network: StackNetwork,
         secrets: Mapping[str, str],
         dashboards: Mapping[str, str],
         after: Sequence[pulumi.Resource],

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pulumi
 
 from components.files import Files
+from components.network import StackNetwork
 from components.workload import ContainerWorkload
 from plan import FILES_PATH, Plan, Workload
 from rendering.plan_document import agent_file, plan_document
@@ -21,7 +22,7 @@ class PromptCraft(pulumi.ComponentResource):
         self,
         workload: Workload,
         plan: Plan,
-        network: pulumi.Input[str],
+        network: StackNetwork,
         secrets: Mapping[str, str],
         agent_texts: Mapping[str, str],
         after: Sequence[pulumi.Resource],

@@ -15,8 +15,9 @@ from components.monitoring import Exporter, Grafana, Prometheus
 from components.network import StackNetwork
 from components.process_limits import ProcessLimits
 from components.promptcraft import PromptCraft
+from components.relay import LoopbackRelay
 from components.workload import ContainerWorkload
-from plan import Deploy, Plan, Workload
+from plan import Deploy, Plan, Relay, Workload
 from rendering.mcp_config import mcp_config, urls
 from rendering.monitoring_to_paste import monitoring_to_paste
 
@@ -38,8 +39,12 @@ class PromptCraftStack(pulumi.ComponentResource):
         self._children = children
         for notice in plan.notices:
             pulumi.log.warn(notice)
-        self._network = StackNetwork(plan, opts=children).name
-        running: dict[str, ContainerWorkload] = {}
+        self._network = StackNetwork(plan, opts=children)
+        running = {
+            service: LoopbackRelay(decision, plan, self._network, children).containers
+            for service, decision in plan.decisions.items()
+            if isinstance(decision, Relay)
+        }
         for deploy in plan.deployments:
             service = deploy.workload.service
             after = [resource for name in deploy.workload.needs if name in running for resource in running[name].ready]
@@ -49,8 +54,7 @@ class PromptCraftStack(pulumi.ComponentResource):
             running[workload.service] = Exporter(
                 workload, plan, self._network, self._secrets_of(workload), running[workload.needs[0]].ready, children
             ).containers
-        workloads = [*(deploy.workload for deploy in plan.deployments), *plan.exporters]
-        ProcessLimits([(running[workload.service].ids, workload.pids) for workload in workloads], opts=children)
+        ProcessLimits([(containers.ids, containers.pids) for containers in running.values()], opts=children)
         self.register_outputs({"plan": plan.summary()})
 
     def _secrets_of(self, workload: Workload) -> dict[str, str]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pulumi
 import pulumi_docker as docker
 
-from catalog import HealthCheck
+from catalog import LABEL_JOINED, HealthCheck
 from components.files import Files, WorkloadFiles
 from components.labels import labels
+from components.network import StackNetwork
 from plan import FILES_PATH, Plan, Replica, Workload
 
 # Seconds. The longest a container may take to become healthy before `up` fails.
@@ -20,30 +21,35 @@ _ULIMITS = (("core", 0, 0), ("nofile", 8192, 8192), ("nproc", 1024, 1024))
 
 
 class ContainerWorkload(pulumi.ComponentResource):
-    """The containers of one workload. `ready` holds them, for whoever must wait until they are healthy."""
+    """The containers of one workload. `ready` holds them, for whoever must wait until they are healthy.
+
+    Without a `network` they share the host's own, as only a relay must. `environment` adds what the plan can't know.
+    """
 
     ids: list[pulumi.Output[str]]
+    pids: int
     ready: list[pulumi.Resource]
 
     def __init__(
         self,
         workload: Workload,
         plan: Plan,
-        network: pulumi.Input[str],
+        network: StackNetwork | None,
         *,
         files: Files | None = None,
         command: Sequence[str] | None = None,
+        environment: Mapping[str, pulumi.Input[str]] | None = None,
         after: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("promptcraft:workload:ContainerWorkload", workload.service, None, opts)
-        self._workload, self._plan = workload, plan
+        self._workload, self._plan, self._network = workload, plan, network
+        self._environment = {**workload.environment, **(environment or {})}
         image = self._image()
         volumes = [*self._data(), *self._files(image, files)]
-        containers = [
-            self._container(replica, image, network, volumes, command, after) for replica in workload.replicas
-        ]
+        containers = [self._container(replica, image, volumes, command, after) for replica in workload.replicas]
         self.ids = [container.id for container in containers]
+        self.pids = workload.pids
         self.ready = list(containers)
         self.register_outputs({"ids": self.ids})
 
@@ -63,6 +69,20 @@ class ContainerWorkload(pulumi.ComponentResource):
             keep_locally=True,
             opts=pulumi.ResourceOptions(parent=self),
         ).image_id
+
+    def _networks(self) -> Iterator[docker.ContainerNetworksAdvancedArgs]:
+        if self._network is None:
+            return
+        yield docker.ContainerNetworksAdvancedArgs(name=self._network.name, aliases=[self._workload.service])
+        for name in self._workload.join:
+            yield docker.ContainerNetworksAdvancedArgs(name=name)
+
+    def _hosts(self) -> Iterator[docker.ContainerHostArgs]:
+        """Names for the relays, which are on no network that would name them."""
+        if self._network is None:
+            return
+        for name in self._workload.relays:
+            yield docker.ContainerHostArgs(host=name, ip=self._network.gateway)
 
     def _data(self) -> list[docker.ContainerVolumeArgs]:
         """The volume that outlives the stack: `destroy` leaves it, and no change of a label replaces it."""
@@ -101,30 +121,29 @@ class ContainerWorkload(pulumi.ComponentResource):
         self,
         replica: Replica,
         image: pulumi.Input[str],
-        network: pulumi.Input[str],
         volumes: list[docker.ContainerVolumeArgs],
         command: Sequence[str] | None,
         after: Sequence[pulumi.Resource],
     ) -> docker.Container:
         workload = self._workload
         marks = labels(self._plan, workload.service, workload.image.stand_in)
+        if workload.join_ids:
+            marks[LABEL_JOINED] = " ".join(workload.join_ids)
         return docker.Container(
             replica.name.removeprefix(f"promptcraft-{self._plan.stack}-"),
             name=replica.name,
             image=image,
             command=list(command) if command else None,
-            envs=[f"{name}={value}" for name, value in sorted(workload.environment.items())],
-            labels=[docker.ContainerLabelArgs(label=label, value=value) for label, value in marks.items()],
+            envs=[pulumi.Output.concat(name, "=", value) for name, value in sorted(self._environment.items())],
+            labels=[docker.ContainerLabelArgs(label=label, value=value) for label, value in sorted(marks.items())],
             ports=[
                 docker.ContainerPortArgs(ip=port.ip, external=port.external, internal=port.internal, protocol="tcp")
                 for port in replica.ports
             ],
             # The engine reports "bridge" for every container that is attached to a named network after creation.
-            network_mode="bridge",
-            networks_advanced=[
-                docker.ContainerNetworksAdvancedArgs(name=network, aliases=[workload.service]),
-                *(docker.ContainerNetworksAdvancedArgs(name=name) for name in workload.join),
-            ],
+            network_mode="bridge" if self._network else "host",
+            networks_advanced=list(self._networks()) or None,
+            hosts=list(self._hosts()) or None,
             volumes=volumes,
             tmpfs={path: f"rw,noexec,nosuid,nodev,size={size}m" for path, size in sorted(workload.tmpfs_mb.items())},
             user=workload.user,

@@ -30,6 +30,7 @@ _STACK_TYPE = "pulumi:pulumi:Stack"
 # Letters, digits, '-', '_' and '.' (Pulumi's `tokens.ParseStackName`); not '.' or '..', since it becomes a file's name.
 _STACK_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,100}")
 _PLAN_KEYS = ("source", "endpoint", "reason")
+_MORE_KEYS = ("version", "holds", "behind")  # of what is another's
 
 
 class _UnreadableError(Exception):
@@ -193,6 +194,7 @@ def _previous(resources: list[Mapping[str, object]]) -> dict[str, dict[str, str 
         plan = outputs.get("plan") if isinstance(outputs, dict) else None
         for service, decision in plan.items() if isinstance(plan, dict) else ():
             if isinstance(decision, dict) and isinstance(decision.get("source"), str):
-                values = {key: decision.get(key) for key in _PLAN_KEYS}
-                previous[service] = {key: text if isinstance(text, str) else None for key, text in values.items()}
+                texts = {key: text for key, text in decision.items() if isinstance(text, str)}
+                previous[service] = {key: texts.get(key) for key in _PLAN_KEYS}
+                previous[service].update({key: texts[key] for key in _MORE_KEYS if key in texts})
     return previous

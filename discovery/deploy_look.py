@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog import SERVICES
+from catalog import SERVICES, relay_port
 from discovery.agents import read_texts
 from discovery.checkpoint import read_checkpoint
 from discovery.config import DiscoveryConfig, load_discovery_config
 from discovery.look import look
 from discovery.one_look import one_look
-from discovery.report import Report
+from discovery.report import Finding, Report, Verdict
 from discovery.request import DEFAULT_BUDGET_SECONDS, Credential, Request
 from errors import ConfigError
 from settings import StackSettings
@@ -36,8 +36,39 @@ def take(root: Path, settings: StackSettings) -> DeployLook:
     if settings.config.discovery == "snapshot":
         report = _snapshot(root, settings.stack)
     else:
-        report = one_look(root, settings.stack, lambda: look(request_for(root, settings), config))
+
+        def live() -> Report:
+            return look(request_for(root, settings), config)
+
+        report = one_look(root, settings.stack, live, lambda seen: confirm(seen, live(), settings.wanted))
     return DeployLook(report, config, read_texts(report.agents, root, home))
+
+
+def confirm(seen: Report, now: Report, wanted: Collection[str]) -> None:
+    """Raise `ConfigError` where what was selected in `seen` is not proved any more, or is another container.
+
+    What else differs does not matter: what was previewed is what is applied.
+    """
+    problems = []
+    for name in wanted:
+        chosen = seen.services[name].selected if name in seen.services else None
+        if chosen is None:
+            continue
+        endpoint = chosen.candidate.endpoint
+        again = [found for found in now.services[name].findings if found.candidate.endpoint == endpoint]
+        if not any(_is_the_same(found, chosen) for found in again):
+            what = f"{again[0].verdict.value}: {again[0].reason}" if again else "not found"
+            problems.append(
+                f"{name}: {endpoint} ({chosen.candidate.evidence}) was verified in the preview and is another now "
+                f"({what}); nothing was changed; preview again"
+            )
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def _is_the_same(found: Finding, chosen: Finding) -> bool:
+    same_container = found.candidate.container_id == chosen.candidate.container_id
+    return found.verdict is Verdict.VERIFIED and same_container
 
 
 def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEFAULT_BUDGET_SECONDS) -> Request:
@@ -62,11 +93,12 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
 
 
 def _host_ports(settings: StackSettings) -> tuple[int, ...]:
-    """Every port that the stack may publish on the host."""
+    """Every port on which the stack may listen on the host."""
     offset = settings.config.port_offset
     published = [port.published for name in settings.wanted for port in SERVICES[name].ports if port.published]
     public = [settings.config.public_port] if "nginx" in settings.wanted else []
-    return tuple(port + offset for port in (*published, *public))
+    relays = [relay_port(name, offset) for name in settings.wanted]
+    return (*(port + offset for port in (*published, *public)), *relays)
 
 
 def _snapshot(root: Path, stack: str) -> Report:

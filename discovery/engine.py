@@ -186,7 +186,10 @@ def _container(entry: Mapping[str, Any]) -> Container | None:
         health=next((word for word in ("unhealthy", "healthy") if f"({word})" in status), ""),
         networks={
             str(name): Attachment(
-                _text(place.get("IPAddress")), _text(place.get("Gateway")), _text(place.get("GlobalIPv6Address"))
+                _text(place.get("IPAddress")),
+                _text(place.get("Gateway")),
+                _text(place.get("GlobalIPv6Address")),
+                _text(place.get("NetworkID")),
             )
             for name, place in (networks.items() if isinstance(networks, dict) else ())
             if isinstance(place, dict)

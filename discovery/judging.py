@@ -23,11 +23,15 @@ from reading.text import one_line
 
 @dataclass(frozen=True)
 class Judge:
-    """What a verdict depends on besides the answer. `has_npx`: whether npx can be run on this machine."""
+    """What a verdict depends on besides the answer.
+
+    `has_npx`: whether npx can be run on this machine; `engine_is_here`: whether containers run on it.
+    """
 
     request: Request
     config: DiscoveryConfig
     has_npx: bool
+    engine_is_here: bool = True
 
     def findings(
         self, sightings: Sequence[Sighting], visits: Mapping[Place, Visit], services: Sequence[str]
@@ -68,7 +72,8 @@ class Judge:
             answer.version,
             elapsed,
             ownership_of(visit.whose.container, self.request),
-            reach_of(place, visit.addresses, visit.whose),
+            reach_of(place, visit.addresses, visit.whose, engine_is_here=self.engine_is_here),
+            answer.holds,
         )
 
     def _as_this_server(self, service: str, answer: Answer) -> Answer:

@@ -70,7 +70,8 @@ async def _look(
     visits = await Asker(request, world, deadline, Resolver()).visit_all(sightings)
 
     has_npx = shutil.which("npx", path=request.environment.get("PATH", "")) is not None
-    findings = Judge(request, config, has_npx).findings(sightings, visits, services)
+    judge = Judge(request, config, has_npx, engine_is_here=world.inventory.local)
+    findings = judge.findings(sightings, visits, services)
     orders = {name: server.priority_order for name, server in config.servers.items()}
     chosen = {name: choose(findings.get(name, ()), orders.get(name), pins.get(name)) for name in services}
     require_pins(pins, chosen, f"Pulumi.{request.stack}.yaml:1")

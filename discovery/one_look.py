@@ -19,8 +19,12 @@ from discovery.report import Report
 _FOLDER = ".promptcraft/looks"
 
 
-def one_look(root: Path, stack: str, look: Callable[[], Report]) -> Report:
-    """The look of this `pulumi` invocation: taken once by `look`, and read back by whoever runs after."""
+def one_look(root: Path, stack: str, look: Callable[[], Report], confirm: Callable[[Report], None]) -> Report:
+    """The look of this `pulumi` invocation: taken once by `look`, read back by whoever runs after.
+
+    `confirm` is given what was read back, and raises `ConfigError` where the world has moved on meanwhile: between a
+    preview and its update a person may have thought for an hour.
+    """
     owner = _invocation()
     if owner is None:
         return look()
@@ -28,7 +32,9 @@ def one_look(root: Path, stack: str, look: Callable[[], Report]) -> Report:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / f"{stack}-{owner}.json"
     if path.exists():
-        return Report.from_json(json.loads(path.read_text(encoding="utf-8")))
+        report = Report.from_json(json.loads(path.read_text(encoding="utf-8")))
+        confirm(report)
+        return report
     report = look()
     _write(path, report)
     _forget_others(folder, owner)

@@ -13,7 +13,7 @@ from discovery.world import Address
 IN_PROCESS = Reach(Vantage.PROCESS)
 
 
-def reach_of(place: Place, addresses: Sequence[Address], found: Whose) -> Reach:
+def reach_of(place: Place, addresses: Sequence[Address], found: Whose, *, engine_is_here: bool) -> Reach:
     """The vantage of one endpoint that resolved to `addresses` and leads to `found`."""
     container = found.container
     network = network_of(container) if container else None
@@ -22,7 +22,8 @@ def reach_of(place: Place, addresses: Sequence[Address], found: Whose) -> Reach:
         # The default bridge has no DNS: there a container is known by its address only.
         host = container.name if network != "bridge" else attachment.ip or attachment.ip6
         inside = Place(place.scheme, host, found.container_port, place.path)
-        return Reach(Vantage.CONTAINER_NETWORK, network, f"{inside.scheme}://{inside.authority}{inside.path}")
+        endpoint = f"{inside.scheme}://{inside.authority}{inside.path}"
+        return Reach(Vantage.CONTAINER_NETWORK, network, endpoint, attachment.network_id)
     if any(address.is_loopback for address in addresses):
-        return Reach(Vantage.HOST_LOOPBACK)
+        return Reach(Vantage.HOST_LOOPBACK if engine_is_here else Vantage.OTHER_LOOPBACK)
     return Reach(Vantage.ANYWHERE)

@@ -12,6 +12,9 @@ from typing import Any
 
 SCHEMA_VERSION = 1
 
+# What stands for a source where a stack runs a service itself.
+DEPLOYED = "deployed"
+
 
 class Source(StrEnum):
     """Where a candidate comes from, in the default order of priority."""
@@ -56,17 +59,19 @@ class Vantage(StrEnum):
 
     ANYWHERE = "anywhere"
     HOST_LOOPBACK = "host_loopback"
+    OTHER_LOOPBACK = "other_loopback"  # this machine's, while the engine runs containers on another
     CONTAINER_NETWORK = "container_network"  # `Reach.network` names the network to join
     PROCESS = "process"  # npx: runs inside whoever uses it
 
 
 @dataclass(frozen=True)
 class Reach:
-    """A vantage; for `CONTAINER_NETWORK`, also which network, and the endpoint as seen from within it."""
+    """A vantage; for `CONTAINER_NETWORK`, also which network (name and id), and the endpoint as seen from within it."""
 
     vantage: Vantage
     network: str | None = None
     endpoint: str | None = None
+    network_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Finding:
-    """A candidate and what asking it came to. `reason` is one line, at most 200 characters, never a secret."""
+    """A candidate and what asking it came to. `reason` is one line, at most 200 characters, never a secret.
+
+    `holds` names the data that is there (a Qdrant's collections); None where that is unknown or comes and goes.
+    """
 
     candidate: Candidate
     verdict: Verdict
@@ -98,6 +106,7 @@ class Finding:
     elapsed_ms: float = 0.0
     ownership: Ownership = Ownership.EXTERNAL
     reach: Reach = field(default_factory=lambda: Reach(Vantage.ANYWHERE))
+    holds: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -150,8 +159,9 @@ class Obstacle:
 class Report:
     """Everything one look found out. `duration_ms` and the `elapsed_ms` are its only times.
 
-    `previous` is what the last deployment chose: service to `{"source", "endpoint", "reason"}`; empty before the
-    first. `owner` identifies the state that the stack's own objects belong to.
+    `previous` is what the last deployment chose: service to what its `plan` output said (`source`, `endpoint`,
+    `reason`, and of what is another's `version`, `holds`, `behind`); empty before the first. `owner` identifies the
+    state that the stack's own objects belong to.
     """
 
     stack: str
@@ -213,7 +223,9 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
             "vantage": finding.reach.vantage.value,
             "network": finding.reach.network,
             "endpoint": finding.reach.endpoint,
+            "network_id": finding.reach.network_id,
         },
+        "holds": None if finding.holds is None else list(finding.holds),
     }
 
 
@@ -232,7 +244,8 @@ def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:
         version=value["version"],
         elapsed_ms=float(value["elapsed_ms"]),
         ownership=Ownership(value["ownership"]),
-        reach=Reach(Vantage(reach["vantage"]), reach["network"], reach["endpoint"]),
+        reach=Reach(Vantage(reach["vantage"]), reach["network"], reach["endpoint"], str(reach["network_id"])),
+        holds=None if value["holds"] is None else tuple(str(name) for name in value["holds"]),
     )
 
 

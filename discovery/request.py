@@ -30,7 +30,7 @@ class Checkpoint:
 
     `known` is False where the state could not be read: then nothing can be proved ours.
     `ids` are the engine ids of containers in the state; `owner` identifies that state (`LABEL_OWNER`).
-    `previous` maps a service to the `{"source", "endpoint", "reason"}` of the last deployment's `plan` output.
+    `previous` maps a service to what the last deployment's `plan` output said of it.
     `problem` says, for a person, why the state is not `known`.
     """
 

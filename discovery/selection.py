@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from discovery.report import DEFAULT_PRIORITY, Finding, ServiceReport, Source, Verdict
+from discovery.report import DEFAULT_PRIORITY, DEPLOYED, Finding, ServiceReport, Source, Verdict
 from errors import ConfigError
 from reading.text import one_line
 
@@ -29,7 +29,10 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Pin:
-    """What a service is pinned to: a source, or an endpoint in its normal form; `text` is as it was written."""
+    """What a service is pinned to: a source, an endpoint in its normal form, or with neither the stack's own.
+
+    `text` is as it was written.
+    """
 
     text: str
     source: Source | None = None
@@ -59,14 +62,14 @@ def choose(ranked: Collection[Ranked], order: Sequence[Source] | None, pin: Pin 
 def require_pins(pins: Mapping[str, Pin], services: Mapping[str, ServiceReport], file: str) -> None:
     """Raise `PinError` for every pinned service that has nothing selected, with what was found instead."""
     problems = [
-        _problem(name, pin, services[name], file) for name, pin in sorted(pins.items()) if _unmet(services, name)
+        _problem(name, pin, services[name], file) for name, pin in sorted(pins.items()) if _unmet(services, name, pin)
     ]
     if problems:
         raise PinError("\n".join(problems))
 
 
-def _unmet(services: Mapping[str, ServiceReport], name: str) -> bool:
-    return services[name].selected is None
+def _unmet(services: Mapping[str, ServiceReport], name: str, pin: Pin) -> bool:
+    return services[name].selected is None and pin.text != DEPLOYED
 
 
 def _key(item: Ranked, priority: tuple[Source, ...]) -> tuple[int | str, ...]:

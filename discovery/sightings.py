@@ -9,7 +9,7 @@ from catalog import SERVICES, Protocol
 from discovery.config import DiscoveryConfig, is_name
 from discovery.endpoints import HTTP, REDIS, EndpointError, is_package, normalise_endpoint
 from discovery.probes import PROBES, NamedProbe
-from discovery.report import Candidate, Source
+from discovery.report import DEPLOYED, Candidate, Source
 from discovery.request import Gathered, Request
 from discovery.selection import Pin, PinError
 from discovery.wire import Place, place_of
@@ -92,6 +92,8 @@ def sightings_of(
 
 
 def _pin(service: str, text: str) -> Pin:
+    if text == DEPLOYED:
+        return Pin(text)
     if text in tuple(Source):
         return Pin(text, source=Source(text))
     if text.startswith(NPX) and is_package(text.removeprefix(NPX)):
@@ -99,7 +101,7 @@ def _pin(service: str, text: str) -> Pin:
     try:
         return Pin(shown(text), endpoint=normalise_endpoint(text, schemes_of(service)))
     except EndpointError as error:
-        raise EndpointError(f"{error}, or name a source: {', '.join(Source)}") from error
+        raise EndpointError(f"{error}, or name a source: {', '.join((*Source, DEPLOYED))}") from error
 
 
 def _pinned(pins: Mapping[str, Pin]) -> Iterator[Sighting]:

@@ -23,11 +23,12 @@ class EngineState(StrEnum):
 
 @dataclass(frozen=True)
 class Attachment:
-    """A container's place on one network: its addresses there ("" where it has none) and the network's gateway."""
+    """A container's place on one network: its addresses there ("" where it has none), the network's gateway and id."""
 
     ip: str
     gateway: str = ""
     ip6: str = ""
+    network_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,8 @@ async def connected(service: PlannedService, seconds: float) -> AsyncIterator[Cl
     if urlsplit(service.endpoint).scheme not in ("http", "https"):
         # npx:PACKAGE, where the program found no runner to start it.
         raise httpx2.UnsupportedProtocol(f"{service.endpoint} is not served over HTTP")
-    secret = service.secret()
-    headers = {"Authorization": f"Bearer {secret}"} if secret else None
     connect_seconds = min(seconds, CONNECT_SECONDS)
-    async with http_client(connect_seconds, headers) as http:
+    async with http_client(connect_seconds, service.headers()) as http:
         # Only connecting is short.
         http.timeout = httpx2.Timeout(seconds, connect=connect_seconds)
         async with Client(streamable_http_client(mcp_url(service.endpoint), http_client=http)) as client:

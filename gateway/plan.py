@@ -18,7 +18,10 @@ class _Model(BaseModel):
 
 
 class PlannedService(_Model):
-    """One service: what was decided and where it is. `credential` is the path of a file with its secret."""
+    """One service: what was decided and where it is.
+
+    `credential` is the path of a file with its secret; `host` the Host to ask for where it is not the endpoint's.
+    """
 
     action: Literal["deploy", "reuse", "relay", "omit"]
     source: str | None = None
@@ -27,6 +30,7 @@ class PlannedService(_Model):
     stand_in: str | None = None
     protocol: str
     credential: Path | None = None
+    host: str | None = None
 
     @property
     def is_used(self) -> bool:
@@ -35,6 +39,13 @@ class PlannedService(_Model):
     def secret(self) -> str | None:
         """What the credential file holds now. Raises `OSError` when it is named but can't be read."""
         return None if self.credential is None else self.credential.read_text().strip() or None
+
+    def headers(self) -> dict[str, str]:
+        """What a request to an MCP server carries. Raises `OSError` when the token's file can't be read."""
+        secret = self.secret()
+        authorization = {"Authorization": f"Bearer {secret}"} if secret else {}
+        # An MCP server may answer to its own names only (the SDK's protection against DNS rebinding).
+        return authorization | ({"Host": self.host} if self.host else {})
 
 
 class Shadowed(_Model):

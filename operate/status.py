@@ -7,20 +7,35 @@ from typing import Any
 
 import requests
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+
+from discovery.report import DEPLOYED
 
 _TIMEOUT = (2.0, 10.0)
 
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """One row. `health` is the application's own word for it; `stand_in` says what is not the real thing."""
+    """One row. `health` is the application's own word for it; `stand_in` says what is not the real thing.
+
+    `problem` is what the application met when it asked, from inside its container.
+    """
 
     service: str
     source: str
     url: str
     health: str
     stand_in: str | None = None
+    problem: str | None = None
+
+    @property
+    def complaint(self) -> str | None:
+        """Why a service of somebody else's can't be used after all; None where it can, or is this stack's own."""
+        if self.source == DEPLOYED or self.health in ("ok", "unknown"):
+            return None
+        told = self.problem or "it gave no reason"
+        return f"{self.service}: {self.url} ({self.source}) is {self.health} for the application's container: {told}"
 
 
 def statuses(outputs: dict[str, Any]) -> list[ServiceStatus]:
@@ -40,6 +55,7 @@ def statuses(outputs: dict[str, Any]) -> list[ServiceStatus]:
                 url=outputs["urls"].get(service) or f"{chosen['endpoint']} (inside)",
                 health=str(own or "unknown"),
                 stand_in=told.get("stand_in"),
+                problem=told.get("problem"),
             )
         )
     return rows
@@ -55,7 +71,7 @@ def _ask(url: str) -> dict[str, Any]:
 
 
 def show(rows: list[ServiceStatus], stack: str, console: Console) -> None:
-    """Print the rows; a stand-in is named as one."""
+    """Print the rows, and what can't be used from inside; a stand-in is named as one."""
     table = Table(title=f"PromptCraft · {stack}", title_justify="left")
     for column in ("service", "source", "URL", "health"):
         table.add_column(column, overflow="fold")
@@ -64,3 +80,6 @@ def show(rows: list[ServiceStatus], stack: str, console: Console) -> None:
         source = f"{row.source}\n[yellow]stand-in: {row.stand_in}[/]" if row.stand_in else row.source
         table.add_row(row.service, source, row.url, f"[{style}]{row.health}[/]")
     console.print(table)
+    for row in rows:
+        if row.complaint:
+            console.print(f"[red]{escape(row.complaint)}[/]", soft_wrap=True)

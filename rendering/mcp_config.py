@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from catalog import SERVICES, Protocol
-from plan import Decision, Deploy, Plan, Reuse
+from plan import Decision, Deploy, Plan, Relay, Reuse
 
 # The page is what a person opens; the API has a name of its own.
 _NAMES = {("promptcraft", 7860): "promptcraft", ("promptcraft", 7862): "promptcraft-api"}
@@ -23,7 +23,7 @@ def _of(service: str, decision: Decision) -> list[tuple[str, str]]:
                 (_NAMES.get((service, port.internal), service), f"http://127.0.0.1:{port.external}")
                 for port in workload.replicas[0].ports
             ]
-        case Reuse(host_endpoint=endpoint):
+        case Reuse(host_endpoint=endpoint) | Relay(host_endpoint=endpoint):
             return [(service, endpoint)]
         case _:
             return []

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from typing import Any, assert_never
+from urllib.parse import urlsplit
 
 from catalog import SERVICES
 from discovery.report import AgentDefinition, AgentReport
-from plan import FILES_PATH, SECRETS_PATH, Decision, Deploy, Omit, Plan, Reuse
+from plan import FILES_PATH, SECRETS_PATH, Decision, Deploy, Omit, Plan, Relay, Reuse
 
 SCHEMA_VERSION = 1
 
@@ -50,12 +51,25 @@ def _service(name: str, decision: Decision, secrets: tuple[str, ...]) -> dict[st
                 "endpoint": endpoint,
                 "stand_in": workload.image.stand_in,
             }
-        case Reuse(endpoint=endpoint, source=source):
-            return common | {"action": "reuse", "source": source, "endpoint": endpoint, "stand_in": None}
+        case Reuse(endpoint=endpoint, source=source, host_endpoint=asked):
+            reused = {"source": source, "endpoint": endpoint, "stand_in": None, "host": _known_as(endpoint, asked)}
+            return common | reused | {"action": "reuse"}
+        case Relay(endpoint=endpoint, source=source, host_endpoint=asked):
+            relayed = {"source": source, "endpoint": endpoint, "stand_in": None, "host": _known_as(endpoint, asked)}
+            return common | relayed | {"action": "relay"}
         case Omit():
             return common | {"action": "omit", "source": None, "endpoint": None, "stand_in": None}
         case _:
             assert_never(decision)
+
+
+def _known_as(endpoint: str, asked: str) -> str | None:
+    """The Host to ask for, where containers reach the service under another name than the one it proved itself by.
+
+    What guards a server against pages in a browser (DNS rebinding) answers to its own names only.
+    """
+    known = urlsplit(asked).netloc
+    return known if known != urlsplit(endpoint).netloc else None
 
 
 def _agent(agent: AgentReport) -> dict[str, Any]:

@@ -21,20 +21,26 @@ _BUSY = (502, 503, 504)
 
 @dataclass(frozen=True)
 class Answer:
-    """The verdict on one endpoint. `identity` is the name an MCP server gives itself, as it gave it."""
+    """The verdict on one endpoint. `identity` is the name an MCP server gives itself, as it gave it.
+
+    `holds` names the data that is there, None where that is not known.
+    """
 
     verdict: Verdict
     reason: str
     version: str | None = None
     identity: str | None = None
+    holds: tuple[str, ...] | None = None
 
 
 Fingerprint = Callable[[Wire, Credential | None], Awaitable[Answer]]
 
 
-def verified(reason: str, version: str | None = None, identity: str | None = None) -> Answer:
+def verified(
+    reason: str, version: str | None = None, identity: str | None = None, holds: tuple[str, ...] | None = None
+) -> Answer:
     """Proved, healthy and usable."""
-    return Answer(Verdict.VERIFIED, reason, version, identity)
+    return Answer(Verdict.VERIFIED, reason, version, identity, holds)
 
 
 def impostor(reason: str) -> Answer:

@@ -20,8 +20,10 @@ from discovery.fingerprints.answer import (
 )
 from discovery.request import Credential
 from discovery.wire import Response, Wire
+from reading.text import one_line
 
 TITLE = "qdrant - vector search engine"
+_MAX_COLLECTIONS = 100
 
 
 def version_of(response: Response) -> str | None:
@@ -30,6 +32,17 @@ def version_of(response: Response) -> str | None:
         return None
     document = read_object(response.body)
     return read_version(document.get("version")) if document.get("title") == TITLE else None
+
+
+def collections_of(response: Response) -> tuple[str, ...] | None:
+    """The names of the collections, sorted, at most 100; None where the response to `GET /collections` has no list."""
+    # {"result": {"collections": [{"name": "docs"}]}, "status": "ok", "time": 0.0001}
+    result = read_object(response.body).get("result")
+    listed = result.get("collections") if isinstance(result, dict) else None
+    if response.status != 200 or not isinstance(listed, list):
+        return None
+    names = (entry.get("name") for entry in listed if isinstance(entry, dict))
+    return tuple(sorted({one_line(name, 60) for name in names if isinstance(name, str)})[:_MAX_COLLECTIONS])
 
 
 async def identify(wire: Wire, credential: Credential | None) -> Answer:
@@ -50,10 +63,10 @@ async def identify(wire: Wire, credential: Credential | None) -> Answer:
     if ready.status != 200 or b"all shards are ready" not in ready.body:
         return unhealthy(f"Qdrant {version} is not ready (readyz answers {ready.status})", version)
     if collections.status not in (401, 403):
-        return verified(f"Qdrant {version}", version)
+        return verified(f"Qdrant {version}", version, holds=collections_of(collections))
     if credential is None or credential.secret is None:
         return auth_required(f"Qdrant {version} wants an API key; set QDRANT_API_KEY", version)
     keyed = await wire.ask("GET", f"{base}/collections", [("api-key", credential.secret)])
     if keyed.status != 200:
         return auth_required(f"Qdrant {version} refused the configured API key", version)
-    return verified(f"Qdrant {version}, with the configured API key", version)
+    return verified(f"Qdrant {version}, with the configured API key", version, holds=collections_of(keyed))

@@ -17,6 +17,8 @@ from discovery.report import Finding, Ownership, Reach, Vantage, Verdict
 from settings import StackSettings
 from tests.builders import finding, report_of, settings_of
 
+GATEWAY = "10.99.0.1"
+
 
 class Recorder(pulumi.runtime.Mocks):
     """Accepts every resource and remembers its type, name and inputs."""
@@ -26,7 +28,8 @@ class Recorder(pulumi.runtime.Mocks):
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         self.resources.append((args.typ, args.name, args.inputs))
-        return f"{args.name}-id", dict(args.inputs) | {"imageId": f"{args.name}-image-id"}
+        chosen = {"imageId": f"{args.name}-image-id", "ipamConfigs": [{"gateway": GATEWAY, "subnet": "10.99.0.0/24"}]}
+        return f"{args.name}-id", dict(args.inputs) | chosen
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> Any:
         raise AssertionError(f"the program calls {args.token}, but it may only declare")
@@ -81,6 +84,7 @@ FOREIGN = (
     finding("qdrant", reach=Reach(Vantage.CONTAINER_NETWORK, "theirs", "http://qdrant-1:6333")),
     finding("zen-mcp"),
 )
+ON_LOOPBACK = (finding("redis", endpoint="redis://127.0.0.1:6379", reach=Reach(Vantage.HOST_LOOPBACK)),)
 ALL = ("promptcraft", "redis", "zen-mcp", "qdrant")
 REPLICAS = ("promptcraft-1", "promptcraft-2", "promptcraft-3")
 PRODUCTION = (*REPLICAS, *(name for name in SERVICES if name != "promptcraft"), *EXPORTERS)
@@ -95,6 +99,7 @@ PRODUCTION = (*REPLICAS, *(name for name in SERVICES if name != "promptcraft"), 
         ("hybrid", (), ALL),
         ("hybrid", OURS, ALL),
         ("hybrid", FOREIGN, ("promptcraft",)),
+        ("hybrid", ON_LOOPBACK, ("promptcraft", "redis-relay", "zen-mcp", "qdrant")),
         ("cloud", (), ("promptcraft",)),
         ("cloud", OURS, ("promptcraft",)),
         ("cloud", FOREIGN, ("promptcraft",)),
@@ -136,14 +141,31 @@ def test_the_application_joins_the_network_of_what_it_reuses() -> None:
     assert networks == [["promptcraft-dev-network", "theirs"]]
 
 
-def test_every_container_is_hardened_alike() -> None:
-    recorder = declared("production")
+def test_a_relay_listens_on_the_networks_gateway_and_its_users_know_it_by_name() -> None:
+    inputs = {
+        name: inputs
+        for typ, name, inputs in declared("dev", ON_LOOPBACK).resources
+        if typ == "docker:index/container:Container"
+    }
+    relay, app = inputs["redis-relay"], inputs["promptcraft"]
+    assert (relay["networkMode"], relay.get("networksAdvanced"), relay["ports"]) == ("host", None, [])
+    conf = next(value for value in relay["envs"] if value.startswith("RELAY_CONF="))
+    assert f"listen {GATEWAY}:21379;" in conf and "proxy_pass 127.0.0.1:6379;" in conf
+    assert app["hosts"] == [{"host": "redis-relay", "ip": GATEWAY}]
+    assert all("hosts" not in inputs[name] for name in ("qdrant", "zen-mcp", "redis-relay"))
+
+
+@pytest.mark.parametrize(
+    ("stack", "found", "count"), [("production", (), len(PRODUCTION)), ("dev", ON_LOOPBACK, len(ALL))]
+)
+def test_every_container_is_hardened_alike(stack: str, found: tuple[Finding, ...], count: int) -> None:
+    recorder = declared(stack, found)
     running = [
         inputs
         for typ, _, inputs in recorder.resources
         if typ == "docker:index/container:Container" and inputs.get("start") is not False
     ]
-    assert len(running) == len(PRODUCTION)
+    assert len(running) == count
     for inputs in running:
         uid, gid = inputs["user"].split(":")
         assert int(uid) > 0 and int(gid) > 0
@@ -179,7 +201,8 @@ def test_no_resource_carries_a_secret_in_the_open() -> None:
 
 
 def test_type_tokens_stay_as_they_are() -> None:
-    tokens = {typ for typ, _, _ in declared("production").resources if typ.startswith("promptcraft:")}
+    every = (*declared("production").resources, *declared("dev", ON_LOOPBACK).resources)
+    tokens = {typ for typ, _, _ in every if typ.startswith("promptcraft:")}
     assert tokens == {
         "promptcraft:data_stores:Qdrant",
         "promptcraft:data_stores:Redis",
@@ -193,6 +216,7 @@ def test_type_tokens_stay_as_they_are() -> None:
         "promptcraft:network:StackNetwork",
         "promptcraft:process_limits:ProcessLimits",
         "promptcraft:promptcraft:PromptCraft",
+        "promptcraft:relay:LoopbackRelay",
         "promptcraft:stack:PromptCraftStack",
         "promptcraft:workload:ContainerWorkload",
     }

@@ -10,11 +10,12 @@ from decide import decide
 from discovery.config import DiscoveryConfig, parse_discovery_config
 from discovery.report import AgentReport, Finding, Obstacle, Ownership, Reach, Source, Vantage, Verdict
 from errors import ConfigError
-from plan import Deploy, Omit, Plan, Reuse
+from plan import Deploy, Omit, Plan, Relay, Reuse
 from tests.builders import finding, report_of, settings_of
 
 CONFIG = DiscoveryConfig()
 LOOPBACK = Reach(Vantage.HOST_LOOPBACK)
+ELSEWHERE = Reach(Vantage.OTHER_LOOPBACK)
 QDRANT = finding("qdrant", endpoint="http://10.0.0.5:6333", evidence="QDRANT_HOST")
 
 
@@ -36,9 +37,12 @@ def source(plan: Plan, service: str) -> str | None:
         ((finding("qdrant", Verdict.AUTH_REQUIRED),), "deployed"),
         ((finding("qdrant", Verdict.SKIPPED),), "deployed"),
         ((finding("qdrant", Verdict.OWNED, ownership=Ownership.OURS),), "deployed"),
-        ((finding("qdrant", reach=LOOPBACK),), "deployed"),
+        ((finding("qdrant", reach=LOOPBACK),), "external_deployment"),
+        ((finding("qdrant", reach=ELSEWHERE),), "deployed"),
+        ((finding("qdrant", endpoint="https://127.0.0.1:6333", reach=LOOPBACK),), "deployed"),
         ((finding("qdrant", reach=Reach(Vantage.PROCESS)),), "deployed"),
-        ((finding("qdrant", reach=LOOPBACK), finding("qdrant", source=Source.DOCKER)), "docker_service"),
+        ((finding("qdrant", reach=LOOPBACK), finding("qdrant", source=Source.DOCKER)), "external_deployment"),
+        ((finding("qdrant", reach=ELSEWHERE), finding("qdrant", source=Source.DOCKER)), "docker_service"),
     ],
 )
 def test_only_what_is_verified_and_reachable_from_containers_is_reused(
@@ -47,9 +51,43 @@ def test_only_what_is_verified_and_reachable_from_containers_is_reused(
     assert source(plan_of(*found), "qdrant") == expected
 
 
-def test_a_verified_service_on_the_loopback_is_turned_down_aloud() -> None:
-    plan = plan_of(finding("qdrant", endpoint="http://127.0.0.1:6333", reach=LOOPBACK))
-    assert [line for line in plan.notices if "http://127.0.0.1:6333" in line and "loopback" in line]
+@pytest.mark.parametrize(
+    "found",
+    [
+        finding("qdrant", endpoint="http://127.0.0.1:6333", reach=ELSEWHERE),
+        finding("qdrant", endpoint="https://localhost:6333", reach=LOOPBACK),
+    ],
+)
+def test_what_no_relay_can_carry_is_turned_down_aloud(found: Finding) -> None:
+    plan = plan_of(found)
+    assert [line for line in plan.notices if found.candidate.endpoint in line and "loopback" in line]
+
+
+def test_a_service_on_the_hosts_loopback_is_reached_by_a_relay_that_the_budget_counts() -> None:
+    plan = plan_of(finding("zen-mcp", endpoint="http://[::1]:8000/mcp", reach=LOOPBACK))
+    relay, app = plan.decisions["zen-mcp"], plan.decisions["promptcraft"]
+    assert isinstance(relay, Relay) and isinstance(app, Deploy)
+    assert (relay.target, relay.endpoint) == ("[::1]:8000", f"http://zen-mcp-relay:{relay.port}/mcp")
+    assert app.workload.relays == (relay.workload.service,) == ("zen-mcp-relay",)
+    assert "relay" in relay.reason
+    without = sum(deploy.workload.memory_mb for deploy in plan.deployments)
+    assert plan.budget.memory_mb == without + relay.workload.memory_mb
+
+
+@pytest.mark.parametrize(("kind", "name"), [("container", "promptcraft-dev-qdrant-relay"), ("port", "21433")])
+def test_a_relay_is_a_workload_like_any_other_to_what_stands_in_its_way(kind: str, name: str) -> None:
+    report = report_of([finding("qdrant", reach=LOOPBACK)], obstacles=(Obstacle(kind, name, "somebody", "remove it"),))
+    with pytest.raises(ConfigError, match=rf"qdrant.*: {kind} {name} is held by somebody; remove it"):
+        decide(report, settings_of("dev", port_offset=100), CONFIG)
+
+
+@pytest.mark.parametrize(("ours", "lines"), [({}, 1), ({"qdrant": {"source": "deployed"}}, 0)])
+def test_anothers_service_is_offered_once_before_an_own_one_is_there(
+    ours: dict[str, dict[str, str | None]], lines: int
+) -> None:
+    theirs = finding("qdrant", Verdict.SKIPPED, source=Source.DOCKER, ownership=Ownership.FOREIGN_CLAIM)
+    plan = plan_of(theirs, theirs, previous=ours)
+    assert plan.notices.count("qdrant: said so") == lines
 
 
 def test_a_service_in_another_network_is_reached_by_joining_it() -> None:
@@ -81,15 +119,15 @@ def test_own_data_is_not_abandoned_without_a_pin(pinned: dict[str, str], expecte
 
 def test_a_vanished_service_is_announced_with_what_replaces_it_and_why() -> None:
     before: dict[str, dict[str, str | None]] = {
-        "qdrant": {"source": "external_deployment", "endpoint": "http://10.0.0.5:6333"}
+        "redis": {"source": "external_deployment", "endpoint": "redis://10.0.0.5:6379"}
     }
-    gone = finding("qdrant", Verdict.UNREACHABLE, endpoint="http://10.0.0.5:6333", evidence="QDRANT_HOST")
+    gone = finding("redis", Verdict.UNREACHABLE, endpoint="redis://10.0.0.5:6379", evidence="REDIS_URL")
     plan = plan_of(gone, previous=before)
     assert [
         line
         for line in plan.notices
-        if line.startswith("qdrant: was external_deployment http://10.0.0.5:6333, will be deployed http://qdrant:6333")
-        and "QDRANT_HOST is unreachable" in line
+        if line.startswith("redis: was external_deployment redis://10.0.0.5:6379, will be deployed redis://redis:6379")
+        and "REDIS_URL is unreachable" in line
     ]
 
 
@@ -101,6 +139,95 @@ def test_an_unchanged_source_is_not_announced() -> None:
 def test_a_pin_that_cannot_be_honoured_is_an_error_naming_it() -> None:
     with pytest.raises(ConfigError, match=r"pin\.qdrant: 'external_deployment' cannot be honoured"):
         decide(report_of(), settings_of("dev", pin={"qdrant": "external_deployment"}), CONFIG)
+
+
+SHARED = replace(QDRANT, version="1.12.0", holds=("docs", "notes"))
+ZEN = finding("zen-mcp", endpoint="http://10.0.0.5:8000/mcp", evidence="ZEN_MCP_URL")
+ELSEWHERE_NOW = replace(SHARED, candidate=replace(SHARED.candidate, endpoint="http://10.0.0.6:6333"))
+
+
+def not_now(before: Finding, verdict: Verdict) -> Finding:
+    return replace(before, verdict=verdict, holds=None, version=None)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (SHARED, (SHARED,), ""),
+        (SHARED, (replace(SHARED, version="1.17.0"),), "runs version 1.17.0 now, was 1.12.0"),
+        (SHARED, (replace(SHARED, holds=("docs",)),), "no longer holds notes"),
+        (SHARED, (replace(SHARED, holds=("docs", "more")),), "no longer holds notes"),
+        (SHARED, (ELSEWHERE_NOW,), "was external_deployment http://10.0.0.5:6333, will be external_deployment"),
+        (ZEN, (not_now(ZEN, Verdict.UNREACHABLE),), "will be deployed http://zen-mcp:8000/mcp: ZEN_MCP_URL is unreach"),
+        (ZEN, (), "will be deployed http://zen-mcp:8000/mcp: ZEN_MCP_URL is not found any more"),
+    ],
+)
+def test_a_change_that_loses_nothing_is_one_line(before: Finding, now: tuple[Finding, ...], expected: str) -> None:
+    plan = plan_of(*now, previous=plan_of(before).summary())
+    lines = [line for line in plan.notices if line.startswith(f"{before.candidate.service}:")]
+    assert expected in "\n".join(lines) and (not expected) == (not lines)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (SHARED, (), r"QDRANT_HOST is not found any more.*'pin.qdrant' deployed"),
+        (SHARED, (not_now(SHARED, Verdict.UNREACHABLE),), r"QDRANT_HOST is unreachable.*'pin.qdrant' deployed"),
+        (SHARED, (not_now(SHARED, Verdict.UNHEALTHY),), r"QDRANT_HOST is unhealthy.*'pin.qdrant' deployed"),
+        (SHARED, (not_now(SHARED, Verdict.AUTH_REQUIRED),), r"QDRANT_HOST is auth_required.*'pin.qdrant' deployed"),
+        (SHARED, (not_now(SHARED, Verdict.IMPOSTOR),), r"QDRANT_HOST is impostor.*'pin.qdrant' deployed"),
+        (SHARED, (replace(SHARED, holds=()),), r"has lost its data.*docs, notes.*'pin.qdrant' http://10.0.0.5:6333"),
+        (
+            SHARED,
+            (replace(SHARED, holds=("else",)),),
+            r"has lost its data, or is another.*'pin.qdrant' http://10.0.0.5",
+        ),
+        (SHARED, (replace(ELSEWHERE_NOW, holds=()),), r"not have its data: .*'pin.qdrant' http://10.0.0.6:6333"),
+        (
+            SHARED,
+            (not_now(SHARED, Verdict.UNREACHABLE), finding("qdrant", evidence="port 6333")),
+            r"QDRANT_HOST is unreachable.*'pin.qdrant' http://10.0.0.5/qdrant",
+        ),
+        (ZEN, (not_now(ZEN, Verdict.AUTH_REQUIRED),), r"ZEN_MCP_URL is auth_required.*'pin.zen-mcp' deployed"),
+        (ZEN, (not_now(ZEN, Verdict.IMPOSTOR),), r"ZEN_MCP_URL is impostor.*'pin.zen-mcp' deployed"),
+    ],
+)
+def test_a_change_that_loses_data_or_hides_a_fault_needs_a_pin(
+    before: Finding, now: tuple[Finding, ...], expected: str
+) -> None:
+    previous = plan_of(before).summary()
+    name = before.candidate.service
+    with pytest.raises(ConfigError, match=rf"{name}: external_deployment .*{expected}") as raised:
+        plan_of(*now, previous=previous)
+    assert len(str(raised.value).splitlines()) == 1
+
+    pin = str(raised.value).rsplit(" ", 1)[1]
+    plan = decide(report_of(now, previous=previous), settings_of("dev", pin={name: pin}), CONFIG)
+    assert (source(plan, name) == "deployed") == (pin == "deployed")
+
+
+def test_a_pin_to_the_stacks_own_outlasts_what_comes_back() -> None:
+    settings = settings_of("hybrid", pin={"qdrant": "deployed"}, fallback=False, expected_outside=["qdrant"])
+    plan = decide(report_of([SHARED], previous=plan_of(SHARED).summary()), settings, CONFIG)
+    assert str(plan.summary()["qdrant"]["reason"]).startswith("pinned to this stack's own")
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (replace(not_now(ZEN, Verdict.SKIPPED), candidate=replace(ZEN.candidate, endpoint="")), "zen-mcp: said so"),
+        (not_now(QDRANT, Verdict.AUTH_REQUIRED), "qdrant: QDRANT_HOST: http://10.0.0.5:6333 is auth_required: said so"),
+    ],
+)
+def test_what_the_operator_wrote_and_what_cannot_be_meant_is_an_error(found: Finding, expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        plan_of(found)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.UNREACHABLE, Verdict.UNHEALTHY, Verdict.IMPOSTOR, Verdict.SKIPPED])
+def test_what_the_operator_named_and_is_not_used_is_said(verdict: Verdict) -> None:
+    plan = plan_of(not_now(QDRANT, verdict))
+    assert f"qdrant: QDRANT_HOST: http://10.0.0.5:6333 is {verdict.value}: said so; not used" in plan.notices
 
 
 def test_hybrid_falls_back_with_a_warning_or_fails_when_told_not_to() -> None:
@@ -197,7 +324,7 @@ def test_what_a_service_needs_is_declared_before_it() -> None:
         (
             (finding("qdrant", endpoint="http://127.0.0.1:6333", reach=LOOPBACK),),
             "http://127.0.0.1:6333",
-            "http://qdrant:6333",
+            "http://qdrant-relay:21333",
         ),
         ((QDRANT,), "http://elsewhere:6333", "http://elsewhere:6333"),
     ],

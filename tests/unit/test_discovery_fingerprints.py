@@ -677,3 +677,19 @@ def test_a_flood_of_events_is_looked_at_once_and_an_answer_is_seen_whichever_way
         body += piece
         assert not watch(body)
     assert watch(body + b"\n")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "names"),
+    [
+        (200, b'{"result": {"collections": [{"name": "notes"}, {"name": "docs"}]}}', ("docs", "notes")),
+        (200, b'{"result": {"collections": []}}', ()),
+        (200, b'{"result": {"collections": [{"name": 3}, "x", {"name": "a"}]}}', ("a",)),
+        # Cut off at the reader's limit, or nobody's list: what is there is unknown, not nothing.
+        (200, b'{"result": {"collections": [{"name": "no', None),
+        (200, b'{"result": []}', None),
+        (404, b'{"result": {"collections": []}}', None),
+    ],
+)
+def test_what_qdrant_holds_is_its_collections(status: int, body: bytes, names: tuple[str, ...] | None) -> None:
+    assert qdrant.collections_of(Response(status, body=body)) == names

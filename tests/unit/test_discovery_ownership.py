@@ -280,7 +280,8 @@ def test_alias_means_this_stacks_container_first() -> None:
 )
 def test_container_is_reached_over_its_network(networks: dict[str, Attachment], expected: Reach) -> None:
     place = place_of("http://127.0.0.1:16333/base")
-    assert reach_of(place, (at("127.0.0.1"),), Whose(replace(QDRANT, networks=networks), 6333)) == expected
+    found = Whose(replace(QDRANT, networks=networks), 6333)
+    assert reach_of(place, (at("127.0.0.1"),), found, engine_is_here=True) == expected
 
 
 @pytest.mark.parametrize(
@@ -295,4 +296,9 @@ def test_container_is_reached_over_its_network(networks: dict[str, Attachment], 
 )
 def test_vantage_of_an_address(addresses: tuple[str, ...], expected: Vantage) -> None:
     place = Place("http", "name", 6333)
-    assert reach_of(place, tuple(map(at, addresses)), Whose()).vantage is expected
+    assert reach_of(place, tuple(map(at, addresses)), Whose(), engine_is_here=True).vantage is expected
+
+
+def test_a_loopback_is_not_the_containers_host_where_the_engine_is_elsewhere() -> None:
+    place = Place("http", "name", 6333)
+    assert reach_of(place, (at("127.0.0.1"),), Whose(), engine_is_here=False).vantage is Vantage.OTHER_LOOPBACK
