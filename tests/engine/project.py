@@ -80,10 +80,12 @@ class Project:
         return project
 
     def configure(self, like: str, config: Mapping[str, object]) -> None:
-        """Write the stack file: the committed one of `like`, and `config` on top."""
+        """Write the stack file: the committed one of `like`, with the keys of `config` instead of its own."""
         committed = (ROOT / f"Pulumi.{like}.yaml").read_text(encoding="utf-8")
         # A checkout that was deployed carries the salt of its own state, and what is encrypted with it.
         lines = re.sub(r"(?m)^(encryptionsalt:.*|  \S+:\n    secure: .*)\n", "", committed)
+        for key in config:
+            lines = re.sub(rf"(?m)^  promptcraft-hybrid:{key}:.*\n(    - .*\n)*", "", lines)
         added = "".join(f"  promptcraft-hybrid:{key}: {json.dumps(value)}\n" for key, value in config.items())
         (self.root / f"Pulumi.{self.stack}.yaml").write_text(lines + added, encoding="utf-8")
 

@@ -7,7 +7,6 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterator
-from ipaddress import ip_network
 
 import pytest
 from docker.models.containers import Container
@@ -65,12 +64,6 @@ def accepts(project: Project, host: str, port: int) -> bool:
     return True
 
 
-def bridge_address(engine: PrivateEngine) -> str:
-    """The host's own address on the engine's default bridge."""
-    config = engine.client.networks.get("bridge").attrs["IPAM"]["Config"][0]
-    return str(config.get("Gateway") or next(ip_network(config["Subnet"]).hosts()))
-
-
 def sources(project: Project) -> dict[str, str]:
     return {service: told["source"] for service, told in project.outputs()["plan"].items()}
 
@@ -83,11 +76,9 @@ def running(project: Project) -> set[str]:
 def test_what_runs_already_is_used_and_missed_when_it_is_gone(
     project: Project, private_engine: PrivateEngine, run_foreign: Run, foreign_network: str
 ) -> None:
-    address, port = bridge_address(private_engine), 16379
+    address, port = "127.0.0.1", 16379
     redis = run_foreign(
-        image_of(project, "redis"),
-        *("redis-server", "--bind", address, "--port", str(port), "--protected-mode", "no"),
-        network="host",
+        image_of(project, "redis"), *("redis-server", "--bind", address, "--port", str(port)), network="host"
     )
     qdrant = run_foreign(image_of(project, "qdrant"), network=foreign_network)
     qdrant.reload()
@@ -98,36 +89,48 @@ def test_what_runs_already_is_used_and_missed_when_it_is_gone(
 
     up = project.operate("up")
     assert up.code == 0, up.text
-    assert running(project) == {"promptcraft", "zen-mcp"}
+    assert running(project) == {"promptcraft", "zen-mcp", "redis-relay"}
     assert sources(project)["redis"] == sources(project)["qdrant"] == "external_deployment"
     assert project.outputs()["plan"]["redis"]["reason"].startswith("REDIS_URL")
     told = project.ask(7862, "/api/health/detailed").json()["services"]
     assert (told["redis"]["status"], told["qdrant"]["status"]) == ("ok", "ok")
+    assert told["redis"]["endpoint"] == "redis://redis-relay:21379"
     again = project.pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
     assert again.code == 0, again.text
     refreshed = project.pulumi("preview", "--refresh", "--expect-no-changes")
     assert refreshed.code == 0, refreshed.text
 
-    for container in (redis, qdrant):
-        container.stop(timeout=1)
+    redis.stop(timeout=1)
     preview = project.pulumi("preview")
     assert preview.code == 0, preview.text
-    for service, variable in (("redis", "REDIS_URL"), ("qdrant", "QDRANT_HOST")):
-        line = next(line for line in preview.text.splitlines() if f"{service}: was external_deployment" in line)
-        assert "will be deployed" in line and f"{variable} is unreachable" in line
+    line = next(line for line in preview.text.splitlines() if "redis: was external_deployment" in line)
+    assert "will be deployed" in line and "REDIS_URL is unreachable" in line
+    # What keeps data is not exchanged for an empty one without a word.
+    qdrant.stop(timeout=1)
+    preview = project.pulumi("preview")
+    assert preview.code != 0
+    assert "is in use, but QDRANT_HOST is unreachable" in preview.text and "'pin.qdrant' deployed" in preview.text
 
 
-def test_a_service_on_the_hosts_loopback_is_turned_down_with_that_reason(project: Project, run_foreign: Run) -> None:
-    port = 26379
+def test_a_relay_serves_the_stacks_own_network_only(
+    project: Project, private_engine: PrivateEngine, run_foreign: Run
+) -> None:
+    port = 16379
     run_foreign(image_of(project, "redis"), "redis-server", "--bind", "127.0.0.1", "--port", str(port), network="host")
     until(lambda: accepts(project, "127.0.0.1", port))
-    preview = project.pulumi("preview", REDIS_URL=f"redis://127.0.0.1:{port}")
-    assert preview.code == 0, preview.text
-    assert [
-        line
-        for line in preview.text.splitlines()
-        if f"redis://127.0.0.1:{port}" in line and "turned down" in line and "loopback" in line
-    ]
+    network = private_engine.client.networks.get(f"promptcraft-{project.stack}-network")
+    (ipam,) = network.attrs["IPAM"]["Config"]
+    assert accepts(project, ipam["Gateway"], 21379)
+    assert not accepts(project, "127.0.0.1", 21379)
+    ping = ["redis-cli", "-h", ipam["Gateway"], "-p", "21379", "ping"]
+
+    def said(network: str) -> str:
+        container = run_foreign(image_of(project, "redis"), *ping, network=network)
+        container.wait(timeout=60)
+        return container.logs().decode()
+
+    assert "PONG" in said(str(network.name))
+    assert "PONG" not in said("bridge")
 
 
 def test_a_port_taken_by_a_stranger_is_named_and_nothing_is_created(new_project: Callable[..., Project]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .servers import NOT_FOUND, HttpRequest, Reply, Route, Server, Talk, http
 
@@ -13,8 +13,11 @@ LEGACY = "2025-11-25"
 _SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 
 
-def qdrant(version: str = "1.12.0", key: str | None = None, ready: bool = True) -> Talk:
+def qdrant(
+    version: str = "1.12.0", key: str | None = None, ready: bool = True, collections: Sequence[str] = ()
+) -> Talk:
     """Qdrant. With a key, everything but identity and health asks for it."""
+    listed = {"result": {"collections": [{"name": name} for name in collections]}, "status": "ok", "time": 0.0}
     open_paths = {
         "/": Reply({"title": "qdrant - vector search engine", "version": version, "commit": "0000000"}),
         "/healthz": Reply("healthz check passed"),
@@ -29,9 +32,7 @@ def qdrant(version: str = "1.12.0", key: str | None = None, ready: bool = True) 
         given = request.headers.get("api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
         if key is not None and given != key:
             return Reply("Must provide an API key or an Authorization bearer token", 401)
-        return (
-            Reply({"result": {"collections": []}, "status": "ok", "time": 0.0}) if path == "/collections" else NOT_FOUND
-        )
+        return Reply(listed) if path == "/collections" else NOT_FOUND
 
     return http(route)
 

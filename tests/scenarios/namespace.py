@@ -7,6 +7,7 @@ import os
 import subprocess
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,6 +42,14 @@ class Namespace:
         """Call `function` in a new thread that lives inside this namespace."""
 
         return _inside(self._descriptor, function)
+
+    def wire(self, other: Namespace, here: str, there: str) -> None:
+        """Lay a cable to another namespace: `here` and `there` are the addresses of its ends, with prefix lengths."""
+        end = f"/proc/{os.getpid()}/fd/{other._descriptor}"
+        self.run(lambda: ip("link", "add", "cable", "type", "veth", "peer", "name", "cable", "netns", end))
+        for namespace, address in ((self, here), (other, there)):
+            namespace.run(partial(ip, "address", "add", address, "dev", "cable"))
+            namespace.run(partial(ip, "link", "set", "cable", "up"))
 
     def close(self) -> None:
         """Let go of the namespace; the kernel removes it after its last process."""
