@@ -23,7 +23,7 @@ except ConfigError as error:
     raise pulumi.RunError(str(error)) from None
 
 secrets = {name: secret.value for name, secret in settings.secrets.items()}
-PromptCraftStack(plan, secrets, look.agent_texts, dashboards)
+PromptCraftStack(plan, secrets, look.agent_texts, dashboards, look.launches, look.certificates)
 
 for name, value in outputs(plan).items():
     pulumi.export(name, value)

@@ -5,8 +5,9 @@ Adding a service starts here; `tests/unit/test_catalog.py` then names every plac
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -284,6 +285,24 @@ EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
         )
     }
 )
+
+# What starts MCP servers that speak stdio: one container for all of them, for each by itself would need a bridge of its
+# own. The volume keeps their packages; unlike a tmpfs it lets programs be executed and counts as no memory.
+RUNNER = Service(
+    name="runner",
+    title="MCP runner",
+    protocol=Protocol.MCP,
+    ports=(Port(8000),),
+    # Healthy once every server was tried: fetching packages takes tens of seconds.
+    health_check=replace(_http_check(8000, "/health", "200 OK"), retries=60),
+    memory_mb=272,
+    cpu_cores=1.0,
+    user="10001:10001",
+    disk_gb=1.0,
+    data_path="/packages",
+    tmpfs_mb=MappingProxyType({"/tmp": 32}),
+)
+
 # What carries a service on the host's loopback to the stack's network: nginx's image, one container a service.
 RELAY = Service(
     name="relay",
@@ -312,7 +331,10 @@ def relay_name(service: str) -> str:
 
 def relay_port(service: str, offset: int) -> int:
     """The port a service's relay listens on, on the gateway of the network of a stack with this `portOffset`."""
-    return SERVICES[service].port + _RELAYED + offset
+    if service in SERVICES:
+        return SERVICES[service].port + _RELAYED + offset
+    # An MCP server that the catalog does not know: by its name, beyond the catalog's own.
+    return 25000 + zlib.crc32(service.encode()) % 5000 + offset
 
 
 def container_name(stack: str, service: str, replica: int | None = None) -> str:

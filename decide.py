@@ -23,9 +23,10 @@ from catalog import (
     volume_name,
 )
 from changes import announcements, refusal
-from discovery.config import DiscoveryConfig
+from discovery.config import DiscoveryConfig, Resources
 from discovery.report import DEPLOYED, AgentReport, Finding, Ownership, Report, Vantage, Verdict
 from errors import ConfigError
+from hosting import asked_for, choose, host
 from plan import (
     FILES_PATH,
     SECRETS_PATH,
@@ -40,6 +41,7 @@ from plan import (
     Replica,
     Reuse,
     Workload,
+    secret_of,
     summarised,
 )
 from settings import StackSettings
@@ -55,21 +57,37 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
     chosen: dict[str, Reuse | Relay | str] = {}
     for name in settings.wanted:
         finding = _usable(name, report, settings)
+        if name not in settings.declarable and not (finding and _is_named(finding)):
+            finding = None
+            if not any(_named(name, report)) and report.previous.get(name, {}).get("source") in (None, "omitted"):
+                chosen[name] = "not named by anybody"
+                continue
         chosen[name] = _source_of(name, finding, report, settings, notices, problems)
+
+    servers = choose(report, settings, config, lambda finding: _relayable(finding, settings))
+    others = {name: _using(name, found, settings) for name, found in servers.items() if isinstance(found, Finding)}
+    chosen |= others
 
     decisions: dict[str, Decision] = {}
     for name in SERVICES:
         choice = chosen.get(name)
         if choice is None:
             decisions[name] = Omit("not part of this stack")
+        elif isinstance(choice, str) and name not in settings.declarable:
+            how = _VARIABLES.get(name, ("its address",))[0]
+            decisions[name] = Omit(f"used only where it is named, and is not; set {how} to where it runs")
         elif isinstance(choice, str):
             decisions[name] = _deploy(SERVICES[name], choice, settings, config, chosen)
         else:
             decisions[name] = choice
 
+    decisions |= others
     exporters = tuple(_exporters(decisions, settings))
     runs = [decision.workload for decision in decisions.values() if isinstance(decision, Deploy | Relay)]
-    workloads = [*runs, *exporters]
+    spare_mb = settings.config.memory_budget_mb - _budget([*runs, *exporters], settings).memory_mb
+    hosting = host(servers, asked_for(settings, config), settings, spare_mb)
+    decisions |= hosting.decisions
+    workloads = [*runs, *exporters, *([hosting.runner] if hosting.runner else [])]
     relayed = {str(decision.port): name for name, decision in decisions.items() if isinstance(decision, Relay)}
     budget = _budget(workloads, settings)
     problems += _over_budget(workloads, budget, settings)
@@ -87,9 +105,10 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         budget=budget,
         limits=_limits(settings, config),
         agents={name: _with_services(agent, decisions, report) for name, agent in report.agents.items()},
-        notices=tuple(notices + list(announcements(decisions, report))),
+        notices=(*notices, *hosting.notices, *announcements(decisions, report)),
         log_level=settings.config.log_level,
         exporters=exporters,
+        runner=hosting.runner,
     )
 
 
@@ -251,7 +270,8 @@ def _is_ours_now(name: str, report: Report) -> bool:
 def _using(name: str, finding: Finding, settings: StackSettings) -> Reuse | Relay:
     """The finding as the stack's containers will reach it."""
     endpoint, source = finding.candidate.endpoint, finding.candidate.source.value
-    reason = f"{finding.candidate.evidence}: proved to be {SERVICES[name].title}"
+    title = SERVICES[name].title if name in SERVICES else "an MCP server"
+    reason = f"{finding.candidate.evidence}: proved to be {title}"
     if finding.reach.vantage is Vantage.HOST_LOOPBACK:
         url, port = urlsplit(endpoint), relay_port(name, settings.config.port_offset)
         return Relay(
@@ -333,7 +353,7 @@ def _deploy(
         image=image,
         replicas=_replicas(service, settings),
         user=service.user,
-        memory_mb=(required.memory_mb if required and required.memory_mb else service.memory_mb),
+        memory_mb=_memory(service, settings, required),
         cpu_cores=(required.cpu_cores if required and required.cpu_cores else service.cpu_cores),
         pids=service.pids,
         health_check=service.health_check,
@@ -346,7 +366,9 @@ def _deploy(
         join=tuple(sorted(joined)),
         join_ids=tuple(joined[network] for network in sorted(joined)),
         relays=tuple(sorted(use.workload.service for use in used if isinstance(use, Relay))),
-        secrets=tuple(name for name in (service.name, *service.needs) if name in settings.secrets),
+        secrets=tuple(
+            secret for name in (service.name, *service.needs) if (secret := _secret(name, chosen)) in settings.secrets
+        ),
     )
     scheme = _SCHEMES.get(service.name, "http")
     endpoint = f"{scheme}://{service.name}:{service.port}{_PATHS.get(service.name, '')}"
@@ -378,6 +400,17 @@ def _exporter(exporter: Exporter, settings: StackSettings) -> Workload:
         needs=(exporter.service,),
         secrets=tuple({exporter.service} & settings.secrets.keys()),
     )
+
+
+def _secret(name: str, chosen: Mapping[str, Reuse | Relay | str]) -> str:
+    choice = chosen.get(name)
+    return secret_of(name, choice) if isinstance(choice, Reuse) else name
+
+
+def _memory(service: Service, settings: StackSettings, required: Resources | None) -> int:
+    """MiB: this stack's own figure, else the project's, else the catalog's."""
+    project = required.memory_mb if required else None
+    return settings.config.memory_limits.get(service.name) or project or service.memory_mb
 
 
 def _uses(service: Service, name: str) -> bool:

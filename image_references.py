@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from catalog import EXPORTERS_IMAGE, PROJECT, SERVICES
+from catalog import EXPORTERS_IMAGE, PROJECT, RUNNER, SERVICES
 from errors import ConfigError
 
 REFERENCES = "images/references.json"
@@ -70,7 +70,7 @@ def load_images(root: Path, chosen: Mapping[str, str]) -> dict[str, Image]:
     if (root / RESOLVED).exists():
         resolved = {name: _parsed(_Resolved, value, RESOLVED, name) for name, value in _read(root, RESOLVED).items()}
     images = {}
-    for name in (*SERVICES, EXPORTERS_IMAGE):
+    for name in (*SERVICES, EXPORTERS_IMAGE, RUNNER.name):
         if name in chosen:
             images[name] = Image(_exact(chosen[name], name))
         elif name in resolved:

@@ -13,6 +13,8 @@ from image_references import Image
 # Where a workload keeps its files and secrets; read-only to it.
 FILES_PATH = "/run/promptcraft"
 SECRETS_PATH = f"{FILES_PATH}/secrets"
+# Authorities that the runner trusts besides the public ones.
+CERTIFICATES_FILE = "certificates.pem"
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,31 @@ class Relay:
 
 
 @dataclass(frozen=True)
+class Hosted:
+    """An MCP server that speaks stdio: this stack's runner starts its package and speaks HTTP for it.
+
+    `arguments` and `variables` (the package's own, and the one of this machine it is taken from) hold nothing secret;
+    they are known of npm packages that the project or the stack names, None otherwise.
+    """
+
+    endpoint: str
+    source: str
+    reason: str
+    program: str
+    package: str
+    evidence: str
+    arguments: tuple[str, ...] | None = None
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class Omit:
     """Nothing is declared and nothing is used."""
 
     reason: str
 
 
-Decision = Deploy | Reuse | Relay | Omit
+Decision = Deploy | Reuse | Relay | Hosted | Omit
 
 
 @dataclass(frozen=True)
@@ -144,7 +164,8 @@ class Limits:
 class Plan:
     """What will be declared, and why.
 
-    `notices` are the lines a person should read before agreeing; `exporters` run beside the services they read.
+    `notices` are the lines a person should read before agreeing; `exporters` run beside the services they read;
+    `runner` is what starts the servers that are `Hosted`, None where there are none.
     """
 
     project: str
@@ -157,6 +178,7 @@ class Plan:
     notices: tuple[str, ...] = ()
     log_level: str = "INFO"
     exporters: tuple[Workload, ...] = ()
+    runner: Workload | None = None
 
     @property
     def deployments(self) -> tuple[Deploy, ...]:
@@ -179,9 +201,20 @@ class Plan:
         """The relays to what serves on this host's loopback."""
         return tuple(decision for decision in self.decisions.values() if isinstance(decision, Relay))
 
+    @property
+    def hosted(self) -> Mapping[str, Hosted]:
+        """What the runner starts, by name."""
+        return {name: decision for name, decision in self.decisions.items() if isinstance(decision, Hosted)}
+
     def summary(self) -> dict[str, dict[str, str | None]]:
         """The stack output `plan`: per service its source, endpoint and reason."""
         return {name: summarised(decision) for name, decision in self.decisions.items()}
+
+
+def secret_of(name: str, decision: Decision) -> str:
+    """The secret (a key of `StackSettings.secrets`) that opens what was decided on."""
+    over_rest = isinstance(decision, Reuse) and decision.endpoint.startswith(("http://", "https://"))
+    return "upstash" if name == "redis" and over_rest else name
 
 
 def summarised(decision: Decision) -> dict[str, str | None]:
@@ -193,6 +226,8 @@ def summarised(decision: Decision) -> dict[str, str | None]:
             return _remembered(decision)
         case Relay(target=target):
             return _remembered(decision) | {"behind": target}
+        case Hosted(endpoint=endpoint, reason=reason, source=source):
+            return {"source": source, "endpoint": endpoint, "reason": reason}
         case Omit(reason=reason):
             return {"source": "omitted", "endpoint": None, "reason": reason}
         case _:

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from catalog import PROJECT, SERVICES
+from catalog import PROJECT, RUNNER, SERVICES
 from errors import ConfigError
 from image_references import Image, load_images
 from reading import env_file, safe_files, strict_yaml
@@ -40,6 +40,10 @@ VARIABLES = {
     "MAX_CONCURRENT_AGENTS": "maxConcurrentAgents",
     "AGENT_MEMORY_LIMIT": "agentMemoryMb",
     "MCP_RESOURCE_LIMIT": "mcpMemoryMb",
+    # Where npm, uv and Node look for packages on this machine, the runner looks as well.
+    "NPM_CONFIG_REGISTRY": "npmRegistry",
+    "UV_DEFAULT_INDEX": "pythonIndex",
+    "NODE_EXTRA_CA_CERTS": "packageCertificates",
     "GRAFANA_PASSWORD": "grafanaPassword",
     "QDRANT_API_KEY": "qdrantApiKey",
     "ZEN_MCP_TOKEN": "zenMcpToken",
@@ -57,7 +61,26 @@ def _known(service: str) -> str:
     return service
 
 
+def _limited(service: str) -> str:
+    return service if service == RUNNER.name else _known(service)
+
+
+def _server(name: str) -> str:
+    if re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name) is None:
+        raise ValueError("is not a server's name; use lower-case letters, digits and '-'")
+    return name
+
+
+def _registry(url: str) -> str:
+    if url and re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/%+-]*)?", url) is None:
+        raise ValueError("is not a registry's address; write http(s)://host[:port][/path], without a login or a query")
+    return url
+
+
 ServiceName = Annotated[str, AfterValidator(_known)]
+LimitedName = Annotated[str, AfterValidator(_limited)]
+ServerName = Annotated[str, AfterValidator(_server)]
+RegistryUrl = Annotated[str, AfterValidator(_registry)]
 
 
 class StackConfig(BaseModel):
@@ -82,6 +105,13 @@ class StackConfig(BaseModel):
     share: list[ServiceName]
     images: dict[ServiceName, str]
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+    use_if_named: list[ServiceName]
+    mcp_servers: list[ServerName]
+    runner: bool
+    memory_limits: dict[LimitedName, Annotated[int, Field(ge=16, le=1_048_576)]]
+    npm_registry: RegistryUrl
+    python_index: RegistryUrl
+    package_certificates: str
     max_concurrent_agents: int | None = Field(default=None, ge=1, le=1000)
     agent_memory_mb: int = Field(default=2048, ge=64)
     mcp_memory_mb: int = Field(default=1024, ge=64)
@@ -113,7 +143,12 @@ class StackSettings:
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """The services this stack needs, in catalog order."""
+        """The services this stack uses, in catalog order."""
+        return tuple(name for name in SERVICES if name in {*self.declarable, *self.config.use_if_named})
+
+    @property
+    def declarable(self) -> tuple[str, ...]:
+        """The services that this stack runs itself where nobody else does, in catalog order."""
         names = set(self.config.services)
         if self.config.monitoring:
             names |= {"prometheus", "grafana"}

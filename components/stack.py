@@ -16,6 +16,7 @@ from components.network import StackNetwork
 from components.process_limits import ProcessLimits
 from components.promptcraft import PromptCraft
 from components.relay import LoopbackRelay
+from components.runner import Runner
 from components.workload import ContainerWorkload
 from plan import Deploy, Plan, Relay, Workload
 from rendering.mcp_config import mcp_config, urls
@@ -23,7 +24,10 @@ from rendering.monitoring_to_paste import monitoring_to_paste
 
 
 class PromptCraftStack(pulumi.ComponentResource):
-    """Everything that `plan` decided to run. `secrets`, `agent_texts` and `dashboards` are contents, by name."""
+    """Everything that `plan` decided to run; the other arguments are contents that the plan only names.
+
+    `launches` is how the runner starts servers, by name and evidence; `certificates` whom it trusts for their packages.
+    """
 
     def __init__(
         self,
@@ -31,6 +35,8 @@ class PromptCraftStack(pulumi.ComponentResource):
         secrets: Mapping[str, str],
         agent_texts: Mapping[str, str],
         dashboards: Mapping[str, str],
+        launches: Mapping[tuple[str, str], str] | None = None,
+        certificates: str | None = None,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("promptcraft:stack:PromptCraftStack", plan.stack, None, opts)
@@ -45,6 +51,9 @@ class PromptCraftStack(pulumi.ComponentResource):
             for service, decision in plan.decisions.items()
             if isinstance(decision, Relay)
         }
+        if plan.runner:
+            texts = {name: (launches or {})[name, server.evidence] for name, server in plan.hosted.items()}
+            running["runner"] = Runner(plan.runner, plan, self._network, texts, certificates, opts=children).containers
         for deploy in plan.deployments:
             service = deploy.workload.service
             after = [resource for name in deploy.workload.needs if name in running for resource in running[name].ready]

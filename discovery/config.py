@@ -166,7 +166,7 @@ class ServerConfig(_Strict):
     """One server of `.mcp/discovery-config.yaml`.
 
     `identities`: names under which the server introduces itself, lower case. `key_variable`: the environment
-    variable that must be set for `package` to work.
+    variable that must be set for `package` to work; `arguments`: what its program is started with, no secrets.
     """
 
     priority_order: SourceOrder | None = None
@@ -174,6 +174,7 @@ class ServerConfig(_Strict):
     url: Annotated[str, AfterValidator(_http_url)] | None = None
     package: Annotated[str, AfterValidator(_package)] | None = None
     key_variable: Annotated[str, AfterValidator(_variable)] | None = None
+    arguments: Annotated[tuple[Annotated[str, Field(max_length=4096)], ...], BeforeValidator(_as_tuple)] = ()
     resource_requirements: Resources | None = None
     dependencies: Dependencies = Field(default_factory=Dependencies)
 

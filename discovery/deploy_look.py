@@ -5,28 +5,41 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from catalog import SERVICES, relay_port
 from discovery.agents import read_texts
 from discovery.checkpoint import read_checkpoint
 from discovery.config import DiscoveryConfig, load_discovery_config
+from discovery.launches import file_text
 from discovery.look import look
 from discovery.one_look import one_look
+from discovery.probes.npx import npx
+from discovery.probes.project_files import project_files
+from discovery.probes.user_files import user_files
 from discovery.report import Finding, Report, Verdict
 from discovery.request import DEFAULT_BUDGET_SECONDS, Credential, Request
 from errors import ConfigError
+from reading import safe_files
 from settings import StackSettings
+
+_MAX_CERTIFICATES = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class DeployLook:
-    """A report, the project's discovery configuration, and the winning agents' definitions by name."""
+    """A report, the project's discovery configuration, and what no report holds: contents.
+
+    `agent_texts` are the winning agents' definitions by name; `launches` how servers are started, by name and evidence,
+    secret as a whole; `certificates` the authorities that the runner trusts besides the public ones.
+    """
 
     report: Report
     config: DiscoveryConfig
     agent_texts: Mapping[str, str]
+    launches: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
+    certificates: str | None = field(default=None, repr=False)
 
 
 def take(root: Path, settings: StackSettings) -> DeployLook:
@@ -41,7 +54,31 @@ def take(root: Path, settings: StackSettings) -> DeployLook:
             return look(request_for(root, settings), config)
 
         report = one_look(root, settings.stack, live, lambda seen: confirm(seen, live(), settings.wanted))
-    return DeployLook(report, config, read_texts(report.agents, root, home))
+    texts = read_texts(report.agents, root, home)
+    if not any(finding.candidate.launch for service in report.services.values() for finding in service.findings):
+        return DeployLook(report, config, texts)
+    launches = {
+        (candidate.service, candidate.evidence): file_text(candidate.launch)
+        for probe in (user_files, project_files, npx)
+        for candidate in probe(request_for(root, settings)).candidates
+        if candidate.launch
+    }
+    return DeployLook(report, config, texts, launches, _certificates(settings))
+
+
+def _certificates(settings: StackSettings) -> str | None:
+    """What `packageCertificates` names. Raises `ConfigError` where it is no readable file of certificates."""
+    name = settings.config.package_certificates
+    if not name:
+        return None
+    where = f"Pulumi.{settings.stack}.yaml:1: packageCertificates"
+    try:
+        data = safe_files.read_file(Path(name), safe_files.Rules(max_bytes=_MAX_CERTIFICATES))
+    except safe_files.UnsafeFile as error:
+        raise ConfigError(f"{where}: {name} {error}; name a PEM file (or mend NODE_EXTRA_CA_CERTS)") from error
+    if data is None or b"BEGIN CERTIFICATE" not in data:
+        raise ConfigError(f"{where}: {name} holds no certificates; name a PEM file (or mend NODE_EXTRA_CA_CERTS)")
+    return data.decode("ascii", errors="replace")
 
 
 def confirm(seen: Report, now: Report, wanted: Collection[str]) -> None:
@@ -85,6 +122,7 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
         host_ports=_host_ports(settings),
         share=frozenset(settings.config.share),
         pins=settings.config.pin,
+        servers=tuple(name for name in settings.config.mcp_servers if name not in SERVICES),
         credentials={name: Credential(secret.username, secret.value) for name, secret in settings.secrets.items()},
         checkpoint=read_checkpoint(root, settings.project, settings.stack, os.environ),
         lock_dir=Path(environment.get("MCP_LOCK_DIR") or "/tmp"),
@@ -95,9 +133,9 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
 def _host_ports(settings: StackSettings) -> tuple[int, ...]:
     """Every port on which the stack may listen on the host."""
     offset = settings.config.port_offset
-    published = [port.published for name in settings.wanted for port in SERVICES[name].ports if port.published]
+    published = [port.published for name in settings.declarable for port in SERVICES[name].ports if port.published]
     public = [settings.config.public_port] if "nginx" in settings.wanted else []
-    relays = [relay_port(name, offset) for name in settings.wanted]
+    relays = [relay_port(name, offset) for name in (*settings.wanted, *settings.config.mcp_servers)]
     return (*(port + offset for port in (*published, *public)), *relays)
 
 

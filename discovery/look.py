@@ -64,7 +64,7 @@ async def _look(
     deadline = started + request.budget_seconds
     gathered = await _gather(request, probes)
     world = _world(gathered)
-    services = services_of(gathered, config)
+    services = services_of(gathered, config, request.servers)
     pins = pins_of(request, services)
     sightings = sightings_of(gathered, pins, services)
     visits = await Asker(request, world, deadline, Resolver()).visit_all(sightings)

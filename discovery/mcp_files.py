@@ -1,7 +1,8 @@
 """`mcpServers` documents, as Claude Code and its neighbours write them, turned into candidates.
 
 The files belong to others and are read leniently: what cannot be used becomes a warning or a candidate with its
-problem. Commands found in them are never run, and of environment and headers not even the names leave this module.
+problem. Commands found in them are never run here. Of headers not even the names leave this module; a command's
+arguments and variables do in a candidate's `launch` only, which nobody prints.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import catalog
-from discovery import endpoints, expansion
+from discovery import endpoints, expansion, launches
 from discovery.config import is_name
-from discovery.report import Candidate, Source
+from discovery.report import Candidate, Launch, Source
 from discovery.request import Gathered
 from reading import safe_files
 from reading.text import bounded, one_line, shown
@@ -105,16 +106,16 @@ def _candidate(
     service: str, source: Source, where: str, server: Mapping[str, object], environment: Mapping[str, str]
 ) -> Candidate:
     kind, url, command = server.get("type"), server.get("url"), server.get("command")
-    endpoint, problem = "", None
+    endpoint, problem, launch = "", None, None
     if server.get("disabled") is True:
         problem = "disabled in its file"
     elif isinstance(url, str) and (kind is None or kind in _REMOTE_TYPES):
         endpoint, problem = _remote(url, environment)
     elif isinstance(command, str) and kind in (None, "stdio"):
-        endpoint, problem = _command(command, server.get("args"), environment)
+        endpoint, problem, launch = _command(command, server, environment)
     else:
         problem = f"neither a url with a known type nor a stdio command (type {shown(kind, 40)})"
-    return Candidate(service, source, endpoint, where, problem=problem)
+    return Candidate(service, source, endpoint, where, problem=problem, launch=launch)
 
 
 def _remote(url: str, environment: Mapping[str, str]) -> tuple[str, str | None]:
@@ -128,21 +129,32 @@ def _remote(url: str, environment: Mapping[str, str]) -> tuple[str, str | None]:
         return "", f"its url {shown(url)} {error}"
 
 
-def _command(command: str, args: object, environment: Mapping[str, str]) -> tuple[str, str | None]:
+def _command(
+    command: str, server: Mapping[str, object], environment: Mapping[str, str]
+) -> tuple[str, str | None, Launch | None]:
+    """The endpoint, the problem and the launch of a stdio server."""
+    args = server.get("args")
     words = [word for word in args if isinstance(word, str)][:64] if isinstance(args, list) else []
     program = _program(command)
     if program == "cmd" and [word.lower() for word in words[:1]] == ["/c"] and len(words) > 1:
         program, words = _program(words[1]), words[2:]
-    if program != "npx":
-        return "", f"speaks stdio through {shown(program, 40)}: {NEVER_RUN}"
-    package = _npx_package(words)
-    if package is None:
-        return "", f"runs npx without a package one can tell: {NEVER_RUN}"
-    if package.partition("@")[0] == "mcp-remote":
+    if program not in launches.PROGRAMS:
+        return "", f"speaks stdio through {shown(program, 40)}: {NEVER_RUN}", None
+    package = _npx_package(words) if program == "npx" else None
+    if package is not None and package.partition("@")[0] == "mcp-remote":
         # A bridge from stdio to a server that speaks HTTP already: that server is the one to ask.
         url = next((word for word in words if word.startswith(("http://", "https://"))), "")
-        return _remote(url, environment)
-    return f"npx:{package}", "stdio: not started during discovery"
+        return *_remote(url, environment), None
+    if program == "npx" and package is None:
+        return "", f"runs npx without a package one can tell: {NEVER_RUN}", None
+    endpoint = f"npx:{package}" if package else ""
+    try:
+        launch = launches.launch_of(program, words, server.get("env"), environment)
+    except launches.LaunchError as error:
+        return endpoint, f"{error}: {NEVER_RUN}", None
+    if program == "uvx":
+        return "", f"speaks stdio through {shown(program, 40)}: {NEVER_RUN} during discovery", launch
+    return endpoint, "stdio: not started during discovery", launch
 
 
 def _program(command: str) -> str:

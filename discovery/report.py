@@ -75,6 +75,22 @@ class Reach:
 
 
 @dataclass(frozen=True)
+class Launch:
+    """A server that speaks stdio, as a runner would start it: `npx` or `uvx`, the package, and which of its programs.
+
+    `arguments` and `environment` may hold secrets: they are never printed, and no report carries them. `variables`
+    pairs a variable of the package's with the one of this machine that it is taken from, where both may be told.
+    """
+
+    program: str
+    package: str = field(repr=False)
+    variables: tuple[tuple[str, str], ...] = ()
+    binary: str | None = field(default=None, compare=False)
+    arguments: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A place where a service might be, before anybody has asked it.
 
@@ -82,6 +98,7 @@ class Candidate:
     `evidence` says what made us think so (`QDRANT_HOST`, `.mcp.json: mcpServers.zen`, `container redis-1`).
     `container_id` is set where the endpoint is known to lead to a container.
     `problem` is set when the candidate must not be asked at all: it becomes a `skipped` with that reason.
+    `launch` is set where a runner could start it.
     """
 
     service: str
@@ -90,6 +107,7 @@ class Candidate:
     evidence: str
     container_id: str | None = None
     problem: str | None = None
+    launch: Launch | None = None
 
 
 @dataclass(frozen=True)
@@ -219,6 +237,7 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
         "version": finding.version,
         "ownership": finding.ownership.value,
         "container_id": candidate.container_id,
+        "launch": None if candidate.launch is None else _launch_to_json(candidate.launch),
         "reach": {
             "vantage": finding.reach.vantage.value,
             "network": finding.reach.network,
@@ -227,6 +246,21 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
         },
         "holds": None if finding.holds is None else list(finding.holds),
     }
+
+
+def _launch_to_json(launch: Launch) -> dict[str, Any]:
+    return {
+        "program": launch.program,
+        "package": launch.package,
+        "variables": [list(pair) for pair in launch.variables],
+    }
+
+
+def _launch_from_json(value: Mapping[str, Any] | None) -> Launch | None:
+    if value is None:
+        return None
+    pairs = tuple((str(own), str(machine)) for own, machine in value["variables"])
+    return Launch(str(value["program"]), str(value["package"]), pairs)
 
 
 def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:
@@ -238,6 +272,7 @@ def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:
             endpoint=str(value["endpoint"]),
             evidence=str(value["evidence"]),
             container_id=value["container_id"],
+            launch=_launch_from_json(value["launch"]),
         ),
         verdict=Verdict(value["verdict"]),
         reason=str(value["reason"]),

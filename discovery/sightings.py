@@ -64,8 +64,10 @@ def pins_of(request: Request, services: Sequence[str]) -> dict[str, Pin]:
     return pins
 
 
-def services_of(gathered: Mapping[NamedProbe, Gathered], config: DiscoveryConfig) -> tuple[str, ...]:
-    """All services to report on: the catalog's, the configuration's, and those that other people's files name."""
+def services_of(
+    gathered: Mapping[NamedProbe, Gathered], config: DiscoveryConfig, wanted: Iterable[str] = ()
+) -> tuple[str, ...]:
+    """All services to report on: the catalog's, the configuration's, the stack's, and those that files name."""
     named = {
         candidate.service
         for probe, found in gathered.items()
@@ -73,7 +75,7 @@ def services_of(gathered: Mapping[NamedProbe, Gathered], config: DiscoveryConfig
         for candidate in found.candidates
         if is_name(candidate.service)
     }
-    return (*SERVICES, *sorted({*config.servers, *named} - set(SERVICES)))
+    return (*SERVICES, *sorted({*config.servers, *named, *wanted} - set(SERVICES)))
 
 
 def sightings_of(

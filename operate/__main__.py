@@ -19,7 +19,7 @@ from operate.grafana_password import ensure_grafana_password, password_to_previe
 from operate.images import bring_images
 from operate.leftovers import purge_volumes, remove_leftovers
 from operate.pulumi_command import PulumiCommand
-from operate.status import show, statuses
+from operate.status import show, statuses, unavailable
 from settings import load_settings
 
 _QUIET = ("--suppress-permalink=true",)
@@ -73,8 +73,11 @@ def init(pulumi: PulumiCommand, console: Console) -> int:
 
 def status(pulumi: PulumiCommand, console: Console) -> int:
     """Show what runs; 0 only when everything is healthy."""
-    rows = statuses(pulumi.outputs())
+    outputs = pulumi.outputs()
+    rows = statuses(outputs)
     show(rows, pulumi.stack, console)
+    for line in unavailable(outputs):
+        console.print(line, soft_wrap=True, markup=False)
     return 0 if all(row.health == "ok" for row in rows) else 1
 
 

@@ -1,18 +1,19 @@
 """Images that set-up does not bring for every stack: made when a stack first wants their services.
 
-Which relays a stack needs is known after the look only, which is too late to build their image: a quick look of its
-own comes before the first deployment that might need one.
+Whether a stack needs relays or a runner is known after the look only, which is too late to build their images: a quick
+look of its own comes before the deployment.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from catalog import EXPORTERS_IMAGE
+from catalog import EXPORTERS_IMAGE, RUNNER, SERVICES
 from discovery import deploy_look
-from discovery.report import Vantage
+from discovery.report import ServiceReport, Vantage
 from settings import StackSettings
 
 # What set-up brings before any command (`DEFAULT` in toolchain/images.py).
@@ -21,19 +22,23 @@ _BROUGHT = ("promptcraft", "redis", "zen-mcp", "qdrant")
 
 def bring_images(root: Path, settings: StackSettings) -> int:
     """Bring the other services' images into the engine; the exit code is set-up's, which also says what was done."""
-    relays = ["nginx"] if _wants_relay(root, settings) else []
+    look = deploy_look.take(root, settings)
+    services, wanted = look.report.services, (*settings.wanted, *settings.config.mcp_servers, *look.config.servers)
     exporters = [EXPORTERS_IMAGE] if "prometheus" in settings.wanted else []
-    wanted = [*settings.wanted, *relays, *exporters]
-    others = [name for name in wanted if name not in _BROUGHT and name not in settings.config.images]
+    named = dict.fromkeys((*settings.declarable, *exporters, *_for_what_was_found(services, wanted, settings)))
+    others = [name for name in named if name not in _BROUGHT and name not in settings.config.images]
     if not others:
         return 0
     return subprocess.run([sys.executable, "-m", "toolchain", "images", *others], cwd=root, check=False).returncode
 
 
-def _wants_relay(root: Path, settings: StackSettings) -> bool:
-    """Whether something that the stack may use serves on this host's loopback. Raises `ConfigError`."""
-    if "nginx" in settings.wanted:
-        return False
-    services = deploy_look.take(root, settings).report.services
-    wanted = (services[name].selected for name in settings.wanted if name in services)
-    return any(found is not None and found.reach.vantage is Vantage.HOST_LOOPBACK for found in wanted)
+def _for_what_was_found(
+    services: Mapping[str, ServiceReport], wanted: Iterable[str], settings: StackSettings
+) -> Iterator[str]:
+    """The image of relays, where something that the stack may use serves on this host's loopback; the runner's."""
+    selected = (services[name].selected for name in wanted if name in services)
+    if any(found is not None and found.reach.vantage is Vantage.HOST_LOOPBACK for found in selected):
+        yield "nginx"
+    others = (finding for name, service in services.items() if name not in SERVICES for finding in service.findings)
+    if settings.config.runner and any(finding.candidate.launch for finding in others):
+        yield RUNNER.name

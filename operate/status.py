@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from catalog import SERVICES
 from discovery.report import DEPLOYED
 
 _TIMEOUT = (2.0, 10.0)
@@ -59,6 +60,15 @@ def statuses(outputs: dict[str, Any]) -> list[ServiceStatus]:
             )
         )
     return rows
+
+
+def unavailable(outputs: dict[str, Any]) -> list[str]:
+    """One line for each MCP server that the stack wants and can't have, with what to do."""
+    return [
+        f"{name} is unavailable: {chosen['reason']}"
+        for name, chosen in outputs["plan"].items()
+        if name not in SERVICES and chosen["source"] == "omitted"
+    ]
 
 
 def _ask(url: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from catalog import SERVICES, Protocol
-from plan import Decision, Deploy, Plan, Relay, Reuse
+from plan import Decision, Deploy, Hosted, Plan, Relay, Reuse
 
 # The page is what a person opens; the API has a name of its own.
 _NAMES = {("promptcraft", 7860): "promptcraft", ("promptcraft", 7862): "promptcraft-api"}
@@ -30,15 +30,32 @@ def _of(service: str, decision: Decision) -> list[tuple[str, str]]:
 
 
 def mcp_config(plan: Plan) -> dict[str, Any]:
-    """An `mcpServers` document ready to paste into `.mcp.json` (Claude Code's format for HTTP servers)."""
+    """An `mcpServers` document ready to paste into `.mcp.json` (Claude Code's format).
+
+    What is published is reached where it is; a package that the runner starts for the stack, people's tools start for
+    themselves. Secrets are named as variables, which the reader of the document expands (`${NAME}`).
+    """
     addresses = urls(plan)
-    return {
-        "mcpServers": {
-            name: {"type": "http", "url": _with_path(addresses[name])}
-            for name, service in SERVICES.items()
-            if service.protocol is Protocol.MCP and name in addresses
-        }
-    }
+    servers = {name: _over_http(name, addresses[name], plan) for name in plan.decisions if _is_mcp(name, addresses)}
+    own = {name: _by_npx(server) for name, server in plan.hosted.items() if server.arguments is not None}
+    return {"mcpServers": dict(sorted({**servers, **own}.items()))}
+
+
+def _is_mcp(name: str, addresses: dict[str, str]) -> bool:
+    return name in addresses and (name not in SERVICES or SERVICES[name].protocol is Protocol.MCP)
+
+
+def _over_http(name: str, address: str, plan: Plan) -> dict[str, Any]:
+    server = {"type": "http", "url": _with_path(address)}
+    application = plan.decisions["promptcraft"]
+    if isinstance(application, Deploy) and name in application.workload.secrets:
+        return {**server, "headers": {"Authorization": f"Bearer ${{{name.upper().replace('-', '_')}_TOKEN}}"}}
+    return server
+
+
+def _by_npx(server: Hosted) -> dict[str, Any]:
+    started = {"type": "stdio", "command": server.program, "args": ["-y", server.package, *(server.arguments or ())]}
+    return started | {"env": {own: f"${{{machine}}}" for own, machine in server.variables}}
 
 
 def _with_path(url: str) -> str:

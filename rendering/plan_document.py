@@ -6,9 +6,9 @@ import json
 from typing import Any, assert_never
 from urllib.parse import urlsplit
 
-from catalog import SERVICES
+from catalog import SERVICES, Protocol
 from discovery.report import AgentDefinition, AgentReport
-from plan import FILES_PATH, SECRETS_PATH, Decision, Deploy, Omit, Plan, Relay, Reuse
+from plan import FILES_PATH, SECRETS_PATH, Decision, Deploy, Hosted, Omit, Plan, Relay, Reuse, secret_of
 
 SCHEMA_VERSION = 1
 
@@ -38,10 +38,11 @@ def plan_document(plan: Plan, secrets: tuple[str, ...]) -> str:
 
 
 def _service(name: str, decision: Decision, secrets: tuple[str, ...]) -> dict[str, Any]:
+    credential = secret_of(name, decision)
     common = {
-        "protocol": SERVICES[name].protocol.value,
+        "protocol": SERVICES[name].protocol.value if name in SERVICES else Protocol.MCP.value,
         "reason": decision.reason,
-        "credential": f"{SECRETS_PATH}/{name}" if name in secrets else None,
+        "credential": f"{SECRETS_PATH}/{credential}" if credential in secrets else None,
     }
     match decision:
         case Deploy(workload=workload, endpoint=endpoint, source=source):
@@ -57,6 +58,8 @@ def _service(name: str, decision: Decision, secrets: tuple[str, ...]) -> dict[st
         case Relay(endpoint=endpoint, source=source, host_endpoint=asked):
             relayed = {"source": source, "endpoint": endpoint, "stand_in": None, "host": _known_as(endpoint, asked)}
             return common | relayed | {"action": "relay"}
+        case Hosted(endpoint=endpoint, source=source):
+            return common | {"action": "deploy", "source": source, "endpoint": endpoint, "stand_in": None}
         case Omit():
             return common | {"action": "omit", "source": None, "endpoint": None, "stand_in": None}
         case _:

@@ -16,7 +16,7 @@ from toolchain.references import Reference
 # What the default stack runs; other services' images are made when a stack first wants them (operate/images.py).
 DEFAULT = ("promptcraft", "redis", "zen-mcp", "qdrant")
 # What any committed stack runs: for a shell in which `pulumi up` is called by hand, and for the tests.
-ALL = (*DEFAULT, "nginx", "prometheus", "grafana", "exporters")
+ALL = (*DEFAULT, "nginx", "prometheus", "grafana", "exporters", "runner")
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             Recipe("zen-mcp", base="python", sources="images/zen-mcp"),
             Recipe("qdrant", base="python", sources="images/qdrant"),
             Recipe("grafana", base="python", sources="images/grafana"),
+            Recipe("runner", base="python", sources="runner"),
         )
     }
 )
@@ -97,7 +98,8 @@ def _fill(context: Path, recipe: Recipe, docker: Docker, layout: Layout) -> None
         dependencies = wheels.installed(folder / "requirements.txt", docker.architecture(), layout)
         shutil.copytree(dependencies, context / "dependencies")
     for path in (context, *context.rglob("*")):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        # Among the dependencies are programs; our own files are copied without their modes.
+        path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
 
 
 def _copy(source: Path, target: Path, without: frozenset[str]) -> None:

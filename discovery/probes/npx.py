@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from discovery import config
 from discovery.config import ServerConfig
-from discovery.report import Candidate, Source
+from discovery.report import Candidate, Launch, Source
 from discovery.request import Gathered, Request
+from settings import VARIABLES
 
 # What the template of .env holds before anybody has filled it in.
 _PLACEHOLDER = re.compile(r"your[_-].*|<.*>|changeme", re.IGNORECASE | re.DOTALL)
@@ -18,23 +19,30 @@ _PLACEHOLDER = re.compile(r"your[_-].*|<.*>|changeme", re.IGNORECASE | re.DOTALL
 
 @dataclass(frozen=True)
 class Package:
-    """An npm package that is an MCP server, and the variable without which it cannot work."""
+    """An npm package that is an MCP server, and the variable without which it cannot work.
+
+    `version` is the one that was tried; `variable` is the package's own name for the key, where the guide has another.
+    """
 
     name: str
     key_variable: str | None = None
+    version: str | None = None
+    variable: str | None = None
 
 
-# Names as published on npm; the variables are the guide's.
+# Names, versions and variables as published on npm; the key variables are the guide's.
 KNOWN: Mapping[str, Package] = {
-    "context7": Package("@upstash/context7-mcp"),
-    "perplexity": Package("@perplexity-ai/mcp-server", "PERPLEXITY_API_KEY"),
-    "sentry": Package("@sentry/mcp-server", "SENTRY_AUTH_TOKEN"),
+    "context7": Package("@upstash/context7-mcp", version="4.1.1"),
+    "perplexity": Package("@perplexity-ai/mcp-server", "PERPLEXITY_API_KEY", "1.2.1"),
+    "sentry": Package("@sentry/mcp-server", "SENTRY_AUTH_TOKEN", "0.39.0", "SENTRY_ACCESS_TOKEN"),
 }
 
 
 def npx(request: Request) -> Gathered:
-    """One candidate for each configured server with a known package. Raises `ConfigError` for a broken file."""
-    return Gathered(tuple(_candidates(request, config.load_discovery_config(request.root).servers)))
+    """One candidate for each server with a known package that the project or the stack names. Raises `ConfigError`."""
+    configured = config.load_discovery_config(request.root).servers
+    named = {name: ServerConfig() for name in request.servers}
+    return Gathered(tuple(_candidates(request, {**named, **configured})))
 
 
 def package_of(name: str, server: ServerConfig) -> Package | None:
@@ -44,7 +52,10 @@ def package_of(name: str, server: ServerConfig) -> Package | None:
     if package is None:
         return None
     same = known is not None and package.startswith(known.name)
-    return Package(package, server.key_variable or (known.key_variable if known and same else None))
+    if known is None or not same:
+        return Package(package, server.key_variable)
+    version = known.version if package == known.name else None
+    return Package(package, server.key_variable or known.key_variable, version, known.variable)
 
 
 def _candidates(request: Request, servers: Mapping[str, ServerConfig]) -> Iterator[Candidate]:
@@ -54,10 +65,29 @@ def _candidates(request: Request, servers: Mapping[str, ServerConfig]) -> Iterat
         if package is None:
             continue
         problem = None if available else "npx is not on PATH; install Node.js or correct PATH"
-        key = package.key_variable
-        if problem is None and key is not None and not _is_set(request.environment.get(key, "")):
-            problem = f"{key} is not set; set it in the environment or in .env"
-        yield Candidate(name, Source.NPX, f"npx:{package.name}", f"npx package of {name}", problem=problem)
+        key = _key(request, package.key_variable)
+        if package.key_variable is not None and key is None:
+            problem = f"{package.key_variable} is not set; set it in the environment or in .env"
+        # A runner brings an npx of its own.
+        launch = _launch(package, server, key) if package.key_variable is None or key is not None else None
+        evidence = f"npx package of {name}"
+        yield Candidate(name, Source.NPX, f"npx:{package.name}", evidence, problem=problem, launch=launch)
+
+
+def _launch(package: Package, server: ServerConfig, key: str | None) -> Launch:
+    spec = f"{package.name}@{package.version}" if package.version else package.name
+    variable = package.variable or package.key_variable
+    if variable is None or package.key_variable is None or key is None:
+        return Launch("npx", spec, arguments=server.arguments)
+    pairs = ((variable, package.key_variable),)
+    return Launch("npx", spec, pairs, arguments=server.arguments, environment={variable: key})
+
+
+def _key(request: Request, variable: str | None) -> str | None:
+    """The key's value: what the stack has as a secret, or else the variable; None where it is not set."""
+    credential = request.credentials.get(VARIABLES.get(variable or "", ""))
+    value = (credential.secret if credential else None) or request.environment.get(variable or "", "")
+    return value.strip() if _is_set(value) else None
 
 
 def _is_set(value: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -79,16 +80,20 @@ def test_every_service_answers_in_its_own_protocol(deployed: Done, project: Proj
     assert project.ask(6333, "/readyz").status_code == 200
 
 
-def test_zen_mcp_answers_the_official_client(deployed: Done, project: Project) -> None:
+def test_the_document_to_paste_works_with_the_official_client(deployed: Done, project: Project) -> None:
+    (zen,) = project.outputs()["mcpConfig"]["mcpServers"].values()
+    # As Claude Code expands them.
+    headers = {name: re.sub(r"\$\{(\w+)\}", lambda it: SECRETS[it[1]], text) for name, text in zen["headers"].items()}
+
     async def handshake() -> str:
-        headers = {"Authorization": f"Bearer {SECRETS['ZEN_MCP_TOKEN']}"}
         async with (
             httpx2.AsyncClient(headers=headers) as client,
-            streamable_http_client("http://127.0.0.1:8000/mcp", http_client=client) as streams,
+            streamable_http_client(zen["url"], http_client=client) as streams,
             ClientSession(streams[0], streams[1]) as session,
         ):
             return (await session.initialize()).server_info.name
 
+    assert zen["type"] == "http"
     assert "zen" in project.inside(lambda: asyncio.run(handshake()))
 
 

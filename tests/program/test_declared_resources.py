@@ -13,7 +13,7 @@ from catalog import EXPORTERS, SERVICES
 from components.stack import PromptCraftStack
 from decide import decide
 from discovery.config import DiscoveryConfig
-from discovery.report import Finding, Ownership, Reach, Vantage, Verdict
+from discovery.report import Candidate, Finding, Launch, Ownership, Reach, Source, Vantage, Verdict
 from settings import StackSettings
 from tests.builders import finding, report_of, settings_of
 
@@ -45,7 +45,8 @@ def run(settings: StackSettings, found: Iterable[Finding] = ()) -> Recorder:
     plan = decide(report_of(found), settings, DiscoveryConfig())
 
     def program() -> None:
-        PromptCraftStack(plan, {name: secret.value for name, secret in settings.secrets.items()}, {}, {})
+        secrets = {name: secret.value for name, secret in settings.secrets.items()}
+        PromptCraftStack(plan, secrets, {}, {}, LAUNCHES, "authorities")
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -72,9 +73,8 @@ def containers(stack: str, *names: str) -> list[str]:
 
 
 def everything(stack: str, *services: str) -> list[str]:
-    volumes = [
-        f"Volume promptcraft-{stack}-{name}-data" for name in services if name in SERVICES and SERVICES[name].data_path
-    ]
+    keeping = {name for name, service in SERVICES.items() if service.data_path} | {"runner"}
+    volumes = [f"Volume promptcraft-{stack}-{name}-data" for name in services if name in keeping]
     return sorted([*containers(stack, *services), *volumes, f"Network promptcraft-{stack}-network"])
 
 
@@ -85,6 +85,15 @@ FOREIGN = (
     finding("zen-mcp"),
 )
 ON_LOOPBACK = (finding("redis", endpoint="redis://127.0.0.1:6379", reach=Reach(Vantage.HOST_LOOPBACK)),)
+BY_NPX = (
+    Finding(
+        Candidate("context7", Source.NPX, "npx:a", "npx package of context7", launch=Launch("npx", "a@1.0.0")),
+        Verdict.VERIFIED,
+        "npx starts it when it is needed",
+        reach=Reach(Vantage.PROCESS),
+    ),
+)
+LAUNCHES = {("context7", "npx package of context7"): '{"key": "launch-zzq"}'}
 ALL = ("promptcraft", "redis", "zen-mcp", "qdrant")
 REPLICAS = ("promptcraft-1", "promptcraft-2", "promptcraft-3")
 PRODUCTION = (*REPLICAS, *(name for name in SERVICES if name != "promptcraft"), *EXPORTERS)
@@ -103,6 +112,8 @@ PRODUCTION = (*REPLICAS, *(name for name in SERVICES if name != "promptcraft"), 
         ("cloud", (), ("promptcraft",)),
         ("cloud", OURS, ("promptcraft",)),
         ("cloud", FOREIGN, ("promptcraft",)),
+        ("cloud", BY_NPX, ("promptcraft", "runner")),
+        ("dev", BY_NPX, (*ALL, "runner")),
         ("production", (), PRODUCTION),
         ("production", OURS, PRODUCTION),
         ("production", FOREIGN, (*REPLICAS, "nginx", "prometheus", "grafana", "nginx-exporter")),
@@ -156,7 +167,8 @@ def test_a_relay_listens_on_the_networks_gateway_and_its_users_know_it_by_name()
 
 
 @pytest.mark.parametrize(
-    ("stack", "found", "count"), [("production", (), len(PRODUCTION)), ("dev", ON_LOOPBACK, len(ALL))]
+    ("stack", "found", "count"),
+    [("production", (), len(PRODUCTION)), ("dev", ON_LOOPBACK, len(ALL)), ("cloud", BY_NPX, 2)],
 )
 def test_every_container_is_hardened_alike(stack: str, found: tuple[Finding, ...], count: int) -> None:
     recorder = declared(stack, found)
@@ -191,17 +203,21 @@ def test_no_resource_carries_a_secret_in_the_open() -> None:
     )
     plan = decide(report_of(), settings, DiscoveryConfig())
     assert "zzq" not in repr(plan) + repr(settings)
-    recorder = run(settings)
+    recorder = run(settings, BY_NPX)
+    assert "launch-zzq" in repr(recorder.resources)
     for typ, name, inputs in recorder.resources:
         uploads = inputs.pop("uploads", [])
         assert "zzq" not in repr(inputs), f"{typ} {name}"
-        assert all(
-            "zzq" not in repr(upload) or upload["file"].startswith("/run/promptcraft/secrets/") for upload in uploads
-        )
+        # What is secret comes wrapped; a plain list never holds any.
+        assert isinstance(uploads, dict) or "zzq" not in repr(uploads), f"{typ} {name}"
+        for upload in uploads["value"] if isinstance(uploads, dict) else uploads:
+            in_the_open = not upload["file"].startswith("/run/promptcraft/secrets/")
+            assert not (in_the_open and "zzq" in upload["content"]), upload["file"]
 
 
 def test_type_tokens_stay_as_they_are() -> None:
-    every = (*declared("production").resources, *declared("dev", ON_LOOPBACK).resources)
+    stacks = (declared("production"), declared("dev", ON_LOOPBACK), declared("cloud", BY_NPX))
+    every = [resource for stack in stacks for resource in stack.resources]
     tokens = {typ for typ, _, _ in every if typ.startswith("promptcraft:")}
     assert tokens == {
         "promptcraft:data_stores:Qdrant",
@@ -217,6 +233,7 @@ def test_type_tokens_stay_as_they_are() -> None:
         "promptcraft:process_limits:ProcessLimits",
         "promptcraft:promptcraft:PromptCraft",
         "promptcraft:relay:LoopbackRelay",
+        "promptcraft:runner:Runner",
         "promptcraft:stack:PromptCraftStack",
         "promptcraft:workload:ContainerWorkload",
     }

@@ -253,7 +253,7 @@ RULES = (
         "npx needs the package's key",
         (
             "discovery/probes/npx.py",
-            'if problem is None and key is not None and not _is_set(request.environment.get(key, "")):',
+            "if package.key_variable is not None and key is None:",
             "if False:",
         ),
         "a package that needs a key is not chosen without it",

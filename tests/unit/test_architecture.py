@@ -33,7 +33,9 @@ MAY_IMPORT = {
     "dashboards": {"errors", "promql_parser", "grafana_foundation_sdk"},
     "plan": {"catalog", "image_references", "discovery.report"},
     "changes": {"catalog", "plan", "discovery.report"},
-    "decide": {"catalog", "changes", "errors", "plan", "settings", "discovery.report", "discovery.config"},
+    "decide": {"hosting", "catalog", "changes", "errors", "plan", "settings", "discovery.report", "discovery.config"},
+    "hosting": {"catalog", "plan", "settings", "discovery.report", "discovery.config"},
+    "runner": None,  # its own image, with its own requirements
     "rendering": {"catalog", "plan", "discovery.report"},
     "components": {"catalog", "plan", "rendering", "pulumi", "pulumi_docker", "pulumi_command"},
     "__main__": {"components.stack", "dashboards", "discovery", "errors", "decide", "settings", "pulumi"},

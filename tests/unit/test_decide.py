@@ -261,7 +261,7 @@ def test_monitoring_fits_every_budget_but_the_clouds() -> None:
     hybrid = decide(report_of(elsewhere), settings_of("hybrid", WATCHED, monitoring=True), CONFIG)
     assert hybrid.budget.memory_mb <= 1024
     decide(report_of(), settings_of("dev", WATCHED, monitoring=True), CONFIG)
-    with pytest.raises(ConfigError, match=r"memoryBudgetMb: 500 MiB is less than the 896 MiB .* grafana 1 x 256"):
+    with pytest.raises(ConfigError, match=r"memoryBudgetMb: 500 MiB is less than the 736 MiB .* grafana 1 x 256"):
         decide(report_of(), settings_of("cloud", WATCHED, monitoring=True), CONFIG)
 
 

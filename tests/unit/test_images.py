@@ -61,7 +61,7 @@ class Engine(Docker):
 def layout(tmp_path: Path) -> Layout:
     """A checkout with the files that images are made from."""
     root = tmp_path / "root"
-    for folder in ("images", "gateway", "zen-mcp"):
+    for folder in ("images", "gateway", "runner", "zen-mcp"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__", ".mypy_cache"))
     return Layout(root, tmp_path / "cache")
 
@@ -203,7 +203,7 @@ def test_an_image_without_recipe_and_registry_is_named(layout: Layout, monkeypat
         ("images/qdrant/server.py", {"qdrant"}),
         ("images/qdrant/requirements.txt", {"qdrant"}),
         ("images/redis/entrypoint.sh", {"redis"}),
-        ("images/python/Dockerfile", {"python", "promptcraft", "zen-mcp", "qdrant", "grafana"}),
+        ("images/python/Dockerfile", {"python", "promptcraft", "zen-mcp", "qdrant", "grafana", "runner"}),
         ("gateway/requirements.txt", {"promptcraft"}),
         ("gateway/__main__.py", {"promptcraft"}),
         ("gateway/tests/new.py", set()),

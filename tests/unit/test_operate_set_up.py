@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog import EXPORTERS_IMAGE, SERVICES
+from catalog import EXPORTERS_IMAGE, RUNNER, SERVICES
 from errors import ConfigError
 from operate import images
 from operate.grafana_password import ensure_grafana_password, password_to_preview_with
@@ -77,4 +77,4 @@ def test_a_password_that_pulumi_does_not_take_is_one_line(pulumi: PulumiCommand,
 
 def test_set_up_and_up_together_bring_every_image() -> None:
     assert images._BROUGHT == DEFAULT
-    assert set(ALL) == {*SERVICES, EXPORTERS_IMAGE}
+    assert set(ALL) == {*SERVICES, EXPORTERS_IMAGE, RUNNER.name}

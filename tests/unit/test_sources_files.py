@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -21,7 +22,7 @@ from discovery.probes.npx import npx
 from discovery.probes.project_files import project_files
 from discovery.probes.user_files import user_files
 from discovery.report import Candidate, Source
-from discovery.request import ConfigError, Gathered, Request
+from discovery.request import ConfigError, Credential, Gathered, Request
 from reading import safe_files
 from reading.safe_files import Rules, UnsafeFile
 
@@ -448,6 +449,46 @@ def test_without_a_path_there_is_no_npx(tmp_path: Path) -> None:
     request, _ = with_npx(tmp_path, "servers: {context7: {}}")
 
     assert "PATH" in str(one(npx(replace(request, environment={}))).problem)
+
+
+def test_a_server_that_the_stack_names_is_a_candidate_with_the_version_that_was_tried(tmp_path: Path) -> None:
+    request, _ = with_npx(tmp_path, "servers: {}")
+
+    launch = one(npx(replace(request, servers=("context7",)))).launch
+
+    assert launch is not None and re.fullmatch(r"@upstash/context7-mcp@\d+\.\d+\.\d+", launch.package)
+
+
+def test_a_key_that_the_stack_keeps_as_a_secret_is_a_key(tmp_path: Path) -> None:
+    request, _ = with_npx(tmp_path, "servers: {sentry: {}}")
+    request = replace(request, credentials={"sentryAuthToken": Credential(secret="geheim")})
+
+    candidate = one(npx(request))
+
+    assert candidate.problem is None and candidate.launch is not None
+    assert candidate.launch.environment == {"SENTRY_ACCESS_TOKEN": "geheim"}
+    assert candidate.launch.variables == (("SENTRY_ACCESS_TOKEN", "SENTRY_AUTH_TOKEN"),)
+    assert "geheim" not in repr(candidate)
+
+
+def test_a_runner_needs_no_npx_of_this_machine_but_the_key(tmp_path: Path) -> None:
+    request, _ = with_npx(tmp_path, "servers: {context7: {}, sentry: {}}", mode=0o644)
+
+    found = {candidate.service: candidate for candidate in npx(request).candidates}
+
+    assert found["context7"].launch is not None and "npx is not on PATH" in str(found["context7"].problem)
+    assert found["sentry"].launch is None and "SENTRY_AUTH_TOKEN" in str(found["sentry"].problem)
+
+
+def test_a_stdio_server_in_a_file_may_be_launched_with_what_its_entry_says() -> None:
+    server = {"command": "uvx", "args": ["mcp-server-time@2026.1.1", "--key", "geheim"], "env": {"K": "${OWN}"}}
+
+    candidate = one(from_servers({"time": server}, OWN="also-geheim"))
+
+    assert candidate.launch is not None
+    assert (candidate.launch.program, candidate.launch.package) == ("uvx", "mcp-server-time@2026.1.1")
+    assert candidate.launch.arguments == ("--key", "geheim") and candidate.launch.environment == {"K": "also-geheim"}
+    assert "geheim" not in repr(candidate)
 
 
 def test_a_server_nobody_knows_has_no_package(tmp_path: Path) -> None:

@@ -1,0 +1,175 @@
+"""Servers beyond the catalog: what the runner starts, what is used where it is, what is left out and why."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from decide import decide
+from discovery.config import DiscoveryConfig, parse_discovery_config
+from discovery.report import Finding, Launch, Reach, Source, Vantage, Verdict
+from errors import ConfigError
+from plan import Hosted, Omit, Plan, Relay, Reuse
+from rendering.mcp_config import mcp_config
+from rendering.plan_document import plan_document
+from tests.builders import finding, report_of, settings_of
+
+CONTEXT7 = Launch("npx", "@upstash/context7-mcp@4.1.1")
+
+
+def launchable(
+    name: str, launch: Launch | None = CONTEXT7, source: Source = Source.NPX, reason: str = "stdio"
+) -> Finding:
+    found = finding(name, Verdict.SKIPPED, source=source, endpoint="npx:a", evidence=f"entry of {name}")
+    return replace(found, candidate=replace(found.candidate, launch=launch), reason=reason)
+
+
+def plan_of(*found: Finding, stack: str = "cloud", file: str = "{}", **config: Any) -> Plan:
+    return decide(report_of(found), settings_of(stack, **config), parse_discovery_config(file.encode()))
+
+
+def test_a_package_is_started_by_the_runner() -> None:
+    plan = plan_of(launchable("context7"))
+    decision = plan.decisions["context7"]
+    assert isinstance(decision, Hosted)
+    assert decision.endpoint == "http://runner:8000/servers/context7/mcp"
+    assert decision.source == "npx_cloud"
+    assert plan.runner is not None and plan.budget.memory_mb == 496 <= plan.budget.limit_mb
+    assert not [notice for notice in plan.notices if "context7" in notice]
+
+
+def test_without_its_key_a_server_is_left_out_with_the_variable_to_set() -> None:
+    plan = plan_of(launchable("perplexity", None, reason="PERPLEXITY_API_KEY is not set; set it"))
+    assert plan.decisions["perplexity"] == Omit("PERPLEXITY_API_KEY is not set; set it")
+    assert plan.runner is None
+
+
+def test_what_speaks_http_is_used_where_it_is() -> None:
+    plan = plan_of(launchable("mine"), finding("mine", source=Source.USER, endpoint="http://10.0.0.5:9000/mcp"))
+    assert isinstance(plan.decisions["mine"], Hosted)
+    plan = plan_of(finding("mine", source=Source.USER, endpoint="http://10.0.0.5:9000/mcp"), launchable("mine"))
+    decision = plan.decisions["mine"]
+    assert isinstance(decision, Reuse) and decision.endpoint == "http://10.0.0.5:9000/mcp"
+
+
+def test_what_serves_on_the_hosts_loopback_comes_through_a_relay_where_it_was_asked_for() -> None:
+    reach = Reach(Vantage.HOST_LOOPBACK)
+    found = [finding(name, endpoint="http://127.0.0.1:9000/mcp", reach=reach) for name in ("context7", "mine")]
+    plan = plan_of(*found)
+    decision = plan.decisions["context7"]
+    assert isinstance(decision, Relay) and decision.endpoint == f"http://context7-relay:{decision.port}/mcp"
+    (application,) = plan.deployments
+    assert application.workload.relays == ("context7-relay",)
+    assert "mine" not in plan.decisions
+
+
+def test_what_serves_on_anothers_loopback_says_why_it_is_not_used() -> None:
+    found = finding("context7", endpoint="http://127.0.0.1:9000/mcp", reach=Reach(Vantage.OTHER_LOOPBACK))
+    decision = plan_of(found).decisions["context7"]
+    assert isinstance(decision, Omit) and "loopback" in decision.reason
+
+
+def test_the_application_joins_the_network_of_a_server_it_uses() -> None:
+    plan = plan_of(finding("mine", reach=Reach(Vantage.CONTAINER_NETWORK, "theirs", "http://mine:9000/mcp")))
+    (application,) = plan.deployments
+    assert application.workload.join == ("theirs",)
+
+
+def test_a_service_of_the_catalog_is_never_hosted() -> None:
+    plan = plan_of(launchable("zen-mcp", source=Source.USER), stack="dev")
+    assert plan.runner is None
+
+
+def test_memory_goes_first_to_what_was_asked_for() -> None:
+    plan = plan_of(*(launchable(name, source=Source.USER) for name in ("a", "b", "c", "context7", "perplexity")))
+    assert set(plan.hosted) == {"a", "context7", "perplexity"}
+    # What nobody asked for is not listed either; discovery reports it.
+    assert "b" not in plan.decisions
+
+
+def test_what_nobody_asked_for_never_breaks_the_budget() -> None:
+    assert plan_of(launchable("mine"), memory_budget_mb=300).runner is None
+
+
+@pytest.mark.parametrize("file", ["servers: {mine: {}}"])
+def test_a_runner_turned_off_is_the_reason(file: str) -> None:
+    decision = plan_of(launchable("mine"), file=file, runner=False).decisions["mine"]
+    assert isinstance(decision, Omit) and "turns off" in decision.reason
+
+
+def test_an_order_of_its_own_leaves_sources_out() -> None:
+    plan = plan_of(launchable("mine", source=Source.USER), file="servers: {mine: {priority_order: [npx_cloud]}}")
+    assert isinstance(plan.decisions["mine"], Omit)
+
+
+@pytest.mark.parametrize(
+    ("package", "loose"),
+    [("a", True), ("a@latest", True), ("a@1", True), ("a@1.2.3", False), ("@s/a@1.2.3-rc.1", False), ("a==1.2", False)],
+)
+def test_a_package_without_an_exact_version_is_warned_about(package: str, loose: bool) -> None:
+    plan = plan_of(launchable("context7", Launch("npx", package)))
+    assert any("no exact version" in notice for notice in plan.notices) is loose
+
+
+def test_where_packages_come_from_reaches_the_runner() -> None:
+    plan = plan_of(launchable("context7"), npm_registry="https://npm.example/", package_certificates="/etc/own.pem")
+    assert plan.runner is not None
+    assert plan.runner.environment["NPM_CONFIG_REGISTRY"] == "https://npm.example/"
+    assert plan.runner.environment["NODE_EXTRA_CA_CERTS"] == "/run/promptcraft/certificates.pem"
+
+
+def test_the_document_to_paste_names_variables_and_no_secret() -> None:
+    launch = replace(CONTEXT7, variables=(("OWN", "MACHINES"),), environment={"OWN": "geheim"})
+    plan = plan_of(launchable("context7", launch), file="servers: {context7: {arguments: [--transport, stdio]}}")
+    assert mcp_config(plan)["mcpServers"]["context7"] == {
+        "type": "stdio",
+        "command": "npx",
+        "args": ["-y", "@upstash/context7-mcp@4.1.1", "--transport", "stdio"],
+        "env": {"OWN": "${MACHINES}"},
+    }
+
+
+def test_the_document_to_paste_has_the_header_that_a_token_asks_for() -> None:
+    settings = settings_of("dev", {"ZEN_MCP_TOKEN": "geheim"})
+    zen = mcp_config(decide(report_of(), settings, DiscoveryConfig()))["mcpServers"]["zen-mcp"]
+    assert zen["headers"] == {"Authorization": "Bearer ${ZEN_MCP_TOKEN}"}
+    assert (
+        "headers" not in mcp_config(decide(report_of(), settings_of("dev"), DiscoveryConfig()))["mcpServers"]["zen-mcp"]
+    )
+
+
+UPSTASH = "https://upstash.example:443"
+
+
+def test_redis_over_rest_is_used_where_it_is_named_and_opened_by_its_token() -> None:
+    found = finding("redis", endpoint=UPSTASH, evidence="UPSTASH_REDIS_REST_URL")
+    settings = settings_of("cloud", {"UPSTASH_REDIS_REST_TOKEN": "geheim"})
+    plan = decide(report_of([found]), settings, DiscoveryConfig())
+    (application,) = plan.deployments
+    redis = json.loads(plan_document(plan, application.workload.secrets))["services"]["redis"]
+    assert (redis["action"], redis["endpoint"]) == ("reuse", UPSTASH)
+    assert redis["credential"] == "/run/promptcraft/secrets/upstash"
+    assert "geheim" not in repr(plan)
+
+
+def test_a_redis_that_merely_runs_nearby_is_not_the_clouds() -> None:
+    plan = plan_of(finding("redis", endpoint="redis://10.0.0.5:6379", evidence="port 6379"))
+    decision = plan.decisions["redis"]
+    assert isinstance(decision, Omit) and "REDIS_URL" in decision.reason
+    assert plan.notices == ()
+
+
+def test_a_named_redis_that_wants_a_token_is_an_error_before_anything_is_declared() -> None:
+    found = finding("redis", Verdict.AUTH_REQUIRED, endpoint=UPSTASH, evidence="UPSTASH_REDIS_REST_URL")
+    with pytest.raises(ConfigError, match="UPSTASH_REDIS_REST_URL"):
+        plan_of(found)
+
+
+def test_the_application_finds_hosted_servers_in_its_plan() -> None:
+    plan = plan_of(launchable("context7"))
+    server = json.loads(plan_document(plan, ()))["services"]["context7"]
+    assert (server["protocol"], server["action"]) == ("mcp", "deploy")
+    assert server["endpoint"] == "http://runner:8000/servers/context7/mcp"
