@@ -3,12 +3,14 @@ STACK ?= dev
 PYTHON ?= python3
 FRESH ?=
 PYTEST_ARGS ?=
+TO ?=
+FROM ?=
 
 ready = $(PYTHON) -m toolchain run $(if $(FRESH),--fresh)
 check = $(PYTHON) -m toolchain run --quiet --development --parts python --
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down status test journeys check bench screenshots env setup lock-images stop-engine python-version
+.PHONY: help up preview down backup restore status test journeys check bench screenshots env setup lock-images stop-engine python-version
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +26,12 @@ preview: python-version  ## what `make up` would change
 
 down: python-version  ## destroy STACK; data volumes stay unless PURGE=1
 	@PURGE=$(PURGE) $(ready) --parts python,engine,pulumi -- python -m operate down --stack $(STACK)
+
+backup: python-version  ## copy the data of STACK's Redis and Qdrant to a folder: TO=…, or backups/…
+	@$(ready) --quiet --parts python,engine,pulumi -- python -m operate backup --stack $(STACK) $(if $(TO),--folder "$(TO)")
+
+restore: python-version  ## put the data of a backup back into STACK: FROM=backups/…
+	@$(ready) --quiet --parts python,engine,pulumi -- python -m operate restore --stack $(STACK) $(if $(FROM),--folder "$(FROM)")
 
 status: python-version  ## the table of what runs in STACK
 	@$(ready) --quiet --parts python,engine,pulumi -- python -m operate status --stack $(STACK)

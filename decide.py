@@ -28,6 +28,7 @@ from discovery.report import DEPLOYED, AgentReport, Finding, Ownership, Report, 
 from errors import ConfigError
 from hosting import asked_for, choose, host
 from plan import (
+    AUTHORITIES_FILE,
     FILES_PATH,
     SECRETS_PATH,
     Budget,
@@ -93,6 +94,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
     problems += _over_budget(workloads, budget, settings)
     problems += _in_the_way(workloads, relayed, report, settings)
     problems += _incomplete(decisions, settings)
+    notices += _useless(decisions, settings)
     if settings.config.engine == "swarm":
         problems.append(f"Pulumi.{settings.stack}.yaml: engine: 'swarm' is not supported yet; use 'docker'")
     if problems:
@@ -107,6 +109,8 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         agents={name: _with_services(agent, decisions, report) for name, agent in report.agents.items()},
         notices=(*notices, *hosting.notices, *announcements(decisions, report)),
         log_level=settings.config.log_level,
+        authorities=settings.authorities,
+        protect_data=settings.config.environment == "production",
         exporters=exporters,
         runner=hosting.runner,
     )
@@ -366,14 +370,18 @@ def _deploy(
         join=tuple(sorted(joined)),
         join_ids=tuple(joined[network] for network in sorted(joined)),
         relays=tuple(sorted(use.workload.service for use in used if isinstance(use, Relay))),
-        secrets=tuple(
-            secret for name in (service.name, *service.needs) if (secret := _secret(name, chosen)) in settings.secrets
-        ),
+        secrets=tuple(secret for name in _may_read(service) if (secret := _secret(name, chosen)) in settings.secrets),
     )
     scheme = _SCHEMES.get(service.name, "http")
     endpoint = f"{scheme}://{service.name}:{service.port}{_PATHS.get(service.name, '')}"
     named = f"{reason} ({image.stand_in})" if image.stand_in else reason
     return Deploy(workload=workload, endpoint=endpoint, reason=named)
+
+
+def _may_read(service: Service) -> tuple[str, ...]:
+    """The secrets that a service is given: its own, those of what it uses, and who may ask the application."""
+    own = ("gatewayTokens",) if service.name == "promptcraft" else ()
+    return (service.name, *service.needs, *own)
 
 
 def _exporters(decisions: Mapping[str, Decision], settings: StackSettings) -> Iterator[Workload]:
@@ -445,7 +453,9 @@ def _published(service: Service, settings: StackSettings) -> Iterator[PublishedP
 def _environment(service: Service, settings: StackSettings) -> dict[str, str]:
     match service.name:
         case "promptcraft":
-            return {
+            # Python's ssl trusts what this names; a file of an image's own would not know the operator's authorities.
+            trusted = {"SSL_CERT_FILE": f"{FILES_PATH}/{AUTHORITIES_FILE}"} if settings.authorities else {}
+            return trusted | {
                 "ENABLE_MONITORING": str(settings.config.monitoring).lower(),
                 "ENVIRONMENT": settings.config.environment,
                 "LOG_LEVEL": settings.config.log_level,
@@ -494,6 +504,17 @@ def _incomplete(decisions: Mapping[str, Decision], settings: StackSettings) -> I
         yield (
             f"{file}: grafanaPassword: Grafana has no default password; set one: "
             f"pulumi config set --secret grafanaPassword --stack {settings.stack}, or GRAFANA_PASSWORD in .env; "
+            "`make up` generates one"
+        )
+
+
+def _useless(decisions: Mapping[str, Decision], settings: StackSettings) -> Iterator[str]:
+    """What would run and refuse everybody."""
+    production = settings.config.environment == "production"
+    if production and isinstance(decisions["promptcraft"], Deploy) and "gatewayTokens" not in settings.secrets:
+        yield (
+            "promptcraft: in production agents run only with bearer tokens, and none is set; set some: "
+            f"pulumi config set --secret gatewayTokens --stack {settings.stack}, or GATEWAY_TOKENS in .env; "
             "`make up` generates one"
         )
 

@@ -15,6 +15,7 @@ FILES_PATH = "/run/promptcraft"
 SECRETS_PATH = f"{FILES_PATH}/secrets"
 # Authorities that the runner trusts besides the public ones.
 CERTIFICATES_FILE = "certificates.pem"
+AUTHORITIES_FILE = "authorities.pem"
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,9 @@ class Plan:
     """What will be declared, and why.
 
     `notices` are the lines a person should read before agreeing; `exporters` run beside the services they read;
-    `runner` is what starts the servers that are `Hosted`, None where there are none.
+    `runner` is what starts the servers that are `Hosted`, None where there are none. `authorities` (PEM) sign for what
+    is reused, besides the usual ones. `protect_data`: no deployment and no plain `pulumi destroy` may delete a data
+    volume.
     """
 
     project: str
@@ -179,6 +182,8 @@ class Plan:
     log_level: str = "INFO"
     exporters: tuple[Workload, ...] = ()
     runner: Workload | None = None
+    protect_data: bool = False
+    authorities: str | None = field(default=None, repr=False)
 
     @property
     def deployments(self) -> tuple[Deploy, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from reading import env_file, safe_files, strict_yaml
 
 SECRET_KEYS = (
     "grafanaPassword",
+    "gatewayTokens",
     "qdrantApiKey",
     "redisPassword",
     "zenMcpToken",
@@ -45,6 +47,7 @@ VARIABLES = {
     "UV_DEFAULT_INDEX": "pythonIndex",
     "NODE_EXTRA_CA_CERTS": "packageCertificates",
     "GRAFANA_PASSWORD": "grafanaPassword",
+    "GATEWAY_TOKENS": "gatewayTokens",
     "QDRANT_API_KEY": "qdrantApiKey",
     "ZEN_MCP_TOKEN": "zenMcpToken",
     "PERPLEXITY_API_KEY": "perplexityApiKey",
@@ -115,6 +118,7 @@ class StackConfig(BaseModel):
     max_concurrent_agents: int | None = Field(default=None, ge=1, le=1000)
     agent_memory_mb: int = Field(default=2048, ge=64)
     mcp_memory_mb: int = Field(default=1024, ge=64)
+    ca_file: str | None = None
 
 
 @dataclass(frozen=True)
@@ -129,8 +133,9 @@ class Secret:
 class StackSettings:
     """All that a stack is told. `environment` is the process environment over `.env`; `origins` says which.
 
-    `secrets` is keyed by the service they open (`redis`, `qdrant`, `zen-mcp`, `grafana`) or, for keys of cloud
-    servers, by their configuration key.
+    `authorities` are the certificates (PEM) of those that sign for external services, besides the machine's own.
+    `secrets` is keyed by the service they open (`redis`, `qdrant`, `zen-mcp`, `grafana`) or, for the application's
+    own tokens and keys of cloud servers, by their configuration key.
     """
 
     stack: str
@@ -139,6 +144,7 @@ class StackSettings:
     environment: Mapping[str, str] = field(repr=False)
     origins: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+    authorities: str | None = field(default=None, repr=False)
     project: str = PROJECT
 
     @property
@@ -190,7 +196,8 @@ def load_settings(
         images=load_images(root, config.images),
         environment=environment,
         origins=origins,
-        secrets=_secrets(secrets, environment),
+        secrets=_secrets(secrets, environment, f"Pulumi.{stack}.yaml"),
+        authorities=_authorities(root, config.ca_file, values["caFile"].where) if config.ca_file else None,
     )
 
 
@@ -203,6 +210,21 @@ def _read(root: Path, file: str) -> bytes | None:
         return safe_files.read_file(root / file, safe_files.Rules(max_bytes=_MAX_BYTES))
     except safe_files.UnsafeFile as error:
         raise ConfigError(f"{file}:1: file: {error}; replace it by a plain file") from error
+
+
+def _authorities(root: Path, file: str, where: str) -> str:
+    """The certificates in `file`, a path from the project's folder. Raises `ConfigError` where there are none."""
+    data = _read(root, file)
+    if data is None:
+        raise ConfigError(f"{where}: caFile: {file!r} does not exist; name a PEM file by its path from the project")
+    try:
+        text = data.decode("ascii")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ValueError, ssl.SSLError) as error:
+        raise ConfigError(f"{where}: caFile: {file!r} holds no certificate; name a PEM file of authorities") from error
+    if "PRIVATE KEY" in text:
+        raise ConfigError(f"{where}: caFile: {file!r} holds a private key as well; keep certificates only in it")
+    return text
 
 
 def _read_dotenv(root: Path) -> dict[str, env_file.Variable]:
@@ -361,11 +383,14 @@ def _problem(error: Mapping[str, Any], values: Mapping[str, _Value], file: str) 
     )
 
 
-def _secrets(configured: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, Secret]:
+def _secrets(configured: Mapping[str, str], environment: Mapping[str, str], file: str) -> dict[str, Secret]:
     """Secrets by the service they open; the stack's own win over the environment's."""
     found = {key: environment[variable] for variable, key in VARIABLES.items() if environment.get(variable)}
     keys = {key: value for key, value in found.items() if key in SECRET_KEYS} | dict(configured)
     secrets = {key: Secret(value) for key, value in keys.items() if value}
+    if "gatewayTokens" in secrets:
+        where = file if configured.get("gatewayTokens") else "environment: GATEWAY_TOKENS"
+        _check_tokens(secrets["gatewayTokens"].value.split(), where)
     for key, service in (
         ("redisPassword", "redis"),
         ("qdrantApiKey", "qdrant"),
@@ -378,6 +403,19 @@ def _secrets(configured: Mapping[str, str], environment: Mapping[str, str]) -> d
     if "redis" not in secrets and (login := _redis_login(environment.get("REDIS_URL", ""))):
         secrets["redis"] = login
     return secrets
+
+
+# The container knows a token by a hash that is quick to compute: a short one could be guessed back from it.
+_SHORTEST_TOKEN = 16
+
+
+def _check_tokens(tokens: list[str], where: str) -> None:
+    for number, token in enumerate(tokens, start=1):
+        if len(token) < _SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
+            raise ConfigError(
+                f"{where}: gatewayTokens: token {number} of {len(tokens)} is shorter than {_SHORTEST_TOKEN} "
+                "characters or not plain ASCII; make one: openssl rand -hex 24"
+            )
 
 
 def _redis_login(url: str) -> Secret | None:

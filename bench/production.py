@@ -20,6 +20,7 @@ from tests.engine.project import Project
 _NGINX = 80
 _RATE, _SECONDS = 200, 60
 _PAUSE_SECONDS = 3.0
+_SECRET = "only-for-the-benchmark"
 _MIB = 2**20
 
 
@@ -39,7 +40,7 @@ def figures() -> Iterator[Figure]:
     try:
         with tempfile.TemporaryDirectory(prefix="promptcraft-bench-") as folder:
             project = Project.create(Path(folder), engine, like="production")
-            project.environment["GRAFANA_PASSWORD"] = "only-for-the-benchmark"
+            project.environment.update(GRAFANA_PASSWORD=_SECRET, GATEWAY_TOKENS=_SECRET)
             up = project.operate("up")
             if up.code != 0:
                 raise RuntimeError(f"production could not be deployed:\n{up.text}")
@@ -70,9 +71,9 @@ def _under_load(project: Project) -> Iterator[Figure]:
 
 
 def _request(number: int) -> Request:
-    """The page, its health and the agents by turns: what needs no token."""
+    """The page, its health and the agents by turns."""
     name, path = (("page", "/"), ("health", "/health"), ("agents", "/api/agents/available"))[number % 3]
-    return Request(name, path)
+    return Request(name, path, headers={"Authorization": f"Bearer {_SECRET}"})
 
 
 def _answered(driven: Driven) -> Figure:

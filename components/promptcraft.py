@@ -9,7 +9,8 @@ import pulumi
 from components.files import Files
 from components.network import StackNetwork
 from components.workload import ContainerWorkload
-from plan import FILES_PATH, Plan, Workload
+from plan import AUTHORITIES_FILE, FILES_PATH, Plan, Workload
+from rendering import gateway_tokens
 from rendering.plan_document import agent_file, plan_document
 
 
@@ -34,11 +35,18 @@ class PromptCraft(pulumi.ComponentResource):
             for name, agent in plan.agents.items()
             if agent.selected is not None and name in agent_texts
         }
+        authorities = {AUTHORITIES_FILE: plan.authorities} if plan.authorities else {}
+        credentials = {name: secret for name, secret in secrets.items() if name != "gatewayTokens"}
+        if "gatewayTokens" in secrets:
+            credentials[gateway_tokens.FILE] = gateway_tokens.gateway_tokens(secrets["gatewayTokens"])
         self.containers = ContainerWorkload(
             workload,
             plan,
             network,
-            files=Files(plain={"plan.json": plan_document(plan, workload.secrets), **agents}, secret=secrets),
+            files=Files(
+                plain={"plan.json": plan_document(plan, workload.secrets), **authorities, **agents},
+                secret=credentials,
+            ),
             after=after,
             opts=pulumi.ResourceOptions(parent=self),
         )

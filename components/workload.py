@@ -97,7 +97,11 @@ class ContainerWorkload(pulumi.ComponentResource):
                 for label, value in labels(self._plan, workload.service).items()
             ],
             opts=pulumi.ResourceOptions(
-                parent=self, retain_on_delete=True, ignore_changes=["labels"], delete_before_replace=True
+                parent=self,
+                protect=self._plan.protect_data,
+                retain_on_delete=True,
+                ignore_changes=["labels"],
+                delete_before_replace=True,
             ),
         )
         return [docker.ContainerVolumeArgs(volume_name=volume.name, container_path=workload.data_path)]

@@ -113,7 +113,9 @@ class Asker:
         started = loop.time()
         try:
             async with asyncio.timeout_at(until):
-                answer = await FINGERPRINTS[protocol, place.scheme](Wire(place, resolved), credential)
+                answer = await FINGERPRINTS[protocol, place.scheme](
+                    Wire(place, resolved, self._request.authorities), credential
+                )
         except TimeoutError:
             answer = _unreachable("cut off: gave no answer in time")
         except UnreachableError as error:

@@ -124,6 +124,7 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
         pins=settings.config.pin,
         servers=tuple(name for name in settings.config.mcp_servers if name not in SERVICES),
         credentials={name: Credential(secret.username, secret.value) for name, secret in settings.secrets.items()},
+        authorities=settings.authorities,
         checkpoint=read_checkpoint(root, settings.project, settings.stack, os.environ),
         lock_dir=Path(environment.get("MCP_LOCK_DIR") or "/tmp"),
         budget_seconds=budget_seconds,

@@ -56,8 +56,8 @@ class Request:
     `environment` is the process environment over the project's `.env`; `origins` tells for each name which
     (`"environment"` or `".env"`). `host_ports` are those that the stack may publish. `pins` maps a service to a
     source or an endpoint. `credentials` maps a service to what it may be asked with once its identity is proved.
-    `servers` names MCP servers that the stack wants besides its own services.
-    `budget_seconds` is the wall-clock limit of it all.
+    `authorities` (PEM) sign for services besides the machine's own. `servers` names MCP servers that the stack wants
+    besides its own services. `budget_seconds` is the wall-clock limit of it all.
     """
 
     root: Path
@@ -71,6 +71,7 @@ class Request:
     share: frozenset[str] = frozenset()
     pins: Mapping[str, str] = field(default_factory=dict)
     credentials: Mapping[str, Credential] = field(default_factory=dict, repr=False)
+    authorities: str | None = field(default=None, repr=False)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     servers: tuple[str, ...] = ()
     lock_dir: Path = Path("/tmp")

@@ -234,10 +234,11 @@ def _whole(_body: bytes) -> bool:
 
 
 class Wire:
-    """Everything that may be said to one place."""
+    """Everything that may be said to one place. `authorities` (PEM) may sign for it, besides the machine's own."""
 
-    def __init__(self, place: Place, addresses: Sequence[str]) -> None:
+    def __init__(self, place: Place, addresses: Sequence[str], authorities: str | None = None) -> None:
         self.place = place
+        self._authorities = authorities
         self._addresses = tuple(addresses)
 
     @asynccontextmanager
@@ -260,7 +261,7 @@ class Wire:
                 opened = await asyncio.open_connection(
                     address,
                     self.place.port,
-                    ssl=_tls() if self.place.secure else None,
+                    ssl=_tls(self._authorities) if self.place.secure else None,
                     server_hostname=self.place.host if self.place.secure else None,
                 )
             except OSError as error:
@@ -318,8 +319,11 @@ class Wire:
 
 
 @functools.cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()
+def _tls(authorities: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if authorities is not None:
+        context.load_verify_locations(cadata=authorities)
+    return context
 
 
 def _os_reason(error: BaseException | None) -> str:

@@ -26,4 +26,7 @@ def http_client(seconds: float, headers: dict[str, str] | None = None) -> httpx2
 @cache
 def _tls_context() -> ssl.SSLContext:
     # Reading the authorities' certificates takes tens of milliseconds; once is enough.
-    return httpx2.create_ssl_context(trust_env=False)
+    context = httpx2.create_ssl_context(trust_env=False)
+    # SSL_CERT_FILE is the one thing of the environment that counts: the deployment's own authorities.
+    context.load_default_certs()
+    return context

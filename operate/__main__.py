@@ -1,10 +1,11 @@
-"""`python -m operate up|preview|down|status|init --stack NAME`, in the project's root with `make -s env` applied."""
+"""`python -m operate ACTION --stack NAME`, in the project's root with `make -s env` applied."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import docker
@@ -14,14 +15,21 @@ from catalog import PROJECT
 from dashboards import load_dashboards
 from discovery.checkpoint import read_checkpoint
 from discovery.config import load_agents_config, load_discovery_config
+from discovery.request import Checkpoint
 from errors import ConfigError
-from operate.grafana_password import ensure_grafana_password, password_to_preview_with
+from operate.backup import back_up, default_folder
+from operate.backup import restore as restore_backup
+from operate.data_stores import DataStore, find_stores
+from operate.generated_secrets import ensure_secrets, secrets_to_preview_with
 from operate.images import bring_images
-from operate.leftovers import purge_volumes, remove_leftovers
+from operate.leftovers import purge_volumes, remove_leftovers, start_stopped
 from operate.pulumi_command import PulumiCommand
+from operate.starting import StartError
 from operate.status import show, statuses, unavailable
-from settings import load_settings
+from settings import VARIABLES, load_settings
 
+# Seconds the engine may take to answer: moving a large file can keep it busy.
+_ENGINE_TIMEOUT = 600
 _QUIET = ("--suppress-permalink=true",)
 
 
@@ -30,44 +38,50 @@ def up(pulumi: PulumiCommand, console: Console) -> int:
     settings = load_settings(pulumi.root, pulumi.stack, os.environ)
     if code := bring_images(pulumi.root, settings):
         return code
-    if generated := ensure_grafana_password(pulumi, settings):
-        console.print(generated, soft_wrap=True)
+    _generate_secrets(pulumi, console)
     engine = docker.from_env()
     checkpoint = read_checkpoint(pulumi.root, PROJECT, pulumi.stack, os.environ)
     for name in remove_leftovers(engine, pulumi.stack, checkpoint):
         console.print(f"removed {name}: left behind by an update of this stack that did not finish")
-    code = pulumi.run("up", "--yes", "--skip-preview", "--stack", pulumi.stack, "--suppress-outputs", *_QUIET)
-    return code or status(pulumi, console)
+    if code := pulumi.run("up", "--yes", "--skip-preview", "--stack", pulumi.stack, "--suppress-outputs", *_QUIET):
+        return code
+    # Whoever did not have to be replaced may stand still: pulumi compares with its state, not with the engine.
+    for name in start_stopped(engine, pulumi.stack, read_checkpoint(pulumi.root, PROJECT, pulumi.stack, os.environ)):
+        console.print(f"started {name}: it was stopped")
+    return status(pulumi, console)
 
 
 def preview(pulumi: PulumiCommand, console: Console) -> int:
-    """Show what would change; nothing is written, so a password that `up` would generate is only stood in for."""
-    stands_in = password_to_preview_with(pulumi, load_settings(pulumi.root, pulumi.stack, os.environ))
-    if stands_in:
-        console.print("grafanaPassword: none is set; `make up` generates one", soft_wrap=True)
+    """Show what would change; nothing is written, so a secret that `up` would generate is only stood in for."""
+    stands_in = secrets_to_preview_with(pulumi, load_settings(pulumi.root, pulumi.stack, os.environ))
+    for variable in stands_in:
+        console.print(f"{VARIABLES[variable]}: none is set; `make up` generates one", soft_wrap=True)
     return pulumi.run("preview", "--stack", pulumi.stack, *_QUIET, **stands_in)
 
 
 def down(pulumi: PulumiCommand, console: Console) -> int:
-    """Destroy the stack; with PURGE=1 its data volumes as well."""
+    """Destroy the stack but for protected data volumes; with PURGE=1 all of those as well."""
     checkpoint = read_checkpoint(pulumi.root, PROJECT, pulumi.stack, os.environ)
-    code = pulumi.run("destroy", "--yes", "--skip-preview", "--stack", pulumi.stack, *_QUIET)
+    purge = os.environ.get("PURGE") == "1"
+    if purge and (code := pulumi.run("state", "unprotect", "--all", "--yes", "--stack", pulumi.stack)):
+        return code
+    kept = () if purge else ("--exclude-protected",)
+    code = pulumi.run("destroy", "--yes", "--skip-preview", "--stack", pulumi.stack, *kept, *_QUIET)
     if code == 0:
         engine = docker.from_env()
         remove_leftovers(engine, pulumi.stack, read_checkpoint(pulumi.root, PROJECT, pulumi.stack, os.environ))
-        if os.environ.get("PURGE") == "1":
+        if purge:
             for name in purge_volumes(engine, pulumi.stack, checkpoint):
                 console.print(f"deleted volume {name}")
     return code
 
 
 def init(pulumi: PulumiCommand, console: Console) -> int:
-    """Make every committed stack known to Pulumi, so that `pulumi preview -s NAME` and `pulumi up` work by hand."""
+    """Make every committed stack known to Pulumi, with its secrets, so that `pulumi up -s NAME` works by hand."""
     for path in sorted(pulumi.root.glob("Pulumi.*.yaml")):
-        stack = PulumiCommand(pulumi.root, path.name.removeprefix("Pulumi.").removesuffix(".yaml"))
-        stack.ensure_stack()
-        if generated := ensure_grafana_password(stack, load_settings(stack.root, stack.stack, os.environ)):
-            console.print(generated, soft_wrap=True)
+        command = PulumiCommand(pulumi.root, path.name.removeprefix("Pulumi.").removesuffix(".yaml"))
+        command.ensure_stack()
+        _generate_secrets(command, console)
     return 0
 
 
@@ -81,6 +95,11 @@ def status(pulumi: PulumiCommand, console: Console) -> int:
     return 0 if all(row.health == "ok" for row in rows) else 1
 
 
+def _generate_secrets(pulumi: PulumiCommand, console: Console) -> None:
+    for generated in ensure_secrets(pulumi, load_settings(pulumi.root, pulumi.stack, os.environ)):
+        console.print(generated, soft_wrap=True)
+
+
 def _check_files(root: Path, stack: str) -> None:
     """Read every file of ours, so that a mistake is one line here and not a failed update. Raises `ConfigError`."""
     load_settings(root, stack, os.environ)
@@ -89,24 +108,61 @@ def _check_files(root: Path, stack: str) -> None:
     load_dashboards(root)
 
 
+def backup(pulumi: PulumiCommand, console: Console, folder: Path | None = None) -> int:
+    """Copy the data of the stack's own Redis and Qdrant to `folder`, or to one named after the time."""
+    engine, checkpoint, stores = _stores(pulumi)
+    if not stores:
+        raise ConfigError(f"Pulumi.{pulumi.stack}.yaml: stack: runs no Redis or Qdrant of its own; make up first")
+    target = (folder or default_folder(pulumi.root, pulumi.stack)).absolute()
+    manifest = back_up(engine, stores, pulumi.stack, checkpoint.owner, target)
+    for name, entry in manifest.services.items():
+        console.print(f"{name} {entry.version}: {entry.bytes} bytes in {target / entry.file}", soft_wrap=True)
+    return 0
+
+
+def restore(pulumi: PulumiCommand, console: Console, folder: Path | None = None) -> int:
+    """Put the data of a backup in the place of what the stack's own Redis and Qdrant hold."""
+    if folder is None:
+        raise ConfigError("FROM: names no backup; make restore FROM=backups/…")
+    engine, checkpoint, stores = _stores(pulumi)
+    manifest = restore_backup(engine, stores, pulumi.stack, checkpoint.owner, folder.absolute())
+    for name in manifest.services:
+        console.print(f"{name}: restored to {manifest.created:%Y-%m-%d %H:%M:%S} UTC")
+    return 0
+
+
+def _stores(pulumi: PulumiCommand) -> tuple[docker.DockerClient, Checkpoint, dict[str, DataStore]]:
+    engine = docker.from_env(timeout=_ENGINE_TIMEOUT)
+    checkpoint = read_checkpoint(pulumi.root, PROJECT, pulumi.stack, os.environ)
+    return engine, checkpoint, find_stores(engine, pulumi.stack, checkpoint)
+
+
 _ACTIONS = {"up": up, "preview": preview, "down": down, "status": status, "init": init}
 
 
 def main(arguments: list[str]) -> int:
     """Run one action. Exit 2 for broken configuration, with one line a problem on stderr."""
     parser = argparse.ArgumentParser(prog="operate", description=__doc__)
-    parser.add_argument("action", choices=_ACTIONS)
+    parser.add_argument("action", choices=(*_ACTIONS, "backup", "restore"))
     parser.add_argument("--stack", default="dev")
+    parser.add_argument("--folder", type=Path, help="where a backup goes to, or comes from")
     options = parser.parse_args(arguments)
     root = Path.cwd()
     pulumi = PulumiCommand(root, options.stack)
     try:
         _check_files(root, options.stack)
         pulumi.ensure_stack()
-        return _ACTIONS[options.action](pulumi, Console())
+        actions = _ACTIONS | {
+            "backup": partial(backup, folder=options.folder),
+            "restore": partial(restore, folder=options.folder),
+        }
+        return actions[options.action](pulumi, Console())
     except ConfigError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return 2
+    except StartError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Objects of this very state that the state has lost track of, after an engine or a machine died mid-way.
+"""What an engine or a machine that died mid-way leaves: objects that the state has lost track of, or that stand still.
 
 Only what carries this state's own owner mark is touched; data volumes never are, unless purging was asked for.
 """
@@ -13,6 +13,7 @@ from docker.models.networks import Network
 
 from catalog import LABEL_OWNER, LABEL_PROJECT, LABEL_STACK, PROJECT
 from discovery.request import Checkpoint
+from operate.starting import start
 
 
 def remove_leftovers(engine: docker.DockerClient, stack: str, checkpoint: Checkpoint) -> list[str]:
@@ -30,6 +31,25 @@ def remove_leftovers(engine: docker.DockerClient, stack: str, checkpoint: Checkp
     for network in empty:
         network.remove()
     return [*(str(container.name) for container in lost), *(str(network.name) for network in empty)]
+
+
+def start_stopped(engine: docker.DockerClient, stack: str, checkpoint: Checkpoint) -> list[str]:
+    """Start what somebody, or a backup that was killed, has stopped of what this state runs; its names.
+
+    Raises `StartError`.
+    """
+    containers: list[Container] = engine.containers.list(
+        all=True, ignore_removed=True, filters=_ours(stack, checkpoint) | {"status": "exited"}
+    )
+    # A files container is never started.
+    stopped = [
+        container
+        for container in containers
+        if container.id in checkpoint.ids and container.attrs["HostConfig"]["RestartPolicy"]["Name"] != "no"
+    ]
+    for container in stopped:
+        start(container)
+    return [str(container.name) for container in stopped]
 
 
 def purge_volumes(engine: docker.DockerClient, stack: str, checkpoint: Checkpoint) -> list[str]:

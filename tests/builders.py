@@ -34,6 +34,7 @@ def settings_of(stack: str, environment: Mapping[str, str] | None = None, **conf
         environment=settings.environment,
         origins=settings.origins,
         secrets=settings.secrets,
+        authorities=settings.authorities,
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pulumi
@@ -192,6 +194,13 @@ def test_every_container_is_hardened_alike(stack: str, found: tuple[Finding, ...
         assert {port["ip"] for port in inputs.get("ports", [])} - {"127.0.0.1"} == beyond
 
 
+def uploads_of(inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    """The files that a container takes, out of the wrapping that marks the list as secret."""
+    uploads = inputs.get("uploads", [])
+    found: list[dict[str, Any]] = uploads["value"] if isinstance(uploads, dict) else uploads
+    return found
+
+
 def test_no_resource_carries_a_secret_in_the_open() -> None:
     settings = settings_of(
         "production",
@@ -199,6 +208,7 @@ def test_no_resource_carries_a_secret_in_the_open() -> None:
             "QDRANT_API_KEY": "q-key-zzq",
             "REDIS_URL": "redis://:r-pass-zzq@10.0.0.9",
             "GRAFANA_PASSWORD": "g-pass-zzq",
+            "GATEWAY_TOKENS": "first-token-0123456789-zzq second-token-0123456789-zzq",
         },
     )
     plan = decide(report_of(), settings, DiscoveryConfig())
@@ -206,13 +216,34 @@ def test_no_resource_carries_a_secret_in_the_open() -> None:
     recorder = run(settings, BY_NPX)
     assert "launch-zzq" in repr(recorder.resources)
     for typ, name, inputs in recorder.resources:
-        uploads = inputs.pop("uploads", [])
-        assert "zzq" not in repr(inputs), f"{typ} {name}"
-        # What is secret comes wrapped; a plain list never holds any.
-        assert isinstance(uploads, dict) or "zzq" not in repr(uploads), f"{typ} {name}"
-        for upload in uploads["value"] if isinstance(uploads, dict) else uploads:
-            in_the_open = not upload["file"].startswith("/run/promptcraft/secrets/")
-            assert not (in_the_open and "zzq" in upload["content"]), upload["file"]
+        uploads = uploads_of(inputs)
+        rest = {key: value for key, value in inputs.items() if key != "uploads"}
+        assert "zzq" not in repr(rest), f"{typ} {name}"
+        where = {upload["file"] for upload in uploads if "zzq" in repr(upload)}
+        assert all(file.startswith("/run/promptcraft/secrets/") for file in where)
+        # A list with a secret in it goes to the engine as one secret, marked as such.
+        assert not where or "value" in inputs["uploads"]
+
+
+def test_the_application_is_given_its_tokens_by_hash_only() -> None:
+    tokens = ["first-token-0123456789-zzq", "second-token-0123456789-zzq"]
+    environment = {"GRAFANA_PASSWORD": "only-for-tests", "GATEWAY_TOKENS": " ".join(tokens)}
+    resources = run(settings_of("production", environment)).resources
+    uploads = [upload for _, _, inputs in resources for upload in uploads_of(inputs)]
+    assert not any(token in repr(uploads) for token in tokens)
+    (told,) = (upload for upload in uploads if upload["file"] == "/run/promptcraft/secrets/gateway-tokens")
+    assert told["content"].split() == [hashlib.sha256(token.encode()).hexdigest() for token in tokens]
+
+
+def test_the_application_alone_is_told_whom_to_trust_besides() -> None:
+    settings = replace(settings_of("dev"), authorities="-----BEGIN CERTIFICATE-----")
+    resources = run(settings).resources
+    told = [
+        name for _, name, inputs in resources for it in uploads_of(inputs) if it["file"].endswith("authorities.pem")
+    ]
+    assert told == ["promptcraft-files"]
+    trusting = [name for _, name, inputs in resources if "SSL_CERT_FILE=" in repr(inputs.get("envs"))]
+    assert trusting == ["promptcraft"]
 
 
 def test_type_tokens_stay_as_they_are() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 
 def certificate(folder: Path, name: str) -> ssl.SSLContext:
-    """A server's side of TLS for `name`, from `cert.pem` and `key.pem`, which are made in `folder`."""
+    """A server's side of TLS for `name` (DNS or IPv4), from `cert.pem` and `key.pem`, which are made in `folder`."""
+    kind = "IP" if name.replace(".", "").isdigit() else "DNS"
     key, certificate = folder / "key.pem", folder / "cert.pem"
     command = [
         "openssl",
@@ -22,7 +23,7 @@ def certificate(folder: Path, name: str) -> ssl.SSLContext:
         "-days",
         "1",
     ]
-    command += ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
+    command += ["-subj", f"/CN={name}", "-addext", f"subjectAltName={kind}:{name}"]
     subprocess.run([*command, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)

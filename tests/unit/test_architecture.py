@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "rendering": {"catalog", "plan", "discovery.report"},
     "components": {"catalog", "plan", "rendering", "pulumi", "pulumi_docker", "pulumi_command"},
     "__main__": {"components.stack", "dashboards", "discovery", "errors", "decide", "settings", "pulumi"},
-    "operate": {"catalog", "dashboards", "errors", "settings", "discovery", "docker", "requests", "rich"},
+    "operate": {"catalog", "dashboards", "errors", "settings", "discovery", "docker", "pydantic", "requests", "rich"},
     "toolchain": set(),
     "gateway": None,  # its own package: nothing of ours, whatever its own requirements name
 }

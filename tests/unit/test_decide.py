@@ -342,6 +342,14 @@ def test_cloud_uses_nothing_but_the_application() -> None:
     assert [deploy.workload.service for deploy in plan.deployments] == ["promptcraft"]
 
 
+def test_a_named_service_that_refuses_the_credential_is_an_error_and_a_found_one_is_not() -> None:
+    refused = finding("redis", Verdict.AUTH_REQUIRED, endpoint="rediss://10.0.0.5:6380", evidence="REDIS_URL (.env)")
+    with pytest.raises(ConfigError, match=r"^redis: REDIS_URL \(\.env\): rediss://10\.0\.0\.5:6380: said so$"):
+        plan_of(refused)
+    decision = plan_of(finding("redis", Verdict.AUTH_REQUIRED, evidence="port 6379")).decisions["redis"]
+    assert isinstance(decision, Deploy)
+
+
 GRAFANA_PASSWORD = {"GRAFANA_PASSWORD": "only-for-tests"}
 
 
@@ -377,6 +385,17 @@ def test_grafana_without_a_password_is_refused_with_what_to_do() -> None:
     with pytest.raises(ConfigError, match=r"grafanaPassword: Grafana has no default password; set one: pulumi config"):
         production(environment=None)
     production(finding("grafana"), environment=None)
+
+
+TOKENS = {"GATEWAY_TOKENS": "only-for-tests-0123456789"}
+
+
+def test_production_without_tokens_says_that_no_agent_will_run() -> None:
+    assert any("gatewayTokens --stack production" in notice for notice in production().notices)
+    plan = production(environment=GRAFANA_PASSWORD | TOKENS)
+    assert not any("gatewayTokens" in notice for notice in plan.notices)
+    readers = {deploy.workload.service for deploy in plan.deployments if "gatewayTokens" in deploy.workload.secrets}
+    assert readers == {"promptcraft"}
 
 
 @pytest.mark.parametrize(("services", "monitoring"), [(["promptcraft", "grafana"], False), (["redis"], True)])

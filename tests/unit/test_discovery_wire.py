@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -25,6 +26,7 @@ from discovery.wire import (
     Wire,
     in_thread,
 )
+from tests.scenarios.tls import certificate
 from tests.unit.peers import Handler, pages, saying, serving, silent
 
 
@@ -148,6 +150,18 @@ def test_plain_server_behind_https_is_unreachable() -> None:
 
     with pytest.raises(UnreachableError, match="TLS"):
         asyncio.run(run())
+
+
+def test_a_certificate_of_a_named_authority_is_trusted_and_no_other(tmp_path: Path) -> None:
+    async def run(authorities: str | None) -> Response:
+        tls = certificate(tmp_path, "127.0.0.1")
+        async with serving(pages({"GET /": (200, {}, "ok")}), tls) as port, asyncio.timeout(5):
+            text = (tmp_path / authorities).read_text() if authorities else None
+            return await Wire(Place("https", "127.0.0.1", port), ("127.0.0.1",), text).ask("GET", "/")
+
+    assert asyncio.run(run("cert.pem")).body == b"ok"
+    with pytest.raises(UnreachableError, match="TLS: self-signed certificate"):
+        asyncio.run(run(None))
 
 
 def test_second_address_is_tried_where_the_first_refuses_and_then_kept() -> None:

@@ -1,4 +1,4 @@
-"""What `operate up` prepares for a stack: the password of Grafana, the images that set-up leaves to it."""
+"""What `operate up` prepares for a stack: secrets that nobody set, the images that set-up leaves to it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 from catalog import EXPORTERS_IMAGE, RUNNER, SERVICES
 from errors import ConfigError
 from operate import images
-from operate.grafana_password import ensure_grafana_password, password_to_preview_with
+from operate.generated_secrets import ensure_secrets, secrets_to_preview_with
 from operate.pulumi_command import PulumiCommand
 from tests.builders import settings_of
 from toolchain.images import ALL, DEFAULT
 
-# Keeps what it is told like pulumi does: arguments and input in one file each, the configuration in a third.
+# Keeps what it is told like pulumi does: all arguments, each input by its key, the configuration.
 FAKE = """#!/bin/sh
 cd "$(dirname "$0")"
 for argument in "$@"; do
     case "$argument" in
-        set) printf '%s\\n' "$*" > arguments; cat > input; exit "$(cat refuse)" ;;
+        set) printf '%s\\n' "$*" >> arguments; cat > "input-$7"; exit "$(cat refuse)" ;;
         --json) cat config; exit 0 ;;
     esac
 done
@@ -39,40 +39,57 @@ def pulumi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PulumiCommand:
     return PulumiCommand(tmp_path, "production")
 
 
-def test_a_password_is_generated_once_and_goes_to_pulumi_by_stdin(pulumi: PulumiCommand, tmp_path: Path) -> None:
-    said = ensure_grafana_password(pulumi, settings_of("production"))
-    password = (tmp_path / "input").read_text()
-    assert len(password) >= 24
-    assert said is not None and password not in said + (tmp_path / "arguments").read_text()
-    assert "--secret grafanaPassword --stack production" in (tmp_path / "arguments").read_text()
+TOKEN = "only-for-tests-0123456789"
+
+
+def generated(folder: Path) -> dict[str, str]:
+    """What pulumi was given by stdin, by configuration key."""
+    return {path.name.removeprefix("input-"): path.read_text() for path in folder.glob("input-*")}
+
+
+def test_what_is_missing_is_generated_and_goes_to_pulumi_by_stdin(pulumi: PulumiCommand, tmp_path: Path) -> None:
+    said = ensure_secrets(pulumi, settings_of("production"))
+    made = generated(tmp_path)
+    assert made.keys() == {"grafanaPassword", "gatewayTokens"}
+    assert len(set(made.values())) == 2
+    shown = "".join(said) + (tmp_path / "arguments").read_text()
+    assert all(len(secret) >= 24 and secret not in shown for secret in made.values())
+    assert [f"pulumi config get {key} --stack production" in shown for key in made] == [True, True]
 
 
 @pytest.mark.parametrize(
-    ("stack", "environment", "configured"),
+    ("stack", "environment", "configured", "expected"),
     [
-        ("dev", {}, {}),
-        ("production", {"GRAFANA_PASSWORD": "x"}, {}),
-        ("production", {}, {"promptcraft-hybrid:grafanaPassword": {"secret": True}}),
+        ("dev", {}, (), set()),
+        ("production", {"GRAFANA_PASSWORD": "x"}, (), {"gatewayTokens"}),
+        ("production", {"GATEWAY_TOKENS": TOKEN}, ("grafanaPassword",), set()),
+        ("production", {}, ("gatewayTokens",), {"grafanaPassword"}),
+        ("cloud", {"ENVIRONMENT": "production"}, (), {"gatewayTokens"}),
     ],
 )
-def test_a_password_that_is_there_or_needless_is_not_generated(
-    stack: str, environment: dict[str, str], configured: dict[str, object], pulumi: PulumiCommand, tmp_path: Path
+def test_what_is_there_or_needless_is_not_generated(
+    stack: str,
+    environment: dict[str, str],
+    configured: tuple[str, ...],
+    expected: set[str],
+    pulumi: PulumiCommand,
+    tmp_path: Path,
 ) -> None:
-    (tmp_path / "config").write_text(json.dumps(configured))
-    assert ensure_grafana_password(pulumi, settings_of(stack, environment)) is None
-    assert password_to_preview_with(pulumi, settings_of(stack, environment)) == {}
-    assert not (tmp_path / "input").exists()
+    (tmp_path / "config").write_text(json.dumps({f"promptcraft-hybrid:{key}": {"secret": True} for key in configured}))
+    ensure_secrets(pulumi, settings_of(stack, environment))
+    assert generated(tmp_path).keys() == expected
 
 
-def test_a_preview_has_a_password_of_its_own_and_writes_nothing(pulumi: PulumiCommand, tmp_path: Path) -> None:
-    assert password_to_preview_with(pulumi, settings_of("production")).keys() == {"GRAFANA_PASSWORD"}
-    assert not (tmp_path / "input").exists()
+def test_a_preview_is_given_what_is_missing_and_writes_nothing(pulumi: PulumiCommand, tmp_path: Path) -> None:
+    (tmp_path / "config").write_text(json.dumps({"promptcraft-hybrid:grafanaPassword": {"secret": True}}))
+    assert secrets_to_preview_with(pulumi, settings_of("production")).keys() == {"GATEWAY_TOKENS"}
+    assert generated(tmp_path) == {}
 
 
-def test_a_password_that_pulumi_does_not_take_is_one_line(pulumi: PulumiCommand, tmp_path: Path) -> None:
+def test_a_secret_that_pulumi_does_not_take_is_one_line(pulumi: PulumiCommand, tmp_path: Path) -> None:
     (tmp_path / "refuse").write_text("1")
     with pytest.raises(ConfigError, match="grafanaPassword: cannot be set"):
-        ensure_grafana_password(pulumi, settings_of("production"))
+        ensure_secrets(pulumi, settings_of("production"))
 
 
 def test_set_up_and_up_together_bring_every_image() -> None:

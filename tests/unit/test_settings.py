@@ -10,6 +10,7 @@ import pytest
 from errors import ConfigError
 from settings import StackSettings, load_settings
 from tests.builders import ROOT
+from tests.scenarios.tls import certificate
 
 
 @pytest.fixture
@@ -113,3 +114,41 @@ def test_a_stack_secret_outranks_the_environments_and_neither_prints(project: Pa
 def test_a_password_in_redis_url_is_a_secret_with_its_user(project: Path) -> None:
     secret = load(project, {"REDIS_URL": "rediss://app:p%40ss@cache.example:6380/0"}).secrets["redis"]
     assert (secret.username, secret.value) == ("app", "p@ss")
+
+
+@pytest.mark.parametrize("token", ["tiny", "0123456789abcde", "a-token-of-20-chars-\xe9"])
+def test_a_token_that_could_be_guessed_or_sent_by_nobody_is_refused_unseen(project: Path, token: str) -> None:
+    write(project, "replicas: 1")
+    with pytest.raises(ConfigError, match=r"^Pulumi\.dev\.yaml: gatewayTokens: token 2 of 2 .*openssl") as raised:
+        load(project, gatewayTokens=f"long-enough-0123456789 {token}")
+    assert token not in str(raised.value)
+    with pytest.raises(ConfigError, match=r"^environment: GATEWAY_TOKENS: gatewayTokens: token 1 of 1"):
+        load(project, {"GATEWAY_TOKENS": token})
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "'ca.pem' does not exist"),
+        ("", "'ca.pem' holds no certificate"),
+        ("-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n", "'ca.pem' holds no certificate"),
+        ("\xe9", "'ca.pem' holds no certificate"),
+    ],
+)
+def test_a_file_of_authorities_that_is_none_is_refused(project: Path, content: str | None, complaint: str) -> None:
+    write(project, "caFile: ca.pem")
+    if content is not None:
+        (project / "ca.pem").write_text(content)
+    with pytest.raises(ConfigError, match=rf"^Pulumi\.dev\.yaml:2: caFile: {complaint}"):
+        load(project)
+
+
+def test_authorities_are_read_and_must_not_come_with_their_key(project: Path) -> None:
+    write(project, "caFile: ca.pem")
+    certificate(project, "127.0.0.1")
+    text = (project / "cert.pem").read_text()
+    (project / "ca.pem").write_text(text)
+    assert load(project).authorities == text
+    (project / "ca.pem").write_text(text + (project / "key.pem").read_text())
+    with pytest.raises(ConfigError, match="holds a private key as well"):
+        load(project)
