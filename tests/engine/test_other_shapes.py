@@ -1,4 +1,4 @@
-"""Every committed stack that is not `dev`: deployed with discovery live, twice; the second changes nothing."""
+"""Every committed stack that is not `dev`: deployed with discovery live, hardened, and not changed by a second `up`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.engine.project import Project
+from tests.hardening import broken_rows
 
 pytestmark = pytest.mark.engine
 
@@ -21,6 +22,7 @@ def test_a_second_up_changes_nothing(shape: str, services: set[str], new_project
     assert up.code == 0, up.text
     plan = project.outputs()["plan"]
     assert {name for name, told in plan.items() if told["source"] == "deployed"} == services
+    assert broken_rows(project) == []
     for command in (
         ("up", "--yes", "--skip-preview", "--expect-no-changes"),
         ("preview", "--refresh", "--expect-no-changes"),
