@@ -191,7 +191,8 @@ _SERVICES = (
         name="nginx",
         title="nginx",
         protocol=Protocol.NGINX,
-        ports=(Port(8080),),
+        # Plain HTTP and TLS.
+        ports=(Port(8080), Port(8443)),
         health_check=_http_check(NGINX_STATUS_PORT, "/healthz", "200 OK", then=_NGINX_FIGURES),
         memory_mb=64,
         cpu_cores=0.5,

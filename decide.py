@@ -31,9 +31,11 @@ from plan import (
     AUTHORITIES_FILE,
     FILES_PATH,
     SECRETS_PATH,
+    TLS_KEY,
     Budget,
     Decision,
     Deploy,
+    Edge,
     Limits,
     Omit,
     Plan,
@@ -53,7 +55,7 @@ ALL_INTERFACES = "0.0.0.0"
 
 def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> Plan:
     """Choose for every service of the catalog. Raises `ConfigError`, one line a problem, when the stack can't be."""
-    notices = list(report.warnings)
+    notices = [*report.warnings, *(settings.tls.warnings if settings.tls else ())]
     problems: list[str] = []
     chosen: dict[str, Reuse | Relay | str] = {}
     for name in settings.wanted:
@@ -92,6 +94,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
     relayed = {str(decision.port): name for name, decision in decisions.items() if isinstance(decision, Relay)}
     budget = _budget(workloads, settings)
     problems += _over_budget(workloads, budget, settings)
+    problems += _ports_twice(workloads, settings)
     problems += _in_the_way(workloads, relayed, report, settings)
     problems += _incomplete(decisions, settings)
     notices += _useless(decisions, settings)
@@ -113,6 +116,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         protect_data=settings.config.environment == "production",
         exporters=exporters,
         runner=hosting.runner,
+        edge=_edge(settings),
     )
 
 
@@ -379,9 +383,12 @@ def _deploy(
 
 
 def _may_read(service: Service) -> tuple[str, ...]:
-    """The secrets that a service is given: its own, those of what it uses, and who may ask the application."""
-    own = ("gatewayTokens",) if service.name == "promptcraft" else ()
-    return (service.name, *service.needs, *own)
+    """The secrets that a service is given: its own, and those of what it uses."""
+    return (service.name, *service.needs, *_OWN_SECRETS.get(service.name, ()))
+
+
+# Besides those that open a service: who may ask the application, and the load balancer's key.
+_OWN_SECRETS = {"promptcraft": ("gatewayTokens",), "nginx": (TLS_KEY,)}
 
 
 def _exporters(decisions: Mapping[str, Decision], settings: StackSettings) -> Iterator[Workload]:
@@ -442,12 +449,23 @@ def _published(service: Service, settings: StackSettings) -> Iterator[PublishedP
     offset = settings.config.port_offset
     if service.name == "nginx":
         ip = ALL_INTERFACES if settings.config.environment == "production" else LOOPBACK
-        yield PublishedPort(ip, settings.config.public_port + offset, service.port)
+        http, https = service.ports
+        yield PublishedPort(ip, settings.config.public_port + offset, http.container)
+        if settings.tls is not None:
+            yield PublishedPort(ip, _edge(settings).tls_port, https.container)
         return
     # Sorted, since the provider reads ports back sorted and replaces the container on any other order.
     for port in sorted(service.ports, key=lambda port: port.container):
         if port.published is not None:
             yield PublishedPort(LOOPBACK, port.published + offset, port.container)
+
+
+def _edge(settings: StackSettings) -> Edge:
+    return Edge(
+        hosts=tuple(dict.fromkeys(settings.config.public_hosts)),
+        certificate=settings.tls.certificate if settings.tls else None,
+        tls_port=settings.config.public_tls_port + settings.config.port_offset,
+    )
 
 
 def _environment(service: Service, settings: StackSettings) -> dict[str, str]:
@@ -460,6 +478,7 @@ def _environment(service: Service, settings: StackSettings) -> dict[str, str]:
                 "ENVIRONMENT": settings.config.environment,
                 "LOG_LEVEL": settings.config.log_level,
                 "PROMPTCRAFT_PLAN_FILE": f"{FILES_PATH}/plan.json",
+                **({"PROMPTCRAFT_ALLOWED_HOSTS": ",".join(hosts)} if (hosts := _edge(settings).hosts) else {}),
             }
         case "zen-mcp":
             return {"LOG_LEVEL": settings.config.log_level}
@@ -500,6 +519,8 @@ def _incomplete(decisions: Mapping[str, Decision], settings: StackSettings) -> I
     for name, needed in _NOT_WITHOUT.items():
         if isinstance(decisions[name], Deploy) and isinstance(decisions[needed], Omit):
             yield f"{file}: services: {name} is of no use without {needed}; add {needed}, or leave {name} out"
+    if settings.tls is not None and not isinstance(decisions["nginx"], Deploy):
+        yield f"{file}: tlsCertificate: there is no load balancer to show it; set loadBalancer to true, or remove it"
     if isinstance(decisions["grafana"], Deploy) and "grafana" not in settings.secrets:
         yield (
             f"{file}: grafanaPassword: Grafana has no default password; set one: "
@@ -545,6 +566,20 @@ def _over_budget(workloads: Sequence[Workload], budget: Budget, settings: StackS
             f"{file}: diskBudgetGb: {budget.disk_limit_gb} GB is less than the {budget.disk_gb} GB estimated "
             f"({parts}); raise it or run fewer services"
         )
+
+
+def _ports_twice(workloads: Sequence[Workload], settings: StackSettings) -> Iterator[str]:
+    takers: dict[int, list[str]] = {}
+    for workload in workloads:
+        for replica in workload.replicas:
+            for port in replica.ports:
+                takers.setdefault(port.external, []).append(workload.service)
+    for number, services in takers.items():
+        if len(services) > 1:
+            yield (
+                f"Pulumi.{settings.stack}.yaml: publicPort: port {number} is asked for by {' and '.join(services)}; "
+                "change publicPort or publicTlsPort"
+            )
 
 
 def _in_the_way(

@@ -16,6 +16,8 @@ SECRETS_PATH = f"{FILES_PATH}/secrets"
 # Authorities that the runner trusts besides the public ones.
 CERTIFICATES_FILE = "certificates.pem"
 AUTHORITIES_FILE = "authorities.pem"
+# The secret that only the load balancer reads, by its configuration key.
+TLS_KEY = "tlsKey"
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,18 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Edge:
+    """How the load balancer is reached: under `hosts` only, or under any name where there are none.
+
+    With a `certificate` (PEM, the chain after it) by TLS on the host's port `tls_port`, which plain HTTP redirects to.
+    """
+
+    hosts: tuple[str, ...] = ()
+    certificate: str | None = field(default=None, repr=False)
+    tls_port: int = 443
+
+
+@dataclass(frozen=True)
 class Plan:
     """What will be declared, and why.
 
@@ -184,6 +198,7 @@ class Plan:
     runner: Workload | None = None
     protect_data: bool = False
     authorities: str | None = field(default=None, repr=False)
+    edge: Edge = Edge()
 
     @property
     def deployments(self) -> tuple[Deploy, ...]:

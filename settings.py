@@ -22,6 +22,7 @@ from catalog import PROJECT, RUNNER, SERVICES
 from errors import ConfigError
 from image_references import Image, load_images
 from reading import env_file, safe_files, strict_yaml
+from tls import Entry, Tls, read_tls
 
 SECRET_KEYS = (
     "grafanaPassword",
@@ -32,6 +33,7 @@ SECRET_KEYS = (
     "perplexityApiKey",
     "upstashRedisRestToken",
     "sentryAuthToken",
+    "tlsKey",
 )
 
 # The guide's variables, and the stack key each stands for.
@@ -85,6 +87,19 @@ LimitedName = Annotated[str, AfterValidator(_limited)]
 ServerName = Annotated[str, AfterValidator(_server)]
 RegistryUrl = Annotated[str, AfterValidator(_registry)]
 
+# Lower case, at least two labels, the last one not a number: an IP address is no name that TLS could ask for.
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_HOST_NAME = re.compile(rf"(?=.{{1,253}}$)({_LABEL}\.)+(?!\d+$){_LABEL}")
+
+
+def _host_name(name: str) -> str:
+    if not _HOST_NAME.fullmatch(name):
+        raise ValueError("is not a host name; write it like craft.example.com, without port or wildcard")
+    return name
+
+
+HostName = Annotated[str, AfterValidator(_host_name)]
+
 
 class StackConfig(BaseModel):
     """What can be set in the namespace `promptcraft-hybrid:` of a stack file. Memory in MiB, disk in GB."""
@@ -102,6 +117,9 @@ class StackConfig(BaseModel):
     engine: Literal["docker", "swarm"]
     environment: str = Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")
     public_port: int = Field(ge=1, le=65535)
+    public_tls_port: int = Field(ge=1, le=65535)
+    public_hosts: list[HostName]
+    tls_certificate: str
     port_offset: int = Field(ge=0, le=50000)
     discovery: Literal["live", "snapshot"]
     pin: dict[str, str]
@@ -135,7 +153,7 @@ class StackSettings:
 
     `authorities` are the certificates (PEM) of those that sign for external services, besides the machine's own.
     `secrets` is keyed by the service they open (`redis`, `qdrant`, `zen-mcp`, `grafana`) or, for the application's
-    own tokens and keys of cloud servers, by their configuration key.
+    own tokens, keys of cloud servers and the load balancer's `tlsKey`, by their configuration key.
     """
 
     stack: str
@@ -145,6 +163,7 @@ class StackSettings:
     origins: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     authorities: str | None = field(default=None, repr=False)
+    tls: Tls | None = None
     project: str = PROJECT
 
     @property
@@ -190,14 +209,22 @@ def load_settings(
     values = defaults | _from_environment(environment, origins, variables) | written
     plain = {key: value for key, value in values.items() if key not in SECRET_KEYS}
     config = _validated(plain, f"Pulumi.{stack}.yaml")
+    tls = read_tls(
+        root,
+        Entry(config.tls_certificate, values["tlsCertificate"].where),
+        _key_entry(written.get("tlsKey"), secrets.pop("tlsKey", None)),
+        config.public_hosts,
+    )
     return StackSettings(
         stack=stack,
         config=config,
         images=load_images(root, config.images),
         environment=environment,
         origins=origins,
-        secrets=_secrets(secrets, environment, f"Pulumi.{stack}.yaml"),
+        secrets=_secrets(secrets, environment, f"Pulumi.{stack}.yaml")
+        | ({"tlsKey": Secret(tls.key)} if tls and tls.key else {}),
         authorities=_authorities(root, config.ca_file, values["caFile"].where) if config.ca_file else None,
+        tls=tls,
     )
 
 
@@ -381,6 +408,15 @@ def _problem(error: Mapping[str, Any], values: Mapping[str, _Value], file: str) 
     return (
         f"{where}: {path}: {shown} is refused: {message[:1].lower()}{message[1:]}; correct the value or remove the key"
     )
+
+
+def _key_entry(written: _Value | None, decrypted: str | None) -> Entry | None:
+    """`tlsKey` as far as it is known; a secret's text is there only where Pulumi's engine decrypted it."""
+    if written is None:
+        return Entry(decrypted, "pulumi config") if decrypted else None
+    if isinstance(written.value, str):
+        return Entry(written.value, written.where, in_the_open=True)
+    return Entry(decrypted, written.where)
 
 
 def _secrets(configured: Mapping[str, str], environment: Mapping[str, str], file: str) -> dict[str, Secret]:

@@ -136,6 +136,8 @@ def _host_ports(settings: StackSettings) -> tuple[int, ...]:
     offset = settings.config.port_offset
     published = [port.published for name in settings.declarable for port in SERVICES[name].ports if port.published]
     public = [settings.config.public_port] if "nginx" in settings.wanted else []
+    if settings.tls is not None:
+        public.append(settings.config.public_tls_port)
     relays = [relay_port(name, offset) for name in (*settings.wanted, *settings.config.mcp_servers)]
     return (*(port + offset for port in (*published, *public)), *relays)
 

@@ -13,7 +13,17 @@ _NAMES = {("promptcraft", 7860): "promptcraft", ("promptcraft", 7862): "promptcr
 
 def urls(plan: Plan) -> dict[str, str]:
     """Address by name, as seen from this host; services that are not reachable from it are left out."""
-    return {name: url for service, decision in plan.decisions.items() for name, url in _of(service, decision)}
+    found = {name: url for service, decision in plan.decisions.items() for name, url in _of(service, decision)}
+    return found | {"nginx": _public(plan, found["nginx"])} if "nginx" in found and plan.edge.hosts else found
+
+
+def _public(plan: Plan, local: str) -> str:
+    """The load balancer under its first public name: under any other, such as 127.0.0.1, it answers nobody."""
+    if plan.edge.certificate is not None:
+        scheme, port, usual = "https", plan.edge.tls_port, 443
+    else:
+        scheme, port, usual = "http", int(local.rsplit(":", 1)[1]), 80
+    return f"{scheme}://{plan.edge.hosts[0]}" + ("" if port == usual else f":{port}")
 
 
 def _of(service: str, decision: Decision) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from discovery.report import (
@@ -26,16 +27,7 @@ OWNER = "0123456789abcdef"
 def settings_of(stack: str, environment: Mapping[str, str] | None = None, **config: object) -> StackSettings:
     """The settings of a committed stack, with some configuration keys (snake case) replaced."""
     settings = load_settings(ROOT, stack, environment or {})
-    changed = settings.config.model_copy(update=config)
-    return StackSettings(
-        stack=settings.stack,
-        config=changed,
-        images=settings.images,
-        environment=settings.environment,
-        origins=settings.origins,
-        secrets=settings.secrets,
-        authorities=settings.authorities,
-    )
+    return replace(settings, config=settings.config.model_copy(update=config))
 
 
 def finding(

@@ -18,7 +18,9 @@ MAY_IMPORT = {
     "errors": set(),
     "image_references": {"catalog", "errors", "pydantic"},
     "reading": {"errors", "yaml"},
-    "settings": {"catalog", "errors", "image_references", "reading", "pydantic"},
+    "certificates": {"cryptography"},
+    "tls": {"certificates", "errors", "reading"},
+    "settings": {"catalog", "errors", "image_references", "reading", "tls", "pydantic"},
     "discovery": {
         "catalog",
         "errors",
