@@ -8,7 +8,7 @@ volume, the workload that mounts it is replaced with it, and no file of an earli
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
@@ -29,6 +29,11 @@ class Files:
     plain: Mapping[str, str] = field(default_factory=dict)
     secret: Mapping[str, str] = field(default_factory=dict, repr=False)
 
+    def by_path(self) -> dict[str, str]:
+        """Every content, secret ones too, by its path below `FILES_PATH`."""
+        folder = SECRETS_PATH.removeprefix(f"{FILES_PATH}/")
+        return {**self.plain, **{f"{folder}/{name}": content for name, content in self.secret.items()}}
+
     def fingerprint(self, plan: Plan) -> str:
         """10 hex digits that change with any content. Slow on purpose: a secret can't be guessed back from them."""
         content = repr((sorted(self.plain.items()), sorted(self.secret.items()))).encode()
@@ -39,7 +44,7 @@ class Files:
 
 
 class WorkloadFiles(pulumi.ComponentResource):
-    """The volume holding the files, complete before anybody mounts it."""
+    """The volume holding the files, complete before anybody mounts it; `after` is what must be there before it."""
 
     volume: pulumi.Output[str]
 
@@ -50,6 +55,7 @@ class WorkloadFiles(pulumi.ComponentResource):
         image: pulumi.Input[str],
         user: str,
         files: Files,
+        after: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("promptcraft:files:WorkloadFiles", f"{service}-files", None, opts)
@@ -58,7 +64,7 @@ class WorkloadFiles(pulumi.ComponentResource):
             f"{service}-files",
             name=volume_name(plan.stack, service, f"files-{files.fingerprint(plan)}"),
             labels=[docker.VolumeLabelArgs(label=label, value=value) for label, value in marks.items()],
-            opts=pulumi.ResourceOptions(parent=self),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),
         )
         writer = docker.Container(
             f"{service}-files",

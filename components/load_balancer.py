@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pulumi
 
@@ -10,11 +10,14 @@ from components.files import Files
 from components.network import StackNetwork
 from components.workload import ContainerWorkload
 from plan import FILES_PATH, Plan, Workload
-from rendering.nginx_conf import CONFIG_FILE, nginx_conf
+from rendering.nginx_conf import CERTIFICATE_FILE, CONFIG_FILE, nginx_conf
 
 
 class LoadBalancer(pulumi.ComponentResource):
-    """nginx with its own configuration file; `after` is what must be healthy before it starts."""
+    """nginx with its configuration, certificate and key, once `nginx -t` takes them.
+
+    `after` is what must be healthy before it starts.
+    """
 
     containers: ContainerWorkload
 
@@ -23,15 +26,20 @@ class LoadBalancer(pulumi.ComponentResource):
         workload: Workload,
         plan: Plan,
         network: StackNetwork,
+        secrets: Mapping[str, str],
         after: Sequence[pulumi.Resource],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("promptcraft:load_balancer:LoadBalancer", "nginx", None, opts)
+        plain = {CONFIG_FILE: nginx_conf(plan.edge)}
+        if plan.edge.certificate is not None:
+            plain[CERTIFICATE_FILE] = plan.edge.certificate
         self.containers = ContainerWorkload(
             workload,
             plan,
             network,
-            files=Files(plain={CONFIG_FILE: nginx_conf()}),
+            files=Files(plain=plain, secret=secrets),
+            check=["nginx", "-t", "-q", "-c", f"{FILES_PATH}/{CONFIG_FILE}"],
             command=["nginx", "-c", f"{FILES_PATH}/{CONFIG_FILE}", "-g", "daemon off;"],
             after=after,
             opts=pulumi.ResourceOptions(parent=self),

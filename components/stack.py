@@ -84,7 +84,7 @@ class PromptCraftStack(pulumi.ComponentResource):
                     workload, plan, network, secrets, self._agent_texts, after, self._children
                 ).containers
             case "nginx":
-                return LoadBalancer(workload, plan, network, after, self._children).containers
+                return LoadBalancer(workload, plan, network, secrets, after, self._children).containers
             case "prometheus":
                 return Prometheus(workload, plan, network, secrets, self._children).containers
             case "grafana":

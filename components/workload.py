@@ -9,6 +9,7 @@ import pulumi_docker as docker
 
 from catalog import LABEL_JOINED, HealthCheck
 from components.files import Files, WorkloadFiles
+from components.files_check import FilesCheck
 from components.labels import labels
 from components.network import StackNetwork
 from plan import FILES_PATH, Plan, Replica, Workload
@@ -24,6 +25,7 @@ class ContainerWorkload(pulumi.ComponentResource):
     """The containers of one workload. `ready` holds them, for whoever must wait until they are healthy.
 
     Without a `network` they share the host's own, as only a relay must. `environment` adds what the plan can't know.
+    `check` is a command in the image that must take `files` before they are written and anything is replaced.
     """
 
     ids: list[pulumi.Output[str]]
@@ -37,6 +39,7 @@ class ContainerWorkload(pulumi.ComponentResource):
         network: StackNetwork | None,
         *,
         files: Files | None = None,
+        check: Sequence[str] | None = None,
         command: Sequence[str] | None = None,
         environment: Mapping[str, pulumi.Input[str]] | None = None,
         after: Sequence[pulumi.Resource] = (),
@@ -46,7 +49,7 @@ class ContainerWorkload(pulumi.ComponentResource):
         self._workload, self._plan, self._network = workload, plan, network
         self._environment = {**workload.environment, **(environment or {})}
         image = self._image()
-        volumes = [*self._data(), *self._files(image, files)]
+        volumes = [*self._data(), *self._files(image, files, check)]
         containers = [self._container(replica, image, volumes, command, after) for replica in workload.replicas]
         self.ids = [container.id for container in containers]
         self.pids = workload.pids
@@ -106,16 +109,21 @@ class ContainerWorkload(pulumi.ComponentResource):
         )
         return [docker.ContainerVolumeArgs(volume_name=volume.name, container_path=workload.data_path)]
 
-    def _files(self, image: pulumi.Input[str], files: Files | None) -> list[docker.ContainerVolumeArgs]:
+    def _files(
+        self, image: pulumi.Input[str], files: Files | None, check: Sequence[str] | None
+    ) -> list[docker.ContainerVolumeArgs]:
         if files is None:
             return []
+        children = pulumi.ResourceOptions(parent=self)
+        checked = [FilesCheck(self._workload, self._plan, image, files, check, children).passed] if check else []
         written = WorkloadFiles(
             self._workload.service,
             self._plan,
             image,
             self._workload.user,
             files,
-            opts=pulumi.ResourceOptions(parent=self),
+            after=checked,
+            opts=children,
         )
         return [
             docker.ContainerVolumeArgs(volume_name=written.volume, container_path=FILES_PATH, read_only=True),

@@ -13,6 +13,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 # What starts alike runs on one worker: it shares an engine, or a runner that starts everything at once. The engine
 # tests are the longest chain by far, so they have two workers and an engine for each.
 _TOGETHER = {
+    "tests/engine/test_nginx.py": "second engine",
     "tests/engine/test_other_shapes.py": "second engine",
     "tests/engine/test_production_stack.py": "second engine",
     "tests/engine/test_renderings.py": "second engine",

@@ -1,35 +1,26 @@
-"""What is rendered, checked by the very programs that read it: nginx, promtool, each in its own image."""
+"""What is rendered, checked by the very program that reads it: promtool, in its own image."""
 
 from __future__ import annotations
 
-import http.client
 import json
-import secrets
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from docker.models.containers import Container
-from docker.models.networks import Network
 
 from catalog import EXPORTERS, SERVICES
 from decide import decide
 from discovery.config import DiscoveryConfig
 from plan import Deploy, Plan
 from rendering.alert_rules import alert_rules
-from rendering.nginx_conf import nginx_conf
 from rendering.prometheus_config import prometheus_config
 from tests.builders import report_of, settings_of
 from tests.engine.private_engine import PrivateEngine
-from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
 IMAGES = settings_of("production").images
-NETWORK_TIMEOUT = 10
-REQUESTS_PER_SECOND = 5
 
 
 def plan_with(**environment: str) -> Plan:
@@ -47,124 +38,6 @@ def readable(folder: Path, files: Mapping[str, str]) -> dict[str, dict[str, str]
         path.chmod(0o755 if path.is_dir() else 0o644)
     return {str(folder): {"bind": "/run/promptcraft", "mode": "ro"}}
 
-
-# --- nginx ---
-
-
-@pytest.fixture(scope="module")
-def network(private_engine: PrivateEngine) -> Iterator[Network]:
-    made = private_engine.client.networks.create(f"renderings-{secrets.token_hex(4)}")
-    yield made
-    for container in private_engine.client.containers.list(all=True, filters={"network": str(made.name)}):
-        container.remove(force=True)
-    made.remove()
-
-
-@pytest.fixture(scope="module")
-def nginx(private_engine: PrivateEngine, network: Network, tmp_path_factory: pytest.TempPathFactory) -> Container:
-    """nginx as it is deployed, but with a low limit, and with no replica anywhere."""
-    container = private_engine.client.containers.run(
-        IMAGES["nginx"].reference,
-        ["nginx", "-c", "/run/promptcraft/nginx.conf", "-g", "daemon off;"],
-        volumes=readable(tmp_path_factory.mktemp("nginx"), {"nginx.conf": nginx_conf(REQUESTS_PER_SECOND)}),
-        network=str(network.name),
-        read_only=True,
-        tmpfs={"/tmp": "rw,noexec,nosuid,nodev,size=16m"},
-        cap_drop=["ALL"],
-        detach=True,
-    )
-    container.reload()
-    until(lambda: not _refused(private_engine, container))
-    return container
-
-
-def _refused(engine: PrivateEngine, container: Container) -> bool:
-    try:
-        ask(engine, container, "/metrics")
-    except ConnectionRefusedError:
-        return True
-    return False
-
-
-def ask(
-    engine: PrivateEngine, container: Container, path: str, *, port: int = 8080, body: bytes | None = None
-) -> tuple[int, dict[str, str], bytes]:
-    """Status, headers and body for `path` exactly as it is written."""
-    (address,) = (told["IPAddress"] for told in container.attrs["NetworkSettings"]["Networks"].values())
-
-    def request() -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection(address, port, timeout=NETWORK_TIMEOUT)
-        connection.putrequest("GET" if body is None else "POST", path)
-        if body is not None:
-            connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders(body)
-        answer = connection.getresponse()
-        told = (answer.status, dict(answer.getheaders()), answer.read())
-        connection.close()
-        return told
-
-    return engine.namespace.run(request)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [
-        *("/metrics", "/Metrics", "//metrics", "/x/../metrics", "/api/../metrics", "/%6detrics", "/metrics/"),
-        *("/metrics?x", "/api/%2e%2e/metrics", "/api//x", "/-/reload", "/openapi.json", "/stub_status", "/healthz"),
-    ],
-)
-def test_whatever_is_not_allowed_is_not_found(path: str, nginx: Container, private_engine: PrivateEngine) -> None:
-    status, _, body = ask(private_engine, nginx, path)
-    assert status == 404
-    assert json.loads(body)["error"]["code"] == "not_found"
-
-
-def test_without_a_replica_nginx_runs_and_says_so(nginx: Container, private_engine: PrivateEngine) -> None:
-    status, headers, body = ask(private_engine, nginx, "/health")
-    assert status == 502
-    assert json.loads(body)["error"]["code"] == "unavailable"
-    assert (headers["Server"], headers["X-Frame-Options"]) == ("nginx", "DENY")
-    assert len(headers["X-Request-ID"]) == 32
-    assert ask(private_engine, nginx, "/healthz", port=8081)[0] == 200
-    assert ask(private_engine, nginx, "/stub_status", port=8081)[2].startswith(b"Active connections: ")
-
-
-def test_a_body_that_is_too_large_is_refused(nginx: Container, private_engine: PrivateEngine) -> None:
-    assert ask(private_engine, nginx, "/api/x", body=b"x" * (1024 * 1024 + 1))[0] == 413
-
-
-def test_who_asks_too_much_is_told_when_to_ask_again(nginx: Container, private_engine: PrivateEngine) -> None:
-    with ThreadPoolExecutor(20) as crowd:
-        answers = list(crowd.map(lambda _: ask(private_engine, nginx, "/health"), range(60)))
-    refused = [headers for status, headers, _ in answers if status == 429]
-    assert len(refused) >= 20
-    assert all(headers["Retry-After"] == "1" and headers["X-Frame-Options"] == "DENY" for headers in refused)
-
-
-def test_a_replica_that_appears_is_found_without_a_reload(
-    nginx: Container, network: Network, private_engine: PrivateEngine
-) -> None:
-    replica = private_engine.client.containers.create(
-        IMAGES["zen-mcp"].reference, ["python3", "-m", "http.server", "7862"], network_mode="none"
-    )
-    private_engine.client.networks.get("none").disconnect(replica)
-    network.connect(replica, aliases=["promptcraft"])
-    replica.start()
-    until(lambda: b"<title>Error response</title>" in ask(private_engine, nginx, "/health")[2])
-
-
-def test_the_access_log_is_json_with_the_requests_id(nginx: Container, private_engine: PrivateEngine) -> None:
-    _, headers, _ = ask(private_engine, nginx, '/metrics?quote="')
-
-    def written() -> list[tuple[str, int]]:
-        lines = map(json.loads, nginx.logs(stderr=False).decode().splitlines())
-        return [(line["path"], line["status"]) for line in lines if line["request_id"] == headers["X-Request-ID"]]
-
-    # A line is written once its answer has been sent.
-    until(lambda: written() == [("/metrics", 404)])
-
-
-# --- Prometheus ---
 
 Promtool = Callable[..., str]
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
+import io
+import tarfile
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -16,8 +19,9 @@ from components.stack import PromptCraftStack
 from decide import decide
 from discovery.config import DiscoveryConfig
 from discovery.report import Candidate, Finding, Launch, Ownership, Reach, Source, Vantage, Verdict
-from settings import StackSettings
+from settings import Secret, StackSettings
 from tests.builders import finding, report_of, settings_of
+from tls import Tls
 
 GATEWAY = "10.99.0.1"
 
@@ -246,6 +250,31 @@ def test_the_application_alone_is_told_whom_to_trust_besides() -> None:
     assert trusting == ["promptcraft"]
 
 
+def test_nginx_gets_its_files_once_its_own_image_took_them() -> None:
+    settings = settings_of("production", {"GRAFANA_PASSWORD": "only-for-tests"}, public_hosts=["craft.example.com"])
+    settings = replace(
+        settings, tls=Tls("a certificate", "t-key-zzq"), secrets={**settings.secrets, "tlsKey": Secret("t-key-zzq")}
+    )
+    recorder = run(settings)
+    (check,) = [inputs for typ, name, inputs in recorder.resources if name == "nginx-check" and "create" in inputs]
+    assert " nginx-image-image-id -c " in check["create"]
+    assert check["create"].endswith("exec nginx -t -q -c /run/promptcraft/nginx.conf'")
+    # Pulumi's mark of a secret is around all of the archive, as it is around all of the uploads.
+    (archive,) = check["environment"]["value"].values()
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(archive))) as opened:
+        read = {member.name: opened.extractfile(member) for member in opened.getmembers()}
+        taken = {name: file.read().decode() for name, file in read.items() if file is not None}
+    (uploads,) = [
+        inputs["uploads"]["value"]
+        for typ, name, inputs in recorder.resources
+        if typ == "docker:index/container:Container" and name == "nginx-files"
+    ]
+    assert taken == {upload["file"].removeprefix("/run/promptcraft/"): upload["content"] for upload in uploads}
+    assert taken["secrets/tlsKey"] == "t-key-zzq"
+    names = [name for typ, name, _ in recorder.resources if not typ.startswith("promptcraft:")]
+    assert names.index("nginx-check") < names.index("nginx-files") < names.index("nginx")
+
+
 def test_type_tokens_stay_as_they_are() -> None:
     stacks = (declared("production"), declared("dev", ON_LOOPBACK), declared("cloud", BY_NPX))
     every = [resource for stack in stacks for resource in stack.resources]
@@ -254,6 +283,7 @@ def test_type_tokens_stay_as_they_are() -> None:
         "promptcraft:data_stores:Qdrant",
         "promptcraft:data_stores:Redis",
         "promptcraft:files:WorkloadFiles",
+        "promptcraft:files_check:FilesCheck",
         "promptcraft:load_balancer:LoadBalancer",
         "promptcraft:lock:Lock",
         "promptcraft:mcp:ZenMcp",
