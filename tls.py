@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -58,16 +59,21 @@ def read_tls(root: Path, certificate: Entry, key: Entry | None, hosts: Sequence[
         raise ConfigError(f"{place}: {certificate.text} {error}") from error
     except UnusableKey as error:
         raise ConfigError(f"{key.where}: tlsKey: it {error}") from error
-    return Tls(
-        checked.chain, checked.key, tuple(f"{place}: {certificate.text} {warning}" for warning in checked.warnings)
-    )
+    warnings = [f"{place}: {certificate.text} {warning}" for warning in checked.warnings]
+    if _is_file(key) and (root / str(key.text)).stat().st_mode & stat.S_IROTH:
+        warnings.append(f"{key.where}: tlsKey: every user of this machine can read {key.text}; chmod 600 it")
+    return Tls(checked.chain, checked.key, tuple(warnings))
+
+
+def _is_file(key: Entry) -> bool:
+    return key.text is not None and not key.text.lstrip().startswith(_PEM)
 
 
 def _private(root: Path, key: Entry) -> bytes | None:
     place = f"{key.where}: tlsKey"
     if key.text is None:
         return None
-    if not key.text.lstrip().startswith(_PEM):
+    if _is_file(key):
         return _file(root, key.text, place)
     if key.in_the_open:
         raise ConfigError(f"{place}: stands in this file in the open; take it out and {_GIVE_A_KEY}")

@@ -30,6 +30,7 @@ class Pair:
         """Leave `tls.pem` and `tls.key` in `folder`."""
         (folder / "tls.pem").write_text(self.certificate)
         (folder / "tls.key").write_text(self.key)
+        (folder / "tls.key").chmod(0o600)
 
 
 def make_pair(

@@ -143,6 +143,10 @@ def test_what_will_not_serve_for_long_or_for_a_name_is_a_warning(project: Path) 
         assert wrong.endswith(f"tls.pem is not for {HOST} but for {name}; browsers will refuse it there")
     configured(project)
     assert warnings(load(project)) == ()
+    (project / "tls.key").chmod(0o644)
+    assert warnings(load(project)) == (
+        "Pulumi.dev.yaml:3: tlsKey: every user of this machine can read tls.key; chmod 600 it",
+    )
 
 
 # --- what is decided from it ---
