@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 
 import docker
@@ -44,6 +45,12 @@ class PrivateEngine:
         """A client of the running engine."""
         assert self._client is not None, "the engine was not started"
         return self._client
+
+    @property
+    def bridge(self) -> str:
+        """The host's own address on the engine's default bridge."""
+        config = self.client.networks.get("bridge").attrs["IPAM"]["Config"][0]
+        return str(config.get("Gateway") or next(ip_network(config["Subnet"]).hosts()))
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         options = [f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec", f"--host={self.host}"]

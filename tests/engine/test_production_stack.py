@@ -6,7 +6,6 @@ import base64
 import http.client
 import json
 from collections.abc import Callable
-from ipaddress import ip_network
 from urllib.parse import quote
 
 import pytest
@@ -55,8 +54,7 @@ def authorized(deployed: Done, project: Project) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def outside(private_engine: PrivateEngine) -> str:
     """An address of the engine's host that is not its loopback."""
-    config = private_engine.client.networks.get("bridge").attrs["IPAM"]["Config"][0]
-    return str(config.get("Gateway") or next(ip_network(config["Subnet"]).hosts()))
+    return private_engine.bridge
 
 
 def status_of(project: Project, path: str) -> int:

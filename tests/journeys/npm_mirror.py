@@ -26,7 +26,7 @@ def registry_of_this_machine() -> str:
 def npm_mirror(engine: PrivateEngine) -> Iterator[str]:
     """The address at which the engine's containers find the registry, for as long as this lasts."""
     upstream = registry_of_this_machine()
-    bridge = next(iter(engine.client.networks.get("bridge").attrs["IPAM"]["Config"]))["Gateway"]
+    bridge = engine.bridge
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Done, Project
-from tests.engine.test_found_services import accepts, bridge_address, image_of
+from tests.engine.test_found_services import accepts, image_of
 from tests.exposure import exposed
 from tests.scenarios.servers import Connection, Server, Talk
 from tests.scenarios.tls import certificate
@@ -55,7 +55,7 @@ def project(
 ) -> Iterator[Project]:
     """A stack that is told of a Redis, a Qdrant and a Zen MCP elsewhere, and of what opens them."""
     project = new_project(config={"caFile": "authorities.pem"})
-    client, address = private_engine.client, bridge_address(private_engine)
+    client, address = private_engine.client, private_engine.bridge
     folder = tmp_path_factory.mktemp("outside")
     tls = certificate(folder, address)
     (project.root / "authorities.pem").write_bytes((folder / "cert.pem").read_bytes())
