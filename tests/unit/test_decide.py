@@ -344,7 +344,7 @@ def test_cloud_uses_nothing_but_the_application() -> None:
 
 def test_a_named_service_that_refuses_the_credential_is_an_error_and_a_found_one_is_not() -> None:
     refused = finding("redis", Verdict.AUTH_REQUIRED, endpoint="rediss://10.0.0.5:6380", evidence="REDIS_URL (.env)")
-    with pytest.raises(ConfigError, match=r"^redis: REDIS_URL \(\.env\): rediss://10\.0\.0\.5:6380: said so$"):
+    with pytest.raises(ConfigError, match=r"^redis: REDIS_URL \(\.env\): rediss://10\.0\.0\.5:6380 is auth_required: said so$"):
         plan_of(refused)
     decision = plan_of(finding("redis", Verdict.AUTH_REQUIRED, evidence="port 6379")).decisions["redis"]
     assert isinstance(decision, Deploy)
