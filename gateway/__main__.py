@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import sys
 import uuid
@@ -76,8 +75,8 @@ async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str]) -> N
     await serving
     await service.close()
     working.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await working
+    # With an end, since a cancellation can get lost inside Redis's client; `asyncio.run` cancels once more.
+    await asyncio.wait({working}, timeout=1)
     await similar.close()
     await shared.close()
     if end_traces is not None:

@@ -53,8 +53,8 @@ class Results:
         try:
             yield None
         finally:
-            # Told, not cancelled: the time-outs of the Redis client can swallow a cancellation before Python 3.11.3
-            # (aio-libs/async-timeout#229), and then this would wait for ever.
+            # Told, not cancelled: the time-outs of the Redis client can swallow a cancellation, and then this would
+            # wait for ever (aio-libs/async-timeout#229 before Python 3.11.3; seen with 3.11.7 on a starved machine).
             landed.set()
             await renewing
             await self._shared.use(("DEL", name))
