@@ -38,7 +38,7 @@ status: python-version  ## the table of what runs in STACK
 
 # Compiled modules are kept, whatever the machine prefers: the tests start some hundred Python processes.
 test: python-version  ## every test; PYTEST_ARGS narrows them
-	@env -u PYTHONDONTWRITEBYTECODE $(ready) --development --all-images -- python -m pytest -n 3 --no-loadscope-reorder $(PYTEST_ARGS)
+	@env -u PYTHONDONTWRITEBYTECODE $(ready) --development --all-images -- python -m pytest -n 4 --no-loadscope-reorder $(PYTEST_ARGS)
 
 journeys: python-version  ## long stories on a real engine: changes over time, load, loss and recovery
 	@env -u PYTHONDONTWRITEBYTECODE $(ready) --development --all-images -- python -m pytest tests/journeys $(PYTEST_ARGS)

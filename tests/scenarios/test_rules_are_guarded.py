@@ -185,7 +185,7 @@ RULES = (
     ),
     (
         "certificates are verified",
-        ("discovery/wire.py", "return ssl.create_default_context()", "return ssl._create_unverified_context()"),
+        ("discovery/wire.py", "context = ssl.create_default_context()", "context = ssl._create_unverified_context()"),
         "a certificate that nobody signed proves nothing, and its owner learns no key",
     ),
     (
