@@ -387,8 +387,8 @@ def _may_read(service: Service) -> tuple[str, ...]:
     return (service.name, *service.needs, *_OWN_SECRETS.get(service.name, ()))
 
 
-# Besides those that open a service: who may ask the application, and the load balancer's key.
-_OWN_SECRETS = {"promptcraft": ("gatewayTokens",), "nginx": (TLS_KEY,)}
+# Besides those that open a service: who may ask the application, its key to embeddings, and the load balancer's key.
+_OWN_SECRETS = {"promptcraft": ("gatewayTokens", "embeddingsKey"), "nginx": (TLS_KEY,)}
 
 
 def _exporters(decisions: Mapping[str, Decision], settings: StackSettings) -> Iterator[Workload]:
@@ -471,15 +471,7 @@ def _edge(settings: StackSettings) -> Edge:
 def _environment(service: Service, settings: StackSettings) -> dict[str, str]:
     match service.name:
         case "promptcraft":
-            # Python's ssl trusts what this names; a file of an image's own would not know the operator's authorities.
-            trusted = {"SSL_CERT_FILE": f"{FILES_PATH}/{AUTHORITIES_FILE}"} if settings.authorities else {}
-            return trusted | {
-                "ENABLE_MONITORING": str(settings.config.monitoring).lower(),
-                "ENVIRONMENT": settings.config.environment,
-                "LOG_LEVEL": settings.config.log_level,
-                "PROMPTCRAFT_PLAN_FILE": f"{FILES_PATH}/plan.json",
-                **({"PROMPTCRAFT_ALLOWED_HOSTS": ",".join(hosts)} if (hosts := _edge(settings).hosts) else {}),
-            }
+            return _application(settings)
         case "zen-mcp":
             return {"LOG_LEVEL": settings.config.log_level}
         case "qdrant":
@@ -507,6 +499,25 @@ def _environment(service: Service, settings: StackSettings) -> dict[str, str]:
             }
         case _:
             return {}
+
+
+def _application(settings: StackSettings) -> dict[str, str]:
+    """What the stack sets for the application, what a person does, and where its files are."""
+    environment = {
+        **settings.config.gateway,
+        "ENABLE_MONITORING": str(settings.config.monitoring).lower(),
+        "ENVIRONMENT": settings.config.environment,
+        "LOG_LEVEL": settings.config.log_level,
+        "PROMPTCRAFT_PLAN_FILE": f"{FILES_PATH}/plan.json",
+    }
+    if settings.authorities:
+        # Python's ssl trusts what this names; a file of an image's own would not know the operator's authorities.
+        environment["SSL_CERT_FILE"] = f"{FILES_PATH}/{AUTHORITIES_FILE}"
+    if hosts := _edge(settings).hosts:
+        environment["PROMPTCRAFT_ALLOWED_HOSTS"] = ",".join(hosts)
+    if "embeddingsKey" in settings.secrets:
+        environment["PROMPTCRAFT_EMBEDDINGS_KEY_FILE"] = f"{SECRETS_PATH}/embeddingsKey"
+    return environment
 
 
 # What serves nobody without the other.

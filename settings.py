@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from catalog import PROJECT, RUNNER, SERVICES
@@ -27,6 +27,7 @@ from tls import Entry, Tls, read_tls
 SECRET_KEYS = (
     "grafanaPassword",
     "gatewayTokens",
+    "embeddingsKey",
     "qdrantApiKey",
     "redisPassword",
     "zenMcpToken",
@@ -50,6 +51,7 @@ VARIABLES = {
     "NODE_EXTRA_CA_CERTS": "packageCertificates",
     "GRAFANA_PASSWORD": "grafanaPassword",
     "GATEWAY_TOKENS": "gatewayTokens",
+    "EMBEDDINGS_API_KEY": "embeddingsKey",
     "QDRANT_API_KEY": "qdrantApiKey",
     "ZEN_MCP_TOKEN": "zenMcpToken",
     "PERPLEXITY_API_KEY": "perplexityApiKey",
@@ -82,7 +84,22 @@ def _registry(url: str) -> str:
     return url
 
 
+def _gateway_variable(name: str) -> str:
+    if _GATEWAY_VARIABLE.fullmatch(name) is None:
+        raise ValueError("is not the application's to be set here; docs/gateway.md lists its variables")
+    return name
+
+
+# What a person may tune. The program itself sets where things lie, and secrets come as secrets.
+_GATEWAY_VARIABLE = re.compile(
+    r"PROMPTCRAFT_(AGENT_(SERVER|TOOL|PROMPT_ARGUMENT|MODEL_ARGUMENT|ARGUMENTS)|(RUN|QUEUE|CACHE|BODY|CHECK)_SECONDS"
+    r"|QUEUE_LIMIT|SESSION_(TURNS|BYTES|SECONDS)|EMBEDDINGS_(URL|MODEL)|SIMILAR_DAYS)"
+    r"|OTEL_(?!.*(HEADERS|KEY|CERTIFICATE))[A-Z_]+"
+)
 ServiceName = Annotated[str, AfterValidator(_known)]
+GatewayVariable = Annotated[str, AfterValidator(_gateway_variable)]
+# YAML reads 60 as a number; a variable is text.
+GatewayValue = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
 LimitedName = Annotated[str, AfterValidator(_limited)]
 ServerName = Annotated[str, AfterValidator(_server)]
 RegistryUrl = Annotated[str, AfterValidator(_registry)]
@@ -130,6 +147,7 @@ class StackConfig(BaseModel):
     mcp_servers: list[ServerName]
     runner: bool
     memory_limits: dict[LimitedName, Annotated[int, Field(ge=16, le=1_048_576)]]
+    gateway: dict[GatewayVariable, GatewayValue]
     npm_registry: RegistryUrl
     python_index: RegistryUrl
     package_certificates: str

@@ -344,7 +344,8 @@ def test_cloud_uses_nothing_but_the_application() -> None:
 
 def test_a_named_service_that_refuses_the_credential_is_an_error_and_a_found_one_is_not() -> None:
     refused = finding("redis", Verdict.AUTH_REQUIRED, endpoint="rediss://10.0.0.5:6380", evidence="REDIS_URL (.env)")
-    with pytest.raises(ConfigError, match=r"^redis: REDIS_URL \(\.env\): rediss://10\.0\.0\.5:6380 is auth_required: said so$"):
+    said = r"^redis: REDIS_URL \(\.env\): rediss://10\.0\.0\.5:6380 is auth_required: said so$"
+    with pytest.raises(ConfigError, match=said):
         plan_of(refused)
     decision = plan_of(finding("redis", Verdict.AUTH_REQUIRED, evidence="port 6379")).decisions["redis"]
     assert isinstance(decision, Deploy)
@@ -422,3 +423,14 @@ def test_a_stand_in_is_named_in_the_reason() -> None:
     plan = plan_of()
     for deploy in plan.deployments:
         assert (deploy.workload.image.stand_in or "") in deploy.reason
+
+
+def test_the_application_is_told_what_the_stack_sets_for_it() -> None:
+    told = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
+    settings = settings_of("dev", {"EMBEDDINGS_API_KEY": "e-key"}, gateway=told)
+    decision = decide(report_of(), settings, DiscoveryConfig()).decisions["promptcraft"]
+    assert isinstance(decision, Deploy)
+    workload = decision.workload
+    assert workload.environment.items() >= told.items()
+    assert workload.environment["PROMPTCRAFT_EMBEDDINGS_KEY_FILE"] == "/run/promptcraft/secrets/embeddingsKey"
+    assert "embeddingsKey" in workload.secrets

@@ -41,6 +41,8 @@ def load(project: Path, environ: dict[str, str] | None = None, **overrides: str)
         ("replicas: 0", "Pulumi.dev.yaml:2: replicas: 0 is refused"),
         ("monitoring: 1", "Pulumi.dev.yaml:2: monitoring: 1 is refused"),
         ("replica: 2", "Pulumi.dev.yaml:2: replica: unknown key"),
+        ("gateway: {PROMPTCRAFT_PLAN_FILE: /x}", "is not the application's to be set here"),
+        ("gateway: {OTEL_EXPORTER_OTLP_HEADERS: key}", "is not the application's to be set here"),
         ("engine: podman", "Pulumi.dev.yaml:2: engine: 'podman' is refused"),
         ("services: [redis, postgres]", "Pulumi.dev.yaml:2: services.1: 'postgres' is refused: is not a service"),
         ("images: {redis: 'redis:latest'}", "images.redis: 'redis:latest' is not an exact image"),
@@ -152,3 +154,8 @@ def test_authorities_are_read_and_must_not_come_with_their_key(project: Path) ->
     (project / "ca.pem").write_text(text + (project / "key.pem").read_text())
     with pytest.raises(ConfigError, match="holds a private key as well"):
         load(project)
+
+
+def test_a_variable_of_the_application_may_be_a_number(project: Path) -> None:
+    write(project, "gateway: {PROMPTCRAFT_QUEUE_SECONDS: 60}")
+    assert load(project).config.gateway == {"PROMPTCRAFT_QUEUE_SECONDS": "60"}
