@@ -86,13 +86,16 @@ class Service:
         return self.ports[0].container
 
 
-def _http_check(port: int, path: str, expect: str, then: str = "") -> HealthCheck:
+def _asks(port: int, path: str) -> str:
     # Neither curl nor wget is in every image (Qdrant's has none); bash opens the socket itself.
-    script = (
+    return (
         f"exec 3<>/dev/tcp/127.0.0.1/{port} && "
-        f"printf 'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && grep -q '{expect}' <&3{then}"
+        f"printf 'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && grep -q '200 OK' <&3"
     )
-    return HealthCheck(command=("CMD", "bash", "-c", script))
+
+
+def _http_check(port: int, path: str, then: str = "") -> HealthCheck:
+    return HealthCheck(command=("CMD", "bash", "-c", _asks(port, path) + then))
 
 
 # For the health check and for Prometheus; never published.
@@ -127,15 +130,7 @@ _SERVICES = (
         protocol=Protocol.PROMPTCRAFT,
         # The API comes first: it is the port that proves who the service is.
         ports=(Port(7862, 7862), Port(7860, 7860)),
-        health_check=HealthCheck(
-            command=(
-                "CMD",
-                "python3",
-                "-c",
-                "from urllib.request import urlopen as u; "
-                "[u(f'http://127.0.0.1:{port}/health', timeout=2) for port in (7860, 7862)]",
-            )
-        ),
+        health_check=_http_check(7860, "/health", then=f" && {_asks(7862, '/health')}"),
         memory_mb=384,
         cpu_cores=2.0,
         user="10001:10001",
@@ -163,7 +158,7 @@ _SERVICES = (
         title="Zen MCP",
         protocol=Protocol.MCP,
         ports=(Port(8000, 8000),),
-        health_check=_http_check(8000, "/health", "200 OK"),
+        health_check=_http_check(8000, "/health"),
         memory_mb=256,
         cpu_cores=0.5,
         user="10001:10001",
@@ -177,7 +172,7 @@ _SERVICES = (
         title="Qdrant",
         protocol=Protocol.QDRANT,
         ports=(Port(6333, 6333),),
-        health_check=_http_check(6333, "/readyz", "200 OK"),
+        health_check=_http_check(6333, "/readyz"),
         memory_mb=256,
         cpu_cores=1.0,
         user="1000:1000",
@@ -193,7 +188,7 @@ _SERVICES = (
         protocol=Protocol.NGINX,
         # Plain HTTP and TLS.
         ports=(Port(8080), Port(8443)),
-        health_check=_http_check(NGINX_STATUS_PORT, "/healthz", "200 OK", then=_NGINX_FIGURES),
+        health_check=_http_check(NGINX_STATUS_PORT, "/healthz", then=_NGINX_FIGURES),
         memory_mb=64,
         cpu_cores=0.5,
         user="101:101",
@@ -223,7 +218,7 @@ _SERVICES = (
         title="Grafana",
         protocol=Protocol.GRAFANA,
         ports=(Port(3000, 3000),),
-        health_check=_http_check(3000, "/api/health", "200 OK"),
+        health_check=_http_check(3000, "/api/health"),
         memory_mb=256,
         cpu_cores=0.5,
         user="472:472",
@@ -295,7 +290,7 @@ RUNNER = Service(
     protocol=Protocol.MCP,
     ports=(Port(8000),),
     # Healthy once every server was tried: fetching packages takes tens of seconds.
-    health_check=replace(_http_check(8000, "/health", "200 OK"), retries=60),
+    health_check=replace(_http_check(8000, "/health"), retries=60),
     memory_mb=272,
     cpu_cores=1.0,
     user="10001:10001",

@@ -25,11 +25,13 @@ from operate.images import bring_images
 from operate.leftovers import purge_volumes, remove_leftovers, start_stopped
 from operate.pulumi_command import PulumiCommand
 from operate.starting import StartError
-from operate.status import show, statuses, unavailable
+from operate.status import settled, show, unavailable
 from settings import VARIABLES, load_settings
 
 # Seconds the engine may take to answer: moving a large file can keep it busy.
 _ENGINE_TIMEOUT = 600
+# Seconds after an update in which the services may still find each other.
+_SETTLING = 15.0
 _QUIET = ("--suppress-permalink=true",)
 
 
@@ -48,7 +50,7 @@ def up(pulumi: PulumiCommand, console: Console) -> int:
     # Whoever did not have to be replaced may stand still: pulumi compares with its state, not with the engine.
     for name in start_stopped(engine, pulumi.stack, read_checkpoint(pulumi.root, PROJECT, pulumi.stack, os.environ)):
         console.print(f"started {name}: it was stopped")
-    return status(pulumi, console)
+    return status(pulumi, console, seconds=_SETTLING)
 
 
 def preview(pulumi: PulumiCommand, console: Console) -> int:
@@ -85,10 +87,10 @@ def init(pulumi: PulumiCommand, console: Console) -> int:
     return 0
 
 
-def status(pulumi: PulumiCommand, console: Console) -> int:
-    """Show what runs; 0 only when everything is healthy."""
+def status(pulumi: PulumiCommand, console: Console, seconds: float = 0.0) -> int:
+    """Show what runs, when all is well or after `seconds`; 0 only when everything is healthy."""
     outputs = pulumi.outputs()
-    rows = statuses(outputs)
+    rows = settled(outputs, seconds)
     show(rows, pulumi.stack, console)
     for line in unavailable(outputs):
         console.print(line, soft_wrap=True, markup=False)

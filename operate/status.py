@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from catalog import SERVICES
 from discovery.report import DEPLOYED
 
 _TIMEOUT = (2.0, 10.0)
+_PAUSE = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class ServiceStatus:
 
     @property
     def complaint(self) -> str | None:
-        """Why a service of somebody else's can't be used after all; None where it can, or is this stack's own."""
-        if self.source == DEPLOYED or self.health in ("ok", "unknown"):
+        """Why a service can't be used after all; None where it can, or where the application did not ask."""
+        if self.health in ("ok", "unknown") or (self.source == DEPLOYED and self.problem is None):
             return None
         told = self.problem or "it gave no reason"
         return f"{self.service}: {self.url} ({self.source}) is {self.health} for the application's container: {told}"
@@ -60,6 +62,16 @@ def statuses(outputs: dict[str, Any]) -> list[ServiceStatus]:
             )
         )
     return rows
+
+
+def settled(outputs: dict[str, Any], seconds: float) -> list[ServiceStatus]:
+    """The rows once all is well, or after `seconds`: who was started a moment ago may not have met everybody yet."""
+    deadline = time.monotonic() + seconds
+    while True:
+        rows = statuses(outputs)
+        if all(row.health == "ok" for row in rows) or time.monotonic() > deadline:
+            return rows
+        time.sleep(_PAUSE)
 
 
 def unavailable(outputs: dict[str, Any]) -> list[str]:
