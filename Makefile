@@ -3,6 +3,7 @@ STACK ?= dev
 PYTHON ?= python3
 FRESH ?=
 PYTEST_ARGS ?=
+JOURNEY ?= tests/journeys
 TO ?=
 FROM ?=
 
@@ -40,8 +41,8 @@ status: python-version  ## the table of what runs in STACK
 test: python-version  ## every test; PYTEST_ARGS narrows them
 	@env -u PYTHONDONTWRITEBYTECODE $(ready) --development --all-images -- python -m pytest -n 4 --no-loadscope-reorder $(PYTEST_ARGS)
 
-journeys: python-version  ## long stories on a real engine: changes over time, load, loss and recovery
-	@env -u PYTHONDONTWRITEBYTECODE $(ready) --development --all-images -- python -m pytest tests/journeys $(PYTEST_ARGS)
+journeys: python-version  ## long stories on a real engine: changes, load, loss and recovery; JOURNEY names one file
+	@env -u PYTHONDONTWRITEBYTECODE $(ready) --development --all-images -- python -m pytest $(JOURNEY) $(PYTEST_ARGS)
 
 check: python-version  ## lint and types
 	@$(check) ruff check .

@@ -126,7 +126,11 @@ class PrivateEngine:
         self.close_files()
 
     def close_files(self) -> None:
-        """Take away what an ended engine leaves."""
+        """Take away what an ended engine leaves, and what a killed one lost track of."""
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.name().startswith("containerd-shim") and f"{self.folder}/" in " ".join(process.cmdline()):
+                    process.kill()
         subprocess.run(["rm", "-rf", "--one-file-system", str(self.folder)], check=True)
         self.namespace.close()
 
