@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import shutil
 import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .namespace import outside
@@ -14,12 +17,12 @@ from .unavailable import Unavailable
 REPOSITORY = Path(__file__).resolve().parents[2]
 UNPACKED = REPOSITORY / ".promptcraft" / "debian"
 
-_lock = threading.Lock()
+_THREADS = threading.Lock()
 
 
 def binary(name: str) -> Path:
     """The path of `redis-server`, `prometheus` or `nginx`. Raises `Unavailable` where Debian cannot be reached."""
-    with _lock:
+    with _alone():
         path = _find(name)
         if path is None:
             outside(lambda: _fetch(name))
@@ -31,36 +34,40 @@ def binary(name: str) -> Path:
 
 def library_path() -> str:
     """`LD_LIBRARY_PATH` for libraries that came with an unpacked package."""
-    return ":".join(str(UNPACKED / folder) for folder in ("usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu"))
+    return ":".join(str(folder) for folder in sorted(UNPACKED.glob("*/usr/lib/*-linux-gnu")))
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    # The tests' workers are processes: without the file's lock two would unpack the same archives into each other.
+    UNPACKED.mkdir(parents=True, exist_ok=True)
+    with _THREADS, (UNPACKED / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _find(name: str) -> Path | None:
-    path = ":".join(str(UNPACKED / folder) for folder in ("usr/bin", "usr/sbin"))
+    path = ":".join(str(UNPACKED / name / folder) for folder in ("usr/bin", "usr/sbin"))
     found = shutil.which(name) or shutil.which(name, path=f"{path}:/usr/sbin")
     return Path(found) if found else None
 
 
 def _fetch(package: str) -> None:
+    # Named only when whole, so that a run that was killed here leaves no program without its libraries.
+    partial = UNPACKED / f"{package}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    archives = partial / "archives"
+    archives.mkdir(parents=True)
     try:
-        _unpack(package)
-    except Unavailable:
-        # A fresh machine has no lists of packages, an old one outdated ones.
-        _run("apt-get", "update")
-        _unpack(package)
-
-
-def _unpack(package: str) -> None:
-    folder = UNPACKED / "archives"
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        _download(package, folder)
+        _download(package, archives)
     except Unavailable:
         # A new machine has no package lists, an old one outdated ones.
         _run("apt-get", "update")
-        _download(package, folder)
-    for archive in folder.glob("*.deb"):
-        _run("dpkg-deb", "--extract", str(archive), str(UNPACKED))
-        archive.unlink()
+        _download(package, archives)
+    for archive in sorted(archives.glob("*.deb")):
+        _run("dpkg-deb", "--extract", str(archive), str(partial))
+    shutil.rmtree(archives)
+    partial.rename(UNPACKED / package)
 
 
 def _download(package: str, folder: Path) -> None:
