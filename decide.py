@@ -11,53 +11,39 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from catalog import (
-    EXPORTERS,
-    EXPORTERS_IMAGE,
-    RELAY,
+    LAST_PORT,
     SERVICES,
-    Exporter,
-    Service,
     container_name,
     relay_name,
     relay_port,
-    volume_name,
 )
 from changes import announcements, refusal
-from discovery.config import DiscoveryConfig, Resources
+from discovery.config import DiscoveryConfig
 from discovery.report import DEPLOYED, AgentReport, Finding, Ownership, Report, Vantage, Verdict
 from errors import ConfigError
-from hosting import asked_for, choose, host
+from hosting import announced, asked_for, choose, host
 from plan import (
-    AUTHORITIES_FILE,
-    FILES_PATH,
-    SECRETS_PATH,
-    TLS_KEY,
     Budget,
     Decision,
     Deploy,
-    Edge,
+    HostCommand,
     Limits,
     Omit,
     Plan,
-    PublishedPort,
     Relay,
-    Replica,
     Reuse,
     Workload,
-    secret_of,
     summarised,
 )
 from settings import StackSettings
-
-LOOPBACK = "127.0.0.1"
-ALL_INTERFACES = "0.0.0.0"
+from workloads import deploy, edge_of, exporter_workloads, relay_workload
 
 
 def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> Plan:
     """Choose for every service of the catalog. Raises `ConfigError`, one line a problem, when the stack can't be."""
     notices = [*report.warnings, *(settings.tls.warnings if settings.tls else ())]
     problems: list[str] = []
-    chosen: dict[str, Reuse | Relay | str] = {}
+    chosen: dict[str, Reuse | Relay | HostCommand | str] = {}
     for name in settings.wanted:
         finding = _usable(name, report, settings)
         if name not in settings.declarable and not (finding and _is_named(finding)):
@@ -68,7 +54,11 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         chosen[name] = _source_of(name, finding, report, settings, notices, problems)
 
     servers = choose(report, settings, config, lambda finding: _relayable(finding, settings))
-    others = {name: _using(name, found, settings) for name, found in servers.items() if isinstance(found, Finding)}
+    others: dict[str, Reuse | Relay | HostCommand] = {
+        name: _using(name, found, settings) if isinstance(found, Finding) else found
+        for name, found in servers.items()
+        if isinstance(found, Finding | HostCommand)
+    }
     chosen |= others
 
     decisions: dict[str, Decision] = {}
@@ -80,21 +70,23 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
             how = _VARIABLES.get(name, ("its address",))[0]
             decisions[name] = Omit(f"used only where it is named, and is not; set {how} to where it runs")
         elif isinstance(choice, str):
-            decisions[name] = _deploy(SERVICES[name], choice, settings, config, chosen)
+            decisions[name] = deploy(SERVICES[name], choice, settings, config, chosen)
         else:
             decisions[name] = choice
 
     decisions |= others
-    exporters = tuple(_exporters(decisions, settings))
+    exporters = tuple(exporter_workloads(decisions, settings))
     runs = [decision.workload for decision in decisions.values() if isinstance(decision, Deploy | Relay)]
     spare_mb = settings.config.memory_budget_mb - _budget([*runs, *exporters], settings).memory_mb
     hosting = host(servers, asked_for(settings, config), settings, spare_mb)
     decisions |= hosting.decisions
+    on_this_host = [decision for decision in decisions.values() if isinstance(decision, HostCommand)]
     workloads = [*runs, *exporters, *([hosting.runner] if hosting.runner else [])]
     relayed = {str(decision.port): name for name, decision in decisions.items() if isinstance(decision, Relay)}
     budget = _budget(workloads, settings)
     problems += _over_budget(workloads, budget, settings)
     problems += _ports_twice(workloads, settings)
+    problems += _ports_beyond(workloads, relayed, settings)
     problems += _in_the_way(workloads, relayed, report, settings)
     problems += _incomplete(decisions, settings)
     notices += _useless(decisions, settings)
@@ -110,13 +102,13 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         budget=budget,
         limits=_limits(settings, config),
         agents={name: _with_services(agent, decisions, report) for name, agent in report.agents.items()},
-        notices=(*notices, *hosting.notices, *announcements(decisions, report)),
+        notices=(*notices, *hosting.notices, *announced(on_this_host), *announcements(decisions, report)),
         log_level=settings.config.log_level,
         authorities=settings.authorities,
         protect_data=settings.config.environment == "production",
         exporters=exporters,
         runner=hosting.runner,
-        edge=_edge(settings),
+        edge=edge_of(settings),
     )
 
 
@@ -139,15 +131,13 @@ def _usable(name: str, report: Report, settings: StackSettings) -> Finding | Non
         return None
     others = () if name in settings.config.pin else service.findings
     verified = (finding for finding in (service.selected, *others) if finding.verdict is Verdict.VERIFIED)
-    return next((finding for finding in verified if _reachable(finding) or _relayable(finding, settings)), None)
+    return next(
+        (finding for finding in verified if finding.reach.from_containers or _relayable(finding, settings)), None
+    )
 
 
 # The application and its front door are what a stack is for: never somebody else's.
 _OUR_OWN = frozenset({"promptcraft", "nginx"})
-
-
-def _reachable(finding: Finding) -> bool:
-    return finding.reach.vantage in (Vantage.ANYWHERE, Vantage.CONTAINER_NETWORK)
 
 
 # What a relay can carry: a certificate would name the host that the relay stands in for, not the relay.
@@ -283,7 +273,7 @@ def _using(name: str, finding: Finding, settings: StackSettings) -> Reuse | Rela
     if finding.reach.vantage is Vantage.HOST_LOOPBACK:
         url, port = urlsplit(endpoint), relay_port(name, settings.config.port_offset)
         return Relay(
-            workload=_relay(name, settings),
+            workload=relay_workload(name, settings),
             port=port,
             target=url.netloc,
             endpoint=f"{url.scheme}://{relay_name(name)}:{port}{url.path}",
@@ -305,21 +295,6 @@ def _using(name: str, finding: Finding, settings: StackSettings) -> Reuse | Rela
     )
 
 
-def _relay(name: str, settings: StackSettings) -> Workload:
-    relay = relay_name(name)
-    return Workload(
-        service=relay,
-        image=settings.images["nginx"],
-        replicas=(Replica(container_name(settings.stack, relay)),),
-        user=RELAY.user,
-        memory_mb=RELAY.memory_mb,
-        cpu_cores=RELAY.cpu_cores,
-        pids=RELAY.pids,
-        health_check=RELAY.health_check,
-        tmpfs_mb=RELAY.tmpfs_mb,
-    )
-
-
 def _turned_down(name: str, report: Report) -> str | None:
     """Why a verified candidate is not used after all; None where there was none."""
     service = report.services.get(name)
@@ -337,187 +312,6 @@ _OUT_OF_REACH = {
     Vantage.OTHER_LOOPBACK: "it is bound to the loopback of this machine, while the containers run on another",
     Vantage.PROCESS: "it runs inside of whoever uses it",
 }
-
-
-_SCHEMES = {"redis": "redis"}
-_PATHS = {"zen-mcp": "/mcp"}
-
-
-def _deploy(
-    service: Service,
-    reason: str,
-    settings: StackSettings,
-    config: DiscoveryConfig,
-    chosen: Mapping[str, Reuse | Relay | str],
-) -> Deploy:
-    """The service as this stack runs it; `chosen` says what it uses of others, and so what it must join."""
-    server = config.servers.get(service.name)
-    required = server.resource_requirements if server else None
-    image = settings.images[service.name]
-    used = [choice for name, choice in chosen.items() if _uses(service, name)]
-    joined = {use.network: use.network_id for use in used if isinstance(use, Reuse) and use.network}
-    workload = Workload(
-        service=service.name,
-        image=image,
-        replicas=_replicas(service, settings),
-        user=service.user,
-        memory_mb=_memory(service, settings, required),
-        cpu_cores=(required.cpu_cores if required and required.cpu_cores else service.cpu_cores),
-        pids=service.pids,
-        health_check=service.health_check,
-        disk_gb=service.disk_gb,
-        environment=_environment(service, settings),
-        tmpfs_mb=service.tmpfs_mb,
-        volume=volume_name(settings.stack, service.name) if service.data_path else None,
-        data_path=service.data_path,
-        needs=service.needs,
-        join=tuple(sorted(joined)),
-        join_ids=tuple(joined[network] for network in sorted(joined)),
-        relays=tuple(sorted(use.workload.service for use in used if isinstance(use, Relay))),
-        secrets=tuple(secret for name in _may_read(service) if (secret := _secret(name, chosen)) in settings.secrets),
-    )
-    scheme = _SCHEMES.get(service.name, "http")
-    endpoint = f"{scheme}://{service.name}:{service.port}{_PATHS.get(service.name, '')}"
-    named = f"{reason} ({image.stand_in})" if image.stand_in else reason
-    return Deploy(workload=workload, endpoint=endpoint, reason=named)
-
-
-def _may_read(service: Service) -> tuple[str, ...]:
-    """The secrets that a service is given: its own, and those of what it uses."""
-    return (service.name, *service.needs, *_OWN_SECRETS.get(service.name, ()))
-
-
-# Besides those that open a service: who may ask the application, its key to embeddings, and the load balancer's key.
-_OWN_SECRETS = {"promptcraft": ("gatewayTokens", "embeddingsKey"), "nginx": (TLS_KEY,)}
-
-
-def _exporters(decisions: Mapping[str, Decision], settings: StackSettings) -> Iterator[Workload]:
-    """An exporter for each service of this stack's own that needs one, where a Prometheus can reach it."""
-    match decisions["prometheus"]:
-        case Deploy() | Reuse(network=str()):
-            wanted = [one for one in EXPORTERS.values() if isinstance(decisions[one.service], Deploy)]
-        case _:
-            wanted = []
-    for exporter in wanted:
-        yield _exporter(exporter, settings)
-
-
-def _exporter(exporter: Exporter, settings: StackSettings) -> Workload:
-    return Workload(
-        service=exporter.name,
-        image=settings.images[EXPORTERS_IMAGE],
-        replicas=(Replica(container_name(settings.stack, exporter.name)),),
-        user=exporter.user,
-        memory_mb=exporter.memory_mb,
-        cpu_cores=exporter.cpu_cores,
-        pids=exporter.pids,
-        health_check=exporter.health_check,
-        needs=(exporter.service,),
-        secrets=tuple({exporter.service} & settings.secrets.keys()),
-    )
-
-
-def _secret(name: str, chosen: Mapping[str, Reuse | Relay | str]) -> str:
-    choice = chosen.get(name)
-    return secret_of(name, choice) if isinstance(choice, Reuse) else name
-
-
-def _memory(service: Service, settings: StackSettings, required: Resources | None) -> int:
-    """MiB: this stack's own figure, else the project's, else the catalog's."""
-    project = required.memory_mb if required else None
-    return settings.config.memory_limits.get(service.name) or project or service.memory_mb
-
-
-def _uses(service: Service, name: str) -> bool:
-    """Whether `service` talks to `name`; the application asks after everybody's health."""
-    return service.name == "promptcraft" or name in service.needs
-
-
-def _replicas(service: Service, settings: StackSettings) -> tuple[Replica, ...]:
-    count = settings.config.replicas if service.replicable else 1
-    ports = tuple(_published(service, settings))
-    if count == 1:
-        return (Replica(container_name(settings.stack, service.name), ports),)
-    # A host port has one holder: the first replica answers on loopback, the load balancer reaches them all.
-    return tuple(
-        Replica(container_name(settings.stack, service.name, number), ports if number == 1 else ())
-        for number in range(1, count + 1)
-    )
-
-
-def _published(service: Service, settings: StackSettings) -> Iterator[PublishedPort]:
-    offset = settings.config.port_offset
-    if service.name == "nginx":
-        ip = ALL_INTERFACES if settings.config.environment == "production" else LOOPBACK
-        http, https = service.ports
-        yield PublishedPort(ip, settings.config.public_port + offset, http.container)
-        if settings.tls is not None:
-            yield PublishedPort(ip, _edge(settings).tls_port, https.container)
-        return
-    # Sorted, since the provider reads ports back sorted and replaces the container on any other order.
-    for port in sorted(service.ports, key=lambda port: port.container):
-        if port.published is not None:
-            yield PublishedPort(LOOPBACK, port.published + offset, port.container)
-
-
-def _edge(settings: StackSettings) -> Edge:
-    return Edge(
-        hosts=tuple(dict.fromkeys(settings.config.public_hosts)),
-        certificate=settings.tls.certificate if settings.tls else None,
-        tls_port=settings.config.public_tls_port + settings.config.port_offset,
-    )
-
-
-def _environment(service: Service, settings: StackSettings) -> dict[str, str]:
-    match service.name:
-        case "promptcraft":
-            return _application(settings)
-        case "zen-mcp":
-            return {"LOG_LEVEL": settings.config.log_level}
-        case "qdrant":
-            # On a read-only root, everything it writes must lie on the volume.
-            return {
-                "QDRANT_INIT_FILE_PATH": f"{service.data_path}/.qdrant-initialized",
-                "QDRANT__STORAGE__SNAPSHOTS_PATH": f"{service.data_path}/snapshots",
-                "QDRANT__TELEMETRY_DISABLED": "true",
-            }
-        case "grafana":
-            return {
-                "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
-                "GF_ANALYTICS_REPORTING_ENABLED": "false",
-                "GF_AUTH_ANONYMOUS_ENABLED": "false",
-                "GF_LOG_CONSOLE_FORMAT": "json",
-                "GF_LOG_MODE": "console",
-                "GF_PATHS_PLUGINS": "/var/lib/grafana/plugins",
-                "GF_PATHS_PROVISIONING": f"{FILES_PATH}/provisioning",
-                "GF_PLUGINS_PREINSTALL_DISABLED": "true",
-                "GF_SECURITY_ADMIN_PASSWORD__FILE": f"{SECRETS_PATH}/grafana",
-                "GF_SECURITY_COOKIE_SAMESITE": "strict",
-                "GF_SECURITY_DISABLE_GRAVATAR": "true",
-                "GF_SNAPSHOTS_EXTERNAL_ENABLED": "false",
-                "GF_USERS_ALLOW_SIGN_UP": "false",
-            }
-        case _:
-            return {}
-
-
-def _application(settings: StackSettings) -> dict[str, str]:
-    """What the stack sets for the application, what a person does, and where its files are."""
-    environment = {
-        **settings.config.gateway,
-        "ENABLE_MONITORING": str(settings.config.monitoring).lower(),
-        "ENVIRONMENT": settings.config.environment,
-        "LOG_LEVEL": settings.config.log_level,
-        "PROMPTCRAFT_PLAN_FILE": f"{FILES_PATH}/plan.json",
-    }
-    if settings.authorities:
-        # Python's ssl trusts what this names; a file of an image's own would not know the operator's authorities.
-        environment["SSL_CERT_FILE"] = f"{FILES_PATH}/{AUTHORITIES_FILE}"
-    if hosts := _edge(settings).hosts:
-        environment["PROMPTCRAFT_ALLOWED_HOSTS"] = ",".join(hosts)
-    if "embeddingsKey" in settings.secrets:
-        environment["PROMPTCRAFT_EMBEDDINGS_KEY_FILE"] = f"{SECRETS_PATH}/embeddingsKey"
-    return environment
 
 
 # What serves nobody without the other.
@@ -590,6 +384,20 @@ def _ports_twice(workloads: Sequence[Workload], settings: StackSettings) -> Iter
             yield (
                 f"Pulumi.{settings.stack}.yaml: publicPort: port {number} is asked for by {' and '.join(services)}; "
                 "change publicPort or publicTlsPort"
+            )
+
+
+def _ports_beyond(workloads: Sequence[Workload], relayed: Mapping[str, str], settings: StackSettings) -> Iterator[str]:
+    """Ports that there are none of; `relayed` as for `_in_the_way`."""
+    replicas = [(replica, workload.service) for workload in workloads for replica in workload.replicas]
+    published = [(service, port.external) for replica, service in replicas for port in replica.ports]
+    relays = [(f"the relay to {name}", int(port)) for port, name in relayed.items()]
+    for who, number in (*published, *relays):
+        if number > LAST_PORT:
+            offset = settings.config.port_offset
+            yield (
+                f"Pulumi.{settings.stack}.yaml: portOffset: {offset} puts {who} on port {number}, beyond {LAST_PORT}; "
+                f"use at most {offset - (number - LAST_PORT)}"
             )
 
 

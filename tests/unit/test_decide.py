@@ -74,6 +74,16 @@ def test_a_service_on_the_hosts_loopback_is_reached_by_a_relay_that_the_budget_c
     assert plan.budget.memory_mb == without + relay.workload.memory_mb
 
 
+def test_no_port_is_beyond_the_last() -> None:
+    on_the_host = report_of([finding("qdrant", reach=LOOPBACK)])
+    decide(on_the_host, settings_of("dev", port_offset=44202), CONFIG)
+    with pytest.raises(ConfigError, match=r"portOffset: 44203 puts the relay to qdrant on port 65536.* at most 44202$"):
+        decide(on_the_host, settings_of("dev", port_offset=44203), CONFIG)
+    public = settings_of("production", WATCHED, port_offset=50000, public_port=20000)
+    with pytest.raises(ConfigError, match=r"50000 puts nginx on port 70000, beyond 65535; use at most 45535"):
+        decide(report_of(), public, CONFIG)
+
+
 @pytest.mark.parametrize(("kind", "name"), [("container", "promptcraft-dev-qdrant-relay"), ("port", "21433")])
 def test_a_relay_is_a_workload_like_any_other_to_what_stands_in_its_way(kind: str, name: str) -> None:
     report = report_of([finding("qdrant", reach=LOOPBACK)], obstacles=(Obstacle(kind, name, "somebody", "remove it"),))
