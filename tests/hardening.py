@@ -83,7 +83,7 @@ def _ports(facts: Facts) -> bool:
     service = SERVICES.get(facts.service)
     ports = service.ports if service else ()
     allowed = {port.container for port in ports if port.published or facts.service == "nginx"}
-    return all(
+    return not facts.host["PublishAllPorts"] and all(
         inside in allowed and (facts.service == "nginx" or int(outside) >= 1024)
         for inside, _, outside in _bindings(facts)
     )
@@ -110,7 +110,10 @@ def _namespaces(facts: Facts) -> bool:
 
 def _tmpfs(facts: Facts) -> bool:
     wanted = ("noexec", "nosuid", "size=")
-    return all(all(word in options for word in wanted) for options in (facts.host.get("Tmpfs") or {}).values())
+    # One that is declared as a mount has no such options.
+    return not any(mount["Type"] == "tmpfs" for mount in facts.mounts) and all(
+        all(word in options for word in wanted) for options in (facts.host.get("Tmpfs") or {}).values()
+    )
 
 
 def _healthy(facts: Facts) -> bool:
@@ -194,7 +197,8 @@ ROWS = (
 _NEVER_RUNS = "is created and never started: there is no process to hold to it"
 EXCEPTIONS: Mapping[str, Mapping[str, str]] = {
     "nginx": {"5.14": "is the one service for the world: `publicPort` on all interfaces, in production only"},
-    # Of the files containers, whatever their service.
+    # Of the relays and the files containers, whatever their service.
+    "relay": {"5.10": "is on the host's own network: nobody else reaches the host's loopback"},
     "files": {
         "5.10": "has no network at all",
         "5.13": "takes uploads, which the engine refuses for a read-only root",
@@ -224,7 +228,8 @@ def facts_of(container: Container, engine: docker.DockerClient, *, apparmor: boo
 
 def broken(facts: Facts) -> list[Row]:
     """The rows that a container does not keep and has no exception from."""
-    excepted = EXCEPTIONS.get("files" if facts.service.endswith("-files") else facts.service, {})
+    kind = next((kind for kind in ("files", "relay") if facts.service.endswith(f"-{kind}")), facts.service)
+    excepted = EXCEPTIONS.get(kind, {})
     return [row for row in ROWS if row.number not in excepted and not row.kept(facts)]
 
 

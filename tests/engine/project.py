@@ -59,8 +59,10 @@ class Project:
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, root / name)
         (root / ".venv").symlink_to(ROOT / ".venv")
-        for folder_name in ("state", "locks", "home"):
+        for folder_name in ("state", "locks", "home", "pulumi"):
             (folder / folder_name).mkdir(mode=0o700)
+        pulumi_home = Path(os.environ.get("PULUMI_HOME", Path.home() / ".pulumi"))
+        (folder / "pulumi" / "plugins").symlink_to(pulumi_home / "plugins")
         (root / ".promptcraft").mkdir(mode=0o700)
         shutil.copy2(ROOT / ".promptcraft" / "images.json", root / ".promptcraft")
         (root / ".promptcraft" / "owner").write_text(secrets.token_hex(8))
@@ -74,7 +76,7 @@ class Project:
                 "MCP_LOCK_DIR": str(folder / "locks"),
                 "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
                 "PULUMI_CONFIG_PASSPHRASE": secrets.token_hex(16),
-                "PULUMI_HOME": os.environ.get("PULUMI_HOME", str(Path.home() / ".pulumi")),
+                "PULUMI_HOME": str(folder / "pulumi"),
             }
         )
         return project

@@ -103,6 +103,16 @@ def test_redis_answers_inside_its_container(running: dict[str, Container]) -> No
     assert redis_cli(running["redis"], "ping") == "PONG"
 
 
+def test_redis_answers_nobody_without_its_password(running: dict[str, Container]) -> None:
+    output = running["redis"].exec_run(["redis-cli", "ping"]).output
+    assert isinstance(output, bytes) and output.startswith(b"NOAUTH")
+
+
+@pytest.mark.parametrize("command", ["config set dir /", "flushall", "acl list", "debug sleep 0", "replicaof no one"])
+def test_nobody_rules_redis(command: str, running: dict[str, Container]) -> None:
+    assert redis_cli(running["redis"], command).startswith(("NOPERM", "ERR DEBUG command not allowed"))
+
+
 def test_every_container_is_hardened(deployed: Done, project: Project) -> None:
     assert broken_rows(project) == []
 

@@ -13,6 +13,7 @@ from docker.models.containers import Container
 
 from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Project
+from tests.hardening import broken_rows
 from tests.waiting import until
 
 pytestmark = pytest.mark.engine
@@ -92,6 +93,7 @@ def test_what_runs_already_is_used_and_missed_when_it_is_gone(
     assert running(project) == {"promptcraft", "zen-mcp", "redis-relay"}
     assert sources(project)["redis"] == sources(project)["qdrant"] == "external_deployment"
     assert project.outputs()["plan"]["redis"]["reason"].startswith("REDIS_URL")
+    assert broken_rows(project) == []
     told = project.ask(7862, "/api/health/detailed").json()["services"]
     assert (told["redis"]["status"], told["qdrant"]["status"]) == ("ok", "ok")
     assert told["redis"]["endpoint"] == "redis://redis-relay:21379"

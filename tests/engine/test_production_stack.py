@@ -147,6 +147,23 @@ def test_there_is_no_way_to_the_metrics(path: str, deployed: Done, project: Proj
     assert status_of(project, path) == 404
 
 
+@pytest.mark.parametrize(
+    ("port", "method", "path", "status"),
+    [
+        *((9090, "POST", path, 403) for path in ("/-/reload", "/-/quit")),
+        (6333, "GET", "/collections", 401),
+        (8000, "POST", "/mcp", 401),
+        (3000, "GET", "/api/org", 401),
+        (NGINX, "GET", "/env", 404),
+        (NGINX, "GET", "/api/env", 401),
+    ],
+)
+def test_what_is_not_for_everybody_is_refused(
+    port: int, method: str, path: str, status: int, deployed: Done, project: Project
+) -> None:
+    assert project.ask(port, path, method, json={} if method == "POST" else None).status_code == status
+
+
 def test_nginx_reaches_every_replica(project: Project, authorized: dict[str, str]) -> None:
     def asked() -> set[str]:
         for _ in range(20):
@@ -197,7 +214,8 @@ def administrator(password: str) -> dict[str, str]:
 
 def test_no_secret_stands_anywhere_in_the_open(deployed: Done, project: Project) -> None:
     generated = [project.pulumi("config", "get", key).text.strip() for key in ("grafanaPassword", "gatewayTokens")]
-    assert exposed(project, [*SECRETS.values(), *generated], deployed.text, json.dumps(project.discover())) == []
+    told = [deployed.text, json.dumps(project.discover()), project.ask(9090, "/api/v1/status/config").text]
+    assert exposed(project, [*SECRETS.values(), *generated], *told) == []
 
 
 def test_a_second_up_and_a_refresh_change_nothing(deployed: Done, project: Project) -> None:

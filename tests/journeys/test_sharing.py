@@ -40,9 +40,23 @@ def health(project: Project, port: int) -> dict[str, Any]:
 ALL_WELL = {"redis": "ok", "qdrant": "ok", "zen-mcp": "ok"}
 
 
-def test_they_run_side_by_side_on_one_qdrant_and_the_guest_goes_first(dev: Project, hybrid: Project) -> None:
+def test_a_stack_that_is_not_told_to_share_leaves_anothers_service_alone(
+    dev: Project, new_project: Callable[..., Project]
+) -> None:
     up(dev)
+    stranger = new_project(config={"portOffset": 2000})
+    stranger.environment["MCP_LOCK_DIR"] = dev.environment["MCP_LOCK_DIR"]
+    told = stranger.discover()["services"]["qdrant"]
+    assert told["selected"] is None
+    others = [found for found in told["candidates"] if found["ownership"] == "foreign_claim"]
+    assert {found["verdict"] for found in others} == {"skipped"}
+    assert all(dev.stack in found["reason"] and "share" in found["reason"] for found in others) and others
+
+
+def test_they_run_side_by_side_on_one_qdrant_and_the_guest_goes_first(dev: Project, hybrid: Project) -> None:
     up(hybrid)
+    unchanged = hybrid.pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
+    assert unchanged.code == 0, unchanged.text
     plan = hybrid.outputs()["plan"]
     assert plan["qdrant"]["endpoint"] == f"http://promptcraft-{dev.stack}-qdrant:6333"
     assert (plan["qdrant"]["source"], plan["zen-mcp"]["source"]) == ("docker_service", "docker_service")

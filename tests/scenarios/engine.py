@@ -58,6 +58,8 @@ class Engine:
         while time.monotonic() < deadline and self._process.poll() is None:
             with contextlib.suppress(docker.errors.DockerException, requests.ConnectionError):
                 client = docker.DockerClient(base_url=self.host, version="1.41")
+                # It would look for proxies in the environment, which pytest changes meanwhile in another thread.
+                client.api.trust_env = False
                 if client.ping():
                     return client
             time.sleep(0.05)

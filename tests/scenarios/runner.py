@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.warm import WarmPython
+
 from .alterations import Alteration, altered
 from .debian import REPOSITORY
 from .engine import Engine
@@ -15,7 +17,6 @@ from .namespace import Namespace
 from .outcome import Outcome, check_promises
 from .scenario import Scenario
 from .unavailable import Unavailable
-from .warm import WarmProgram
 from .world import World
 
 
@@ -32,7 +33,7 @@ class Runner:
 
     def __init__(self, jobs: Iterable[Job]) -> None:
         self._engine: Engine | Unavailable | None = None
-        self._warm = WarmProgram()
+        self._warm = WarmPython("discovery.__main__")
         # One more than cores: a part of each run is waiting.
         self._pool = ThreadPoolExecutor(1 + (os.cpu_count() or 1))
         # The engine's ports are one set, so the scenarios that use it take turns.
@@ -65,7 +66,7 @@ class Runner:
             finally:
                 namespace.close()
 
-    def _run_with_engine(self, scenario: Scenario, code: Path, warm: WarmProgram | None) -> None:
+    def _run_with_engine(self, scenario: Scenario, code: Path, warm: WarmPython | None) -> None:
         engine = self._running_engine()
         try:
             engine.namespace.run(lambda: run(scenario, code, warm, engine))
@@ -85,7 +86,7 @@ class Runner:
 
 
 def run(
-    scenario: Scenario, code: Path = REPOSITORY, warm: WarmProgram | None = None, engine: Engine | None = None
+    scenario: Scenario, code: Path = REPOSITORY, warm: WarmPython | None = None, engine: Engine | None = None
 ) -> Outcome:
     """Start the state in the calling thread's namespace, run discovery in it, and check what came of it."""
     world = World(engine, code, warm)

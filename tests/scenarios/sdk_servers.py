@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
 
 import uvicorn
 from mcp.server import MCPServer
 
 
 class SdkServer:
-    """An MCP server called `name` on the loopback, at `/mcp` (or `/sse` with `events`)."""
+    """An MCP server called `name` with `tools`, at `host` on `/mcp` (or `/sse` with `events`)."""
 
-    def __init__(self, name: str, port: int, events: bool = False, host: str = "127.0.0.1") -> None:
-        self.port = port
+    def __init__(
+        self,
+        name: str,
+        port: int,
+        events: bool = False,
+        host: str = "127.0.0.1",
+        tools: tuple[Callable[..., str], ...] = (),
+    ) -> None:
         server = MCPServer(name, version="9.8.2", log_level="CRITICAL")
-        app = server.sse_app() if events else server.streamable_http_app()
+        for tool in tools:
+            server.add_tool(tool)
+        app = server.sse_app(host=host) if events else server.streamable_http_app(host=host)
         config = uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=1)
         self._uvicorn = uvicorn.Server(config)
         # Made here, in the caller's namespace; connections that come before the loop runs wait in the backlog.
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.create_server((host, port), family=family)
+        self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._uvicorn.run, kwargs={"sockets": [self._listener]}, daemon=True)
         self._thread.start()
 

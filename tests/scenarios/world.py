@@ -15,11 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
+from tests.warm import WarmPython, WarmRun
+
 from .debian import REPOSITORY, binary, library_path
 from .engine import Engine
 from .outcome import Outcome
 from .servers import Server, Talk, await_port
-from .warm import WarmProgram, WarmRun
 
 Check = Callable[[Outcome], None]
 
@@ -41,7 +42,7 @@ class World:
     Everything in it is gone after `close`.
     """
 
-    def __init__(self, engine: Engine | None = None, code: Path = REPOSITORY, warm: WarmProgram | None = None) -> None:
+    def __init__(self, engine: Engine | None = None, code: Path = REPOSITORY, warm: WarmPython | None = None) -> None:
         self._engine = engine
         self._code = code
         self._warm = warm
@@ -229,12 +230,12 @@ class World:
             started = time.monotonic()
             run: WarmRun | subprocess.Popen[bytes]
             if self._warm is not None:
-                run = self._warm.start(arguments, self.environment, self._mounts, stdout, stderr)
+                run = self._warm.start(["-m", "discovery", *arguments], self.environment, stdout, stderr, self._mounts)
             else:
                 run = self._start_cold(arguments, stdout, stderr)
             peak = _await(run, budget + _GRACE_SECONDS)
             seconds = time.monotonic() - started
-            return Outcome(run.returncode, _text(stdout), _text(stderr), seconds, peak, budget)
+            return Outcome(run.wait(), _text(stdout), _text(stderr), seconds, peak, budget)
 
     def _start_cold(self, arguments: Sequence[str], stdout: IO[bytes], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
         # Full paths: the run's PATH may be part of the scenario.

@@ -39,13 +39,13 @@ servers:
     <<: {}
   perplexity: !secret x
   ../../etc/cron.d/x: {}
-  XXX: {}
+  LONG_NAME: {}
   8000: {}
 resource_limits:
   total_memory_mb: true
   max_concurrent_agents: .nan
   model_limits: {gpt: 1}
-""".replace("XXX", "x" * 64)
+""".replace("LONG_NAME", "x" * 64)
 
 WRONG_LINES = {
     1: "severs",

@@ -10,6 +10,8 @@ import pytest
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+from tests.warm import servers_python
+
 # What starts alike runs on one worker: it shares an engine, or a runner that starts everything at once. The engine
 # tests are the longest chain by far, so they have two workers and an engine for each.
 _TOGETHER = {
@@ -17,7 +19,6 @@ _TOGETHER = {
     "tests/engine/test_other_shapes.py": "second engine",
     "tests/engine/test_production_stack.py": "second engine",
     "tests/engine/test_renderings.py": "second engine",
-    "tests/engine/test_two_stacks.py": "second engine",
     "tests/engine/": "engine",
     "tests/scenarios/": "scenarios",
 }
@@ -48,3 +49,10 @@ def engine() -> Iterator[docker.DockerClient]:
         pytest.skip(f"no Docker Engine: {error}")
     yield client
     client.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_python_is_left() -> Iterator[None]:
+    yield
+    if servers_python.cache_info().currsize:
+        servers_python().close()
