@@ -90,7 +90,8 @@ def _asks(port: int, path: str) -> str:
     # Neither curl nor wget is in every image (Qdrant's has none); bash opens the socket itself.
     return (
         f"exec 3<>/dev/tcp/127.0.0.1/{port} && "
-        f"printf 'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && grep -q '200 OK' <&3"
+        f"printf 'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && "
+        "read -r line <&3 && [[ $line == HTTP/1.?' 200 '* ]]"
     )
 
 
@@ -331,6 +332,23 @@ def relay_port(service: str, offset: int) -> int:
         return SERVICES[service].port + _RELAYED + offset
     # An MCP server that the catalog does not know: by its name, beyond the catalog's own.
     return 25000 + zlib.crc32(service.encode()) % 5000 + offset
+
+
+# Ends the name of a resource that is a command of this host.
+HOST_COMMAND = "-host-command"
+
+
+def host_name(service: str) -> str:
+    """The name under which the stack's containers reach a service that a command of this host serves."""
+    return f"{service}-host"
+
+
+LAST_PORT = 65535
+
+
+def host_port(service: str, offset: int) -> int:
+    """The port that a command of this host is bridged to, on the gateway of a stack's network; no relay's."""
+    return relay_port(host_name(service), offset)
 
 
 def container_name(stack: str, service: str, replica: int | None = None) -> str:

@@ -1,0 +1,61 @@
+"""The table that `make up` ends with: what the application says is what is shown, and what is waited for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from operate.status import ServiceStatus, settled, statuses
+from tests.answering import answering
+
+WELL = {"status": "ok", "services": {"redis": {"status": "ok"}}}
+AILING = {"status": "degraded", "services": {"redis": {"status": "down", "problem": "Connection refused"}}}
+
+
+def outputs(port: int, **redis: str) -> dict[str, Any]:
+    chosen = {"source": "deployed", "endpoint": "redis://redis:6379", **redis}
+    application = {"source": "deployed", "endpoint": "http://promptcraft:7862"}
+    url = f"http://127.0.0.1:{port}"
+    return {
+        "plan": {"promptcraft": application, "redis": chosen, "grafana": {"source": "omitted", "endpoint": None}},
+        "urls": {"promptcraft-api": url, "promptcraft": url},
+    }
+
+
+def health(rows: list[ServiceStatus]) -> dict[str, str]:
+    return {row.service: row.health for row in rows}
+
+
+def test_services_that_find_each_other_a_moment_later_are_waited_for() -> None:
+    told = iter([AILING, AILING, WELL])
+    with answering(lambda _: (200, json.dumps(next(told)).encode())) as port:
+        rows = settled(outputs(port), seconds=60)
+    # Once all is well nobody asks again.
+    assert next(told, None) is None
+    assert health(rows) == {"promptcraft": "ok", "redis": "ok"}
+    assert [row.complaint for row in rows] == [None, None]
+
+
+def test_what_stays_unwell_ends_the_waiting_and_says_why() -> None:
+    with answering(lambda _: (200, json.dumps(AILING).encode())) as port:
+        rows = settled(outputs(port), seconds=0.1)
+    assert health(rows) == {"promptcraft": "degraded", "redis": "down"}
+    assert rows[1].complaint == (
+        "redis: redis://redis:6379 (inside) (deployed) is down for the application's container: Connection refused"
+    )
+
+
+def test_a_service_of_somebody_elses_that_fails_is_told_even_without_a_reason() -> None:
+    ailing = {"status": "degraded", "services": {"redis": {"status": "down"}}}
+    with answering(lambda _: (200, json.dumps(ailing).encode())) as port:
+        (row,) = (row for row in statuses(outputs(port, source="external_deployment")) if row.service == "redis")
+    assert row.complaint is not None
+    assert row.complaint.endswith("it gave no reason")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b""])
+def test_what_is_no_health_document_leaves_everything_unknown(body: bytes) -> None:
+    with answering(lambda _: (200, body)) as port:
+        assert set(health(statuses(outputs(port))).values()) == {"unknown"}
