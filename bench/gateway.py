@@ -38,9 +38,7 @@ def figures() -> Iterator[Figure]:
         with stage(engine, Path(folder)) as beside:
             yield from _starting(beside)
             replicas = [beside.replica() for _ in range(3)]
-            yield Figure(
-                "gateway, memory at rest", _resident_mib(replicas[0].container), 120, "MiB", "RSS of a replica"
-            )
+            yield Figure("gateway, memory at rest", replicas[0].resident_mib(), 120, "MiB", "RSS of a replica")
             yield from _cached(replicas[:1])
             yield from _cached(replicas)
         engine.close()
@@ -105,14 +103,6 @@ def _started_at(container: Container) -> float:
     container.reload()
     text = re.sub(r"(\.\d{6})\d*Z$", r"\1+00:00", container.attrs["State"]["StartedAt"])
     return datetime.fromisoformat(text).timestamp()
-
-
-def _resident_mib(container: Container) -> float:
-    status = container.exec_run(["cat", "/proc/1/status"]).output
-    assert isinstance(status, bytes)
-    found = re.search(rb"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
-    assert found is not None, status
-    return int(found[1]) / 1024
 
 
 def _cpu_seconds(container: Container) -> float:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 from mcp.client.client import Client
+from mcp.client.sse import sse_client
 from mcp.client.streamable_http import StreamableHTTPError, streamable_http_client
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
@@ -36,9 +37,26 @@ async def connected(service: PlannedService, seconds: float) -> AsyncIterator[Cl
     if urlsplit(service.endpoint).scheme not in ("http", "https"):
         # npx:PACKAGE, where the program found no runner to start it.
         raise httpx2.UnsupportedProtocol(f"{service.endpoint} is not served over HTTP")
-    connect_seconds = min(seconds, CONNECT_SECONDS)
-    async with http_client(connect_seconds, service.headers()) as http:
-        # Only connecting is short.
-        http.timeout = httpx2.Timeout(seconds, connect=connect_seconds)
-        async with Client(streamable_http_client(mcp_url(service.endpoint), http_client=http)) as client:
+    url = mcp_url(service.endpoint)
+    if urlsplit(url).path.rstrip("/").endswith("/sse"):
+        # The transport of 2024-11-05, as discovery tells it from its successors: by its path.
+        def http_of(
+            headers: dict[str, str] | None = None,
+            timeout: httpx2.Timeout | None = None,
+            auth: httpx2.Auth | None = None,
+        ) -> httpx2.AsyncClient:
+            return _http(service, seconds)
+
+        async with Client(sse_client(url, httpx_client_factory=http_of)) as client:
             yield client
+        return
+    async with _http(service, seconds) as http, Client(streamable_http_client(url, http_client=http)) as client:
+        yield client
+
+
+def _http(service: PlannedService, seconds: float) -> httpx2.AsyncClient:
+    connect_seconds = min(seconds, CONNECT_SECONDS)
+    http = http_client(connect_seconds, service.headers())
+    # Only connecting is short.
+    http.timeout = httpx2.Timeout(seconds, connect=connect_seconds)
+    return http

@@ -24,10 +24,8 @@ from mcp.client.client import Client
 from redis import Redis
 from redis.exceptions import AuthenticationError, ConnectionError
 
-from tests.conftest import engine
 from tests.scenarios import debian
-
-__all__ = ["engine"]
+from tests.warm import WarmRun, servers_python
 
 ROOT = Path(__file__).parents[2]
 # Generous: a busy machine takes its time, and a condition that comes true ends the wait.
@@ -56,7 +54,7 @@ def wait_until(is_so: Callable[[], bool], what: str, seconds: float = START_SECO
 class Process:
     """A process of ours; `stop` ends it as an engine would, `kill` as a crash would."""
 
-    popen: subprocess.Popen[bytes]
+    popen: subprocess.Popen[bytes] | WarmRun
 
     def stop(self) -> int:
         self.popen.send_signal(signal.SIGTERM)
@@ -69,10 +67,16 @@ class Process:
 
 @contextmanager
 def process(command: list[str], log: Path, **environment: str) -> Iterator[Process]:
+    """Run a command; Python has its imports made already, unless something is to be loaded before them."""
+    variables = {**os.environ, **environment}
     with log.open("ab") as output:
-        started = Process(
-            subprocess.Popen(command, env={**os.environ, **environment}, cwd=ROOT, stdout=output, stderr=output)
-        )
+        if command[0] != sys.executable or "LD_PRELOAD" in environment:
+            popen: subprocess.Popen[bytes] | WarmRun = subprocess.Popen(
+                command, env=variables, cwd=ROOT, stdout=output, stderr=output
+            )
+        else:
+            popen = servers_python().start(command[1:], variables, output, output)
+    started = Process(popen)
     try:
         yield started
     finally:
@@ -283,10 +287,13 @@ def own_street(tmp_path: Path) -> Iterator[Street]:
 
 
 @contextmanager
-def counting_mcp(folder: Path, delay: float = 0.0) -> Iterator[tuple[str, Process]]:
+def counting_mcp(
+    folder: Path, delay: float = 0.0, *, transport: str = "streamable-http"
+) -> Iterator[tuple[str, Process]]:
     port = free_port()
     command = [sys.executable, str(ROOT / "gateway/tests/counting_mcp.py")]
-    with process(command, folder / "counting.log", PORT=str(port), DELAY_SECONDS=str(delay)) as server:
+    environment = {"PORT": str(port), "DELAY_SECONDS": str(delay), "TRANSPORT": transport}
+    with process(command, folder / "counting.log", **environment) as server:
         url = f"http://127.0.0.1:{port}"
         wait_until(lambda: listens(url), "the counting server listens")
         yield url, server

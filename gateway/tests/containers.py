@@ -15,6 +15,7 @@ import docker
 from docker.models.containers import Container
 from docker.models.networks import Network
 
+from catalog import LABEL_PROJECT, LABEL_STACK
 from gateway.tests.conftest import ROOT, agent, answers, listens, plan_of, service, wait_until
 
 API_PORT, PAGE_PORT = 7862, 7860
@@ -42,6 +43,11 @@ class Replica:
     api: str
     page: str
     answered_at: float
+
+    def resident_mib(self) -> float:
+        """What the gateway's process has in memory, by the engine's own `ps`."""
+        told: Any = self.container.top(ps_args="-o pid,rss")
+        return int(told["Processes"][0][told["Titles"].index("RSS")]) / 1024
 
 
 @dataclass
@@ -145,6 +151,8 @@ def run(
         image_name,
         name=f"{network}-{name}",
         network=network,
+        # A stack that is deployed here meanwhile leaves another project's containers alone.
+        labels={LABEL_PROJECT: "promptcraft-gateway-tests", LABEL_STACK: network},
         networking_config={network: engine.api.create_endpoint_config(aliases=[name])},
         ports={f"{port}/tcp": ("127.0.0.1", 0) for port in ports},
         volumes={str(source): {"bind": target, "mode": "ro"} for source, target in (files or {}).items()},

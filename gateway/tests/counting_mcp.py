@@ -55,9 +55,9 @@ async def counts() -> str:
 
 if __name__ == "__main__":
     host = os.environ.get("HOST", "127.0.0.1")
-    uvicorn.run(
-        server.streamable_http_app(stateless_http=True, host=host),
-        host=host,
-        port=int(os.environ["PORT"]),
-        log_level="warning",
+    app = (
+        server.sse_app(host=host)
+        if os.environ.get("TRANSPORT") == "sse"
+        else server.streamable_http_app(stateless_http=True, host=host)
     )
+    uvicorn.run(app, host=host, port=int(os.environ["PORT"]), log_level="warning")

@@ -56,6 +56,10 @@ def schemathesis(document: str, base: str, *options: str) -> str:
     return done.stdout
 
 
+def test_it_is_small_at_rest(replica: Replica) -> None:
+    assert replica.resident_mib() <= 120
+
+
 def test_no_answer_is_a_fault_or_undocumented(replica: Replica) -> None:
     document = f"{replica.api}/openapi.json"
     said = schemathesis(document, replica.api, "--max-examples", "8", "--seed", "1")

@@ -23,6 +23,7 @@ from gateway.tests.conftest import (
 DEFINITIONS = {
     "chatty": "---\nmodel: haiku\n---\nYou are chatty.\n",
     "librarian": "---\nmodel: haiku\nserver: context7\ntool: look_up\nprompt_argument: topic\n---\n",
+    "old-timer": "---\nmodel: haiku\nserver: elder\ntool: look_up\nprompt_argument: topic\n---\n",
     "lost": "---\nserver: perplexity\ntool: ask\n---\n",
     "wrong": "---\nserver: context7\ntool: no_such_tool\n---\n",
 }
@@ -39,9 +40,11 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with ExitStack() as stack:
         zen, _ = stack.enter_context(zen_mcp(folder))
         context7, _ = stack.enter_context(counting_mcp(folder))
+        elder, _ = stack.enter_context(counting_mcp(folder, transport="sse"))
         services = {
             "zen-mcp": service("mcp", zen, stand_in="on the MCP SDK"),
             "context7": service("mcp", f"{context7}/mcp"),
+            "elder": service("mcp", f"{elder}/sse"),
             "silent": service("mcp", f"http://127.0.0.1:{free_port()}"),
             "npx-only": service("mcp", "npx:@upstash/context7-mcp"),
             "perplexity": service("mcp", None, reason="PERPLEXITY_API_KEY is not set"),
@@ -52,7 +55,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 def test_every_mcp_server_is_asked_who_it_is_and_what_it_can_do(running: Gateway) -> None:
     servers = {one["name"]: one for one in running.api.get("/api/mcp/servers").json()["servers"]}
-    assert set(servers) == {"zen-mcp", "context7", "silent", "npx-only", "perplexity"}
+    assert set(servers) == {"zen-mcp", "context7", "elder", "silent", "npx-only", "perplexity"}
     assert servers["zen-mcp"]["status"] == servers["context7"]["status"] == "ok"
     assert (servers["context7"]["server_name"], servers["context7"]["version"]) == ("counting", "1")
     tools = {tool["name"]: tool for tool in servers["context7"]["tools"]}
@@ -68,6 +71,14 @@ def test_every_mcp_server_is_asked_who_it_is_and_what_it_can_do(running: Gateway
     assert servers["perplexity"]["status"] == "omitted"
     assert servers["perplexity"]["reason"] == "PERPLEXITY_API_KEY is not set"
     assert servers["silent"]["tools"] == servers["perplexity"]["tools"] == []
+
+
+def test_a_server_of_the_first_transport_is_used_as_well(running: Gateway) -> None:
+    servers = {one["name"]: one for one in running.api.get("/api/mcp/servers").json()["servers"]}
+    assert servers["elder"]["status"] == "ok", servers["elder"]
+    assert servers["elder"]["tools"] == servers["context7"]["tools"]
+    record = run(running, "old-timer", "hooks", {"arguments": {"library": "/facebook/react"}}).json()
+    assert record["output"] == "/facebook/react on hooks", record
 
 
 def test_an_agent_chooses_its_tool_and_the_caller_gives_the_rest(running: Gateway) -> None:

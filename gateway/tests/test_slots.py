@@ -145,22 +145,22 @@ def test_without_redis_the_desk_keeps_the_limits_of_this_replica_and_says_so(tmp
     async def check() -> None:
         with redis_server(tmp_path) as (port, server):
             redis = Redis(port=port, decode_responses=True, protocol=2, socket_timeout=0.5)
-            desk = Desk(LIMITS, RedisLedger(redis, "{t}", LIMITS), 60)
+            desk = Desk(LIMITS, RedisLedger(redis, "{t}", LIMITS), 120)
             working = asyncio.create_task(desk.work())
             async with desk.slot("one", "opus"):
                 assert desk.problem is None
                 server.kill()
                 waiting = asyncio.create_task(_hold(desk, "two", "opus"))
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     while desk.problem is None:
                         await asyncio.sleep(0.02)
                 async with desk.slot("three", "sonnet"):
                     pass
                 assert not waiting.done()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await waiting
             with redis_server(tmp_path, port=port):
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while desk.problem is not None:
                         async with desk.slot("four", "haiku"):
                             await asyncio.sleep(0.05)
