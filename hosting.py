@@ -1,4 +1,4 @@
-"""MCP servers beyond the catalog: used where they speak HTTP, else started by the stack's runner. Pure.
+"""MCP servers beyond the catalog: used where they speak HTTP, else started by the stack's runner or this host. Pure.
 
 They come from the user's files, the project's files and npm; what is asked for and can't be had is left out with the
 reason. Asked for is what `mcpServers` or `.mcp/discovery-config.yaml` names; anything else that is found is taken
@@ -8,13 +8,13 @@ along as far as the budget and the runner's memory go, and never makes a deploym
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from catalog import RUNNER, SERVICES, container_name, volume_name
-from discovery.config import DiscoveryConfig, ServerConfig
-from discovery.report import Finding, Launch, Report, Source, Vantage, Verdict
-from plan import CERTIFICATES_FILE, FILES_PATH, Hosted, Omit, Replica, Workload
+from catalog import LAST_PORT, RUNNER, SERVICES, container_name, host_name, host_port, volume_name
+from discovery.config import DiscoveryConfig
+from discovery.report import Finding, HostLaunch, Launch, Report, Verdict
+from plan import CERTIFICATES_FILE, FILES_PATH, HostCommand, Hosted, Omit, Replica, Workload
 from settings import StackSettings
 
 # MiB, measured with context7, perplexity and sentry: the runner by itself, and what a server in it needs.
@@ -22,7 +22,7 @@ _RUNNER_MB = 64
 _SERVER_MB = 68
 
 
-Choice = Finding | Hosted | Omit
+Choice = Finding | Hosted | HostCommand | Omit
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def choose(
     def usable(name: str, finding: Finding) -> bool:
         # A relay takes memory, which only what was asked for may cost.
         return finding.verdict is Verdict.VERIFIED and (
-            finding.reach.vantage in _WITHIN_REACH or (name in asked and relayable(finding))
+            finding.reach.from_containers or (name in asked and relayable(finding))
         )
 
     def choice(name: str) -> Choice:
@@ -60,15 +60,16 @@ def choose(
                 continue
             if usable(name, finding):
                 return finding
-            if finding.candidate.launch is not None:
-                return _hosted(name, finding, finding.candidate.launch, server)
+            match finding.candidate.launch:
+                case Launch() as launch:
+                    return _hosted(name, finding, launch)
+                case HostLaunch() as launch if settings.config.allow_host_commands:
+                    return _host_command(name, finding, launch, report, settings)
         return Omit(_why_not(findings))
 
     chosen = {name: choice(name) for name in sorted({*asked, *report.services} - set(SERVICES))}
+    chosen = _one_a_port(chosen)
     return {name: found for name, found in chosen.items() if name in asked or not isinstance(found, Omit)}
-
-
-_WITHIN_REACH = (Vantage.ANYWHERE, Vantage.CONTAINER_NETWORK)
 
 
 def host(chosen: Mapping[str, Choice], asked: Collection[str], settings: StackSettings, spare_mb: int) -> Hosting:
@@ -90,8 +91,7 @@ def host(chosen: Mapping[str, Choice], asked: Collection[str], settings: StackSe
     )
 
 
-def _hosted(name: str, finding: Finding, launch: Launch, server: ServerConfig | None) -> Hosted:
-    of_the_project = finding.candidate.source is Source.NPX
+def _hosted(name: str, finding: Finding, launch: Launch) -> Hosted:
     return Hosted(
         endpoint=f"http://{RUNNER.name}:{RUNNER.port}/servers/{name}/mcp",
         source=finding.candidate.source.value,
@@ -99,15 +99,57 @@ def _hosted(name: str, finding: Finding, launch: Launch, server: ServerConfig | 
         program=launch.program,
         package=launch.package,
         evidence=finding.candidate.evidence,
-        arguments=(server.arguments if server else ()) if of_the_project else None,
+        arguments=launch.told,
         variables=launch.variables,
     )
 
 
+def _host_command(
+    name: str, finding: Finding, launch: HostLaunch, report: Report, settings: StackSettings
+) -> HostCommand | Omit:
+    port = host_port(name, settings.config.port_offset)
+    if port > LAST_PORT:
+        return Omit(f"its port would be {port}, beyond {LAST_PORT}; lower portOffset")
+    for obstacle in report.obstacles:
+        if (obstacle.kind, obstacle.name) == ("port", str(port)):
+            return Omit(f"its port {port} is held by {obstacle.holder}; {obstacle.remedy}")
+    evidence = finding.candidate.evidence
+    return HostCommand(
+        service=name,
+        port=port,
+        endpoint=f"http://{host_name(name)}:{port}/mcp",
+        source=finding.candidate.source.value,
+        reason=f"{evidence}: its command runs on this host, by allowHostCommands",
+        evidence=evidence,
+        fingerprint=launch.fingerprint,
+        run=launch.run,
+        ended=launch.ended,
+    )
+
+
+def _one_a_port(chosen: Mapping[str, Choice]) -> dict[str, Choice]:
+    """The choices, of those that would share a port only the first: ports follow from names."""
+    kept: dict[str, Choice] = {}
+    takers: dict[int, str] = {}
+    for name, choice in chosen.items():
+        if isinstance(choice, HostCommand) and (taker := takers.setdefault(choice.port, name)) != name:
+            choice = Omit(f"its port {choice.port} is {taker}'s; give it another name in its file")
+        kept[name] = choice
+    return kept
+
+
+def announced(servers: Iterable[HostCommand]) -> Iterator[str]:
+    """One line for each command of this host, so that nobody agrees to it unseen."""
+    for server in servers:
+        again = f"; {server.ended}, so it is started again" if server.ended else ""
+        yield f"{server.service}: the command in {server.evidence} runs on this host (allowHostCommands){again}"
+
+
 def _why_not(findings: tuple[Finding, ...]) -> str:
-    if not findings:
+    others = [finding for finding in findings if finding.verdict is not Verdict.OWNED]
+    if not others:
         return "nothing is known of it; give it a package or a url in .mcp/discovery-config.yaml"
-    finding = findings[0]
+    finding = others[0]
     if finding.verdict is Verdict.VERIFIED:
         return f"{finding.candidate.endpoint} is verified, but containers cannot reach this host's loopback"
     return finding.reason

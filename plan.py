@@ -42,8 +42,8 @@ class Workload:
     """A service as it will run. Memory and tmpfs sizes in MiB, CPU in cores.
 
     `join` names networks of others that the containers join as well (`join_ids` are their ids), `relays` the relays
-    that they reach by name. `secrets` names the secrets (keys of `StackSettings.secrets`) that they may read under
-    `SECRETS_PATH`.
+    and bridges on this host that they reach by name. `secrets` names the secrets (keys of `StackSettings.secrets`) that
+    they may read under `SECRETS_PATH`.
     """
 
     service: str
@@ -117,8 +117,8 @@ class Relay:
 class Hosted:
     """An MCP server that speaks stdio: this stack's runner starts its package and speaks HTTP for it.
 
-    `arguments` and `variables` (the package's own, and the one of this machine it is taken from) hold nothing secret;
-    they are known of npm packages that the project or the stack names, None otherwise.
+    `arguments` (every word after `program`) and `variables` (the package's own, and the one of this machine it is taken
+    from) hold nothing secret; `arguments` is None where that can't be known.
     """
 
     endpoint: str
@@ -132,13 +132,32 @@ class Hosted:
 
 
 @dataclass(frozen=True)
+class HostCommand:
+    """An MCP server that speaks stdio: this host runs the command that `evidence`, an entry of the user's, names.
+
+    A bridge on `port` of the network's gateway speaks HTTP for it. `fingerprint` changes with the entry, `run` with
+    each time that the command has to be started again, and `ended` says why it has to.
+    """
+
+    service: str
+    port: int
+    endpoint: str
+    source: str
+    reason: str
+    evidence: str
+    fingerprint: str
+    run: int
+    ended: str = ""
+
+
+@dataclass(frozen=True)
 class Omit:
     """Nothing is declared and nothing is used."""
 
     reason: str
 
 
-Decision = Deploy | Reuse | Relay | Hosted | Omit
+Decision = Deploy | Reuse | Relay | Hosted | HostCommand | Omit
 
 
 @dataclass(frozen=True)
@@ -226,6 +245,11 @@ class Plan:
         """What the runner starts, by name."""
         return {name: decision for name, decision in self.decisions.items() if isinstance(decision, Hosted)}
 
+    @property
+    def host_commands(self) -> tuple[HostCommand, ...]:
+        """What this host runs for the stack."""
+        return tuple(decision for decision in self.decisions.values() if isinstance(decision, HostCommand))
+
     def summary(self) -> dict[str, dict[str, str | None]]:
         """The stack output `plan`: per service its source, endpoint and reason."""
         return {name: summarised(decision) for name, decision in self.decisions.items()}
@@ -247,6 +271,8 @@ def summarised(decision: Decision) -> dict[str, str | None]:
         case Relay(target=target):
             return _remembered(decision) | {"behind": target}
         case Hosted(endpoint=endpoint, reason=reason, source=source):
+            return {"source": source, "endpoint": endpoint, "reason": reason}
+        case HostCommand(endpoint=endpoint, reason=reason, source=source):
             return {"source": source, "endpoint": endpoint, "reason": reason}
         case Omit(reason=reason):
             return {"source": "omitted", "endpoint": None, "reason": reason}

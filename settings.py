@@ -146,6 +146,7 @@ class StackConfig(BaseModel):
     use_if_named: list[ServiceName]
     mcp_servers: list[ServerName]
     runner: bool
+    allow_host_commands: bool
     memory_limits: dict[LimitedName, Annotated[int, Field(ge=16, le=1_048_576)]]
     gateway: dict[GatewayVariable, GatewayValue]
     npm_registry: RegistryUrl

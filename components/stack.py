@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 
 from components.data_stores import Qdrant, Redis
+from components.host_command import CommandOfThisHost
 from components.load_balancer import LoadBalancer
 from components.lock import Lock
 from components.mcp import ZenMcp
@@ -51,8 +52,10 @@ class PromptCraftStack(pulumi.ComponentResource):
             for service, decision in plan.decisions.items()
             if isinstance(decision, Relay)
         }
+        for server in plan.host_commands:
+            CommandOfThisHost(server, plan, self._network, children)
         if plan.runner:
-            texts = {name: (launches or {})[name, server.evidence] for name, server in plan.hosted.items()}
+            texts = {name: (launches or {})[name, hosted.evidence] for name, hosted in plan.hosted.items()}
             running["runner"] = Runner(plan.runner, plan, self._network, texts, certificates, opts=children).containers
         for deploy in plan.deployments:
             service = deploy.workload.service

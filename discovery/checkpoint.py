@@ -18,6 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from urllib.parse import unquote
 
+from catalog import HOST_COMMAND
 from discovery.request import Checkpoint
 from reading import safe_files
 from reading.text import one_line, shown
@@ -26,9 +27,11 @@ MAX_BYTES = 64 * 1024 * 1024
 EXPORT_SECONDS = 20.0
 
 _OWNED_TYPES = ("docker:index/container:Container", "docker:index/network:Network", "docker:index/service:Service")
+_COMMAND_TYPE = "command:local:Command"
 _STACK_TYPE = "pulumi:pulumi:Stack"
 # Letters, digits, '-', '_' and '.' (Pulumi's `tokens.ParseStackName`); not '.' or '..', since it becomes a file's name.
 _STACK_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,100}")
+_MAX_RUN = 2**31
 _PLAN_KEYS = ("source", "endpoint", "reason")
 _MORE_KEYS = ("version", "holds", "behind")  # of what is another's
 
@@ -57,7 +60,12 @@ def read_checkpoint(root: Path, project: str, stack: str, environ: Mapping[str, 
         if state is None:
             return Checkpoint(owner=owner)
         resources = _resources(state, project, stack)
-        return Checkpoint(ids=frozenset(_ids(resources)), owner=owner, previous=_previous(resources))
+        return Checkpoint(
+            ids=frozenset(_ids(resources)),
+            owner=owner,
+            previous=_previous(resources),
+            host_runs=dict(_host_runs(resources)),
+        )
     except _UnreadableError as error:
         return Checkpoint(known=False, owner=owner, problem=f"the state of stack {one_line(stack, 60)} {error}")
 
@@ -184,6 +192,19 @@ def _ids(resources: list[Mapping[str, object]]) -> Iterator[str]:
         # `external` resources were only looked up by a program, never created by it.
         if resource.get("type") in _OWNED_TYPES and resource.get("external") is not True and isinstance(identity, str):
             yield identity
+
+
+def _host_runs(resources: list[Mapping[str, object]]) -> Iterator[tuple[str, int]]:
+    """The run of each command of this host, which is the first of its triggers."""
+    for resource in resources:
+        name = str(resource.get("urn", "")).rpartition("::")[2]
+        inputs = resource.get("inputs")
+        if resource.get("type") != _COMMAND_TYPE or not name.endswith(HOST_COMMAND) or resource.get("delete") is True:
+            continue
+        triggers = inputs.get("triggers") if isinstance(inputs, dict) else None
+        run = triggers[0] if isinstance(triggers, list) and triggers else None
+        if isinstance(run, int | float) and not isinstance(run, bool) and 0 < run < _MAX_RUN:
+            yield name.removesuffix(HOST_COMMAND), int(run)
 
 
 def _previous(resources: list[Mapping[str, object]]) -> dict[str, dict[str, str | None]]:

@@ -18,7 +18,7 @@ from discovery.one_look import one_look
 from discovery.probes.npx import npx
 from discovery.probes.project_files import project_files
 from discovery.probes.user_files import user_files
-from discovery.report import Finding, Report, Verdict
+from discovery.report import Finding, Launch, Report, Verdict
 from discovery.request import DEFAULT_BUDGET_SECONDS, Credential, Request
 from errors import ConfigError
 from reading import safe_files
@@ -55,13 +55,17 @@ def take(root: Path, settings: StackSettings) -> DeployLook:
 
         report = one_look(root, settings.stack, live, lambda seen: confirm(seen, live(), settings.wanted))
     texts = read_texts(report.agents, root, home)
-    if not any(finding.candidate.launch for service in report.services.values() for finding in service.findings):
+    if not any(
+        isinstance(finding.candidate.launch, Launch)
+        for service in report.services.values()
+        for finding in service.findings
+    ):
         return DeployLook(report, config, texts)
     launches = {
         (candidate.service, candidate.evidence): file_text(candidate.launch)
         for probe in (user_files, project_files, npx)
         for candidate in probe(request_for(root, settings)).candidates
-        if candidate.launch
+        if isinstance(candidate.launch, Launch)
     }
     return DeployLook(report, config, texts, launches, _certificates(settings))
 
@@ -122,6 +126,7 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
         host_ports=_host_ports(settings),
         share=frozenset(settings.config.share),
         pins=settings.config.pin,
+        host_commands=settings.config.allow_host_commands,
         servers=tuple(name for name in settings.config.mcp_servers if name not in SERVICES),
         credentials={name: Credential(secret.username, secret.value) for name, secret in settings.secrets.items()},
         authorities=settings.authorities,

@@ -45,6 +45,12 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
     return "".join((*pieces, text[end:]))
 
 
+def variable_in(text: str) -> str | None:
+    """The variable whose value is all that `text` stands for (`${NAME}`); None where it says anything else."""
+    match = _REFERENCE.fullmatch(text)
+    return match[1] if match and ":-" not in match[1] else None
+
+
 def secret_names(text: str) -> tuple[str, ...]:
     """The variables `text` refers to whose names say that they hold a secret."""
     names = (match[1].partition(":-")[0] for match in _REFERENCE.finditer(text))

@@ -13,7 +13,7 @@ from discovery.fingerprints.answer import Answer, quoted
 from discovery.fingerprints.mcp import is_same_server
 from discovery.ownership import attributed, ownership_of, verdict_of_owner
 from discovery.reach import IN_PROCESS, reach_of
-from discovery.report import Finding, Source, Verdict
+from discovery.report import Finding, HostLaunch, Source, Verdict
 from discovery.request import Request
 from discovery.selection import Ranked
 from discovery.sightings import Sighting, protocol_of
@@ -51,6 +51,9 @@ class Judge:
 
     def _finding(self, sighting: Sighting, visit: Visit) -> Finding:
         candidate, place = sighting.candidate, sighting.place
+        if isinstance(candidate.launch, HostLaunch) and not self.engine_is_here:
+            problem = "a command of this host, which the stack's containers on another machine cannot reach"
+            candidate = replace(candidate, launch=None, problem=problem)
         if candidate.problem is not None:
             return Finding(candidate, Verdict.SKIPPED, one_line(candidate.problem))
         if place is None:

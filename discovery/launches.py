@@ -35,13 +35,18 @@ class LaunchError(ValueError):
 def launch_of(program: str, words: Sequence[str], variables: object, environment: Mapping[str, str]) -> Launch:
     """What `program words…` starts, with its own `variables`. Raises `LaunchError`."""
     package, binary, arguments = _read(program, words)
+    texts = dict(variables_in(variables))
+    # Literal texts can be keys: those stay in their file.
+    pairs = tuple((name, taken) for name, text in texts.items() if (taken := expansion.variable_in(text)))
     try:
         return Launch(
             program=program,
             package=package,
+            variables=pairs,
+            told=tuple(words) if not arguments and len(pairs) == len(texts) else None,
             binary=binary,
             arguments=tuple(expansion.expand(word, environment) for word in arguments),
-            environment={name: expansion.expand(text, environment) for name, text in _variables(variables)},
+            environment={name: expansion.expand(text, environment) for name, text in texts.items()},
         )
     except expansion.ExpansionError as error:
         raise LaunchError(f"its command {error}") from error
@@ -73,7 +78,8 @@ def is_package(program: str, text: str) -> bool:
     return endpoints.is_package(text) if program == "npx" else _DISTRIBUTION.fullmatch(text) is not None
 
 
-def _variables(variables: object) -> Iterator[tuple[str, str]]:
+def variables_in(variables: object) -> Iterator[tuple[str, str]]:
+    """The names and texts of an `env`, nothing expanded. Raises `LaunchError`."""
     if variables is None:
         return
     if not isinstance(variables, dict) or len(variables) > MAX_VARIABLES:

@@ -12,17 +12,19 @@ import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 
 import psutil
 
-from discovery import agents, obstacles
+from catalog import host_port
+from discovery import agents, host_records, obstacles
 from discovery.asking import Asker
 from discovery.config import AgentsConfig, DiscoveryConfig, load_agents_config
 from discovery.judging import Judge
 from discovery.probes import PROBES, NamedProbe
-from discovery.report import AgentReport, Report, ServiceReport
+from discovery.report import AgentReport, HostLaunch, Report, ServiceReport
 from discovery.request import Gathered, Request
 from discovery.selection import choose, require_pins
 from discovery.sightings import pins_of, rank_of, services_of, sightings_of
@@ -63,7 +65,8 @@ async def _look(
     started = clock()
     deadline = started + request.budget_seconds
     gathered = await _gather(request, probes)
-    world = _world(gathered)
+    request = _with_host_ports(request, gathered)
+    world = _world(gathered, request)
     services = services_of(gathered, config, request.servers)
     pins = pins_of(request, services)
     sightings = sightings_of(gathered, pins, services)
@@ -128,7 +131,19 @@ async def _agents(
         return {}, ("agent files: cut off; which agents there are is unknown",)
 
 
-def _world(gathered: Mapping[NamedProbe, Gathered]) -> World:
+def _with_host_ports(request: Request, gathered: Mapping[NamedProbe, Gathered]) -> Request:
+    """The request with the ports of commands of this host, which are known once the user's files are read."""
+    launchable = {
+        candidate.service
+        for found in gathered.values()
+        for candidate in found.candidates
+        if isinstance(candidate.launch, HostLaunch)
+    }
+    ports = [host_port(service, request.port_offset) for service in sorted(launchable)]
+    return replace(request, host_ports=(*request.host_ports, *ports))
+
+
+def _world(gathered: Mapping[NamedProbe, Gathered], request: Request) -> World:
     inventory = next((found.inventory for found in gathered.values() if found.inventory is not None), None)
     listeners = next((found.listeners for found in gathered.values() if found.listeners is not None), ())
     addresses, bridges = set(), []
@@ -140,4 +155,9 @@ def _world(gathered: Mapping[NamedProbe, Gathered]) -> World:
             addresses.add(address)
             if name.startswith(_BRIDGES) and entry.netmask and isinstance(address, IPv4Address):
                 bridges.append(IPv4Network(f"{address}/{entry.netmask}", strict=False))
-    return World(inventory or Inventory(EngineState.ABSENT), listeners, frozenset(addresses), tuple(bridges))
+    served = {
+        (address, record.port): service
+        for service, record in host_records.living(host_records.folder_of(request.root, request.stack))
+        if (address := plain_address(record.address)) is not None
+    }
+    return World(inventory or Inventory(EngineState.ABSENT), listeners, frozenset(addresses), tuple(bridges), served)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import catalog
-from discovery import endpoints, expansion, launches
+from discovery import endpoints, expansion, host_launches, launches
 from discovery.config import is_name
-from discovery.report import Candidate, Launch, Source
+from discovery.report import Candidate, HostLaunch, Launch, Source
 from discovery.request import Gathered
 from reading import safe_files
 from reading.text import bounded, one_line, shown
@@ -31,12 +31,16 @@ _ZEN_NAMES = ("zen", "zen-mcp", "zen-mcp-server", "pal", "pal-mcp", "pal-mcp-ser
 
 @dataclass(frozen=True)
 class McpFile:
-    """A document to read: where it is, how messages call it, the tier its servers belong to, and what is trusted."""
+    """A document to read: where it is, how messages call it, the tier its servers belong to, and what is trusted.
+
+    `host_commands`: whether the stack may start its local commands on this host.
+    """
 
     path: Path
     label: str
     source: Source
     owners: frozenset[int] | None = None
+    host_commands: bool = False
     max_bytes: int = MAX_BYTES
 
 
@@ -96,26 +100,31 @@ def candidates(file: McpFile, servers: object, environment: Mapping[str, str], k
         elif not isinstance(server, dict):
             warnings.append(f"{where} is {shown(server, 40)}, not a server: ignored")
         else:
-            found.append(_candidate(service, file.source, where, server, environment))
+            found.append(_candidate(service, file, where, server, environment))
     if len(servers) > MAX_SERVERS:
         warnings.append(f"{file.label}: {key} has {len(servers)} servers; only the first {MAX_SERVERS} are looked at")
     return Gathered(tuple(found), bounded(warnings, file.label))
 
 
 def _candidate(
-    service: str, source: Source, where: str, server: Mapping[str, object], environment: Mapping[str, str]
+    service: str, file: McpFile, where: str, server: Mapping[str, object], environment: Mapping[str, str]
 ) -> Candidate:
     kind, url, command = server.get("type"), server.get("url"), server.get("command")
-    endpoint, problem, launch = "", None, None
+    endpoint, problem = "", None
+    launch: Launch | HostLaunch | None = None
     if server.get("disabled") is True:
         problem = "disabled in its file"
     elif isinstance(url, str) and (kind is None or kind in _REMOTE_TYPES):
         endpoint, problem = _remote(url, environment)
     elif isinstance(command, str) and kind in (None, "stdio"):
-        endpoint, problem, launch = _command(command, server, environment)
+        program, words = _program(command, server)
+        if program in launches.PROGRAMS:
+            endpoint, problem, launch = _package(program, words, server, environment)
+        else:
+            problem, launch = _host_command(service, file, program, server, environment)
     else:
         problem = f"neither a url with a known type nor a stdio command (type {shown(kind, 40)})"
-    return Candidate(service, source, endpoint, where, problem=problem, launch=launch)
+    return Candidate(service, file.source, endpoint, where, problem=problem, launch=launch)
 
 
 def _remote(url: str, environment: Mapping[str, str]) -> tuple[str, str | None]:
@@ -129,17 +138,24 @@ def _remote(url: str, environment: Mapping[str, str]) -> tuple[str, str | None]:
         return "", f"its url {shown(url)} {error}"
 
 
-def _command(
-    command: str, server: Mapping[str, object], environment: Mapping[str, str]
-) -> tuple[str, str | None, Launch | None]:
-    """The endpoint, the problem and the launch of a stdio server."""
+def _program(command: str, server: Mapping[str, object]) -> tuple[str, list[str]]:
+    """The program that a command starts, by its name alone, and the words that follow."""
     args = server.get("args")
     words = [word for word in args if isinstance(word, str)][:64] if isinstance(args, list) else []
-    program = _program(command)
+    program = _name_of(command)
     if program == "cmd" and [word.lower() for word in words[:1]] == ["/c"] and len(words) > 1:
-        program, words = _program(words[1]), words[2:]
-    if program not in launches.PROGRAMS:
-        return "", f"speaks stdio through {shown(program, 40)}: {NEVER_RUN}", None
+        return _name_of(words[1]), words[2:]
+    return program, words
+
+
+def _name_of(command: str) -> str:
+    return PurePosixPath(command.replace("\\", "/")[:4096]).name.lower().removesuffix(".exe").removesuffix(".cmd")
+
+
+def _package(
+    program: str, words: list[str], server: Mapping[str, object], environment: Mapping[str, str]
+) -> tuple[str, str | None, Launch | None]:
+    """The endpoint, the problem and the launch of a stdio server that comes as a package."""
     package = _npx_package(words) if program == "npx" else None
     if package is not None and package.partition("@")[0] == "mcp-remote":
         # A bridge from stdio to a server that speaks HTTP already: that server is the one to ask.
@@ -157,8 +173,26 @@ def _command(
     return endpoint, "stdio: not started during discovery", launch
 
 
-def _program(command: str) -> str:
-    return PurePosixPath(command.replace("\\", "/")[:4096]).name.lower().removesuffix(".exe").removesuffix(".cmd")
+def _host_command(
+    service: str, file: McpFile, program: str, server: Mapping[str, object], environment: Mapping[str, str]
+) -> tuple[str, HostLaunch | None]:
+    """The problem and the launch of a stdio server that is a command of this host.
+
+    What a project brings along comes from others with the next `git pull`, so no key of a stack lets it run here.
+    """
+    speaks = f"speaks stdio through {shown(program, 40)}"
+    if file.source is not Source.USER:
+        return f"{speaks}: {NEVER_RUN}, and of a project's files not by allowHostCommands either", None
+    if service in catalog.SERVICES:
+        return f"{speaks}: {NEVER_RUN}; start it behind an HTTP bridge and set ZEN_MCP_URL", None
+    if not file.host_commands:
+        return f"{speaks}: {NEVER_RUN}, unless the stack sets allowHostCommands", None
+    try:
+        return f"{speaks}: a command of this host, not started during discovery", host_launches.launch_of(
+            server, environment
+        )
+    except launches.LaunchError as error:
+        return f"{speaks}: {error}", None
 
 
 def _npx_package(words: list[str]) -> str | None:

@@ -24,16 +24,22 @@ _PORT_HOLDER_PREFIX = "com.docker"
 
 @dataclass(frozen=True)
 class Whose:
-    """The container an address and port lead to, with its port inside; `doubt` says why nobody can tell."""
+    """The container an address and port lead to, with its port inside; `doubt` says why nobody can tell.
+
+    `host_command` is the service that a command of this host serves there for this stack.
+    """
 
     container: Container | None = None
     container_port: int | None = None
     doubt: str | None = None
+    host_command: str | None = None
 
 
 def whose(addresses: Sequence[Address], port: int, world: World) -> Whose:
     """Where a connection to any of `addresses` on `port` ends."""
     for address in addresses:
+        if (service := world.host_commands.get((address, port))) is not None:
+            return Whose(host_command=service)
         for container in world.inventory.containers:
             if (inner := _port_inside(address, port, container, world)) is not None:
                 return Whose(container, inner)
@@ -80,6 +86,8 @@ def named_container(host: str, request: Request, world: World) -> Container | No
 def verdict_of_owner(found: Whose, service: str, configured: bool, request: Request) -> tuple[Verdict, str] | None:
     """The verdict that follows from whose it is, or None where it still has to prove what it is."""
     container = found.container
+    if found.host_command is not None:
+        return Verdict.OWNED, f"this stack's own bridge to a command of this host, for {found.host_command}"
     if container is None:
         doubt = _doubt(found, configured, request)
         return (Verdict.SKIPPED, doubt) if doubt else None

@@ -73,19 +73,43 @@ class Reach:
     endpoint: str | None = None
     network_id: str = ""
 
+    @property
+    def from_containers(self) -> bool:
+        """Whether a container of the stack gets there by itself, if need be by joining a network."""
+        return self.vantage in (Vantage.ANYWHERE, Vantage.CONTAINER_NETWORK)
+
 
 @dataclass(frozen=True)
 class Launch:
     """A server that speaks stdio, as a runner would start it: `npx` or `uvx`, the package, and which of its programs.
 
-    `arguments` and `environment` may hold secrets: they are never printed, and no report carries them. `variables`
-    pairs a variable of the package's with the one of this machine that it is taken from, where both may be told.
+    `arguments` and `environment` may hold secrets: they are never printed, and no report carries them. `told` is every
+    word after the program where anybody may know them, None where only the file may; `variables` pairs a variable of
+    the package's with the one of this machine that it is taken from.
     """
 
     program: str
     package: str = field(repr=False)
     variables: tuple[tuple[str, str], ...] = ()
+    told: tuple[str, ...] | None = field(default=None, repr=False)
     binary: str | None = field(default=None, compare=False)
+    arguments: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class HostLaunch:
+    """A server that speaks stdio, as this host would start it by a command in one of the user's files.
+
+    `fingerprint` changes with the command, its arguments and its variables, which no report carries. `run` counts the
+    starts by this stack: the one that lives, or the next one; `ended` says why there has to be a next one, "" where
+    there never was one or it lives.
+    """
+
+    fingerprint: str = ""
+    run: int = 1
+    ended: str = ""
+    command: str = field(default="", repr=False, compare=False)
     arguments: tuple[str, ...] = field(default=(), repr=False, compare=False)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
 
@@ -98,7 +122,7 @@ class Candidate:
     `evidence` says what made us think so (`QDRANT_HOST`, `.mcp.json: mcpServers.zen`, `container redis-1`).
     `container_id` is set where the endpoint is known to lead to a container.
     `problem` is set when the candidate must not be asked at all: it becomes a `skipped` with that reason.
-    `launch` is set where a runner could start it.
+    `launch` is set where a runner, or this host, could start it.
     """
 
     service: str
@@ -107,7 +131,7 @@ class Candidate:
     evidence: str
     container_id: str | None = None
     problem: str | None = None
-    launch: Launch | None = None
+    launch: Launch | HostLaunch | None = None
 
 
 @dataclass(frozen=True)
@@ -248,19 +272,25 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _launch_to_json(launch: Launch) -> dict[str, Any]:
+def _launch_to_json(launch: Launch | HostLaunch) -> dict[str, Any]:
+    if isinstance(launch, HostLaunch):
+        return {"fingerprint": launch.fingerprint, "run": launch.run, "ended": launch.ended}
     return {
         "program": launch.program,
         "package": launch.package,
         "variables": [list(pair) for pair in launch.variables],
+        "told": None if launch.told is None else list(launch.told),
     }
 
 
-def _launch_from_json(value: Mapping[str, Any] | None) -> Launch | None:
+def _launch_from_json(value: Mapping[str, Any] | None) -> Launch | HostLaunch | None:
     if value is None:
         return None
+    if "fingerprint" in value:
+        return HostLaunch(str(value["fingerprint"]), int(value["run"]), str(value["ended"]))
     pairs = tuple((str(own), str(machine)) for own, machine in value["variables"])
-    return Launch(str(value["program"]), str(value["package"]), pairs)
+    told = None if value["told"] is None else tuple(str(word) for word in value["told"])
+    return Launch(str(value["program"]), str(value["package"]), pairs, told)
 
 
 def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:

@@ -31,6 +31,7 @@ class Checkpoint:
     `known` is False where the state could not be read: then nothing can be proved ours.
     `ids` are the engine ids of containers in the state; `owner` identifies that state (`LABEL_OWNER`).
     `previous` maps a service to what the last deployment's `plan` output said of it.
+    `host_runs` maps a service to the run of the command of this host that serves it.
     `problem` says, for a person, why the state is not `known`.
     """
 
@@ -38,6 +39,7 @@ class Checkpoint:
     ids: frozenset[str] = frozenset()
     owner: str = ""
     previous: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    host_runs: Mapping[str, int] = field(default_factory=dict)
     problem: str | None = None
 
 
@@ -57,7 +59,8 @@ class Request:
     (`"environment"` or `".env"`). `host_ports` are those that the stack may publish. `pins` maps a service to a
     source or an endpoint. `credentials` maps a service to what it may be asked with once its identity is proved.
     `authorities` (PEM) sign for services besides the machine's own. `servers` names MCP servers that the stack wants
-    besides its own services. `budget_seconds` is the wall-clock limit of it all.
+    besides its own services; `host_commands`: whether it may run commands of the user's files on this host.
+    `budget_seconds` is the wall-clock limit of it all.
     """
 
     root: Path
@@ -74,6 +77,7 @@ class Request:
     authorities: str | None = field(default=None, repr=False)
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     servers: tuple[str, ...] = ()
+    host_commands: bool = False
     lock_dir: Path = Path("/tmp")
     budget_seconds: float = DEFAULT_BUDGET_SECONDS
 

@@ -83,12 +83,16 @@ class Listener:
 
 @dataclass(frozen=True)
 class World:
-    """All of it together; `bridges` are the networks behind the engine's own bridges on this machine."""
+    """All of it together; `bridges` are the networks behind the engine's own bridges on this machine.
+
+    `host_commands` are the services that commands of this host serve for this stack, by where they listen.
+    """
 
     inventory: Inventory = field(default_factory=lambda: Inventory(EngineState.ABSENT))
     listeners: tuple[Listener, ...] = ()
     addresses: frozenset[Address] = frozenset()
     bridges: tuple[IPv4Network | IPv6Network, ...] = ()
+    host_commands: Mapping[tuple[Address, int], str] = field(default_factory=dict)
 
     def is_local(self, address: Address) -> bool:
         """Whether a connection to `address` stays on this machine's own addresses."""

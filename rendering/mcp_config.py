@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from catalog import SERVICES, Protocol
@@ -47,7 +48,11 @@ def mcp_config(plan: Plan) -> dict[str, Any]:
     """
     addresses = urls(plan)
     servers = {name: _over_http(name, addresses[name], plan) for name in plan.decisions if _is_mcp(name, addresses)}
-    own = {name: _by_npx(server) for name, server in plan.hosted.items() if server.arguments is not None}
+    own = {
+        name: _over_stdio(server, server.arguments)
+        for name, server in plan.hosted.items()
+        if server.arguments is not None
+    }
     return {"mcpServers": dict(sorted({**servers, **own}.items()))}
 
 
@@ -56,15 +61,17 @@ def _is_mcp(name: str, addresses: dict[str, str]) -> bool:
 
 
 def _over_http(name: str, address: str, plan: Plan) -> dict[str, Any]:
-    server = {"type": "http", "url": _with_path(address)}
+    url = _with_path(address)
+    # The path by which discovery, too, tells the transport of 2024-11-05.
+    server = {"type": "sse" if url.endswith("/sse") else "http", "url": url}
     application = plan.decisions["promptcraft"]
     if isinstance(application, Deploy) and name in application.workload.secrets:
         return {**server, "headers": {"Authorization": f"Bearer ${{{name.upper().replace('-', '_')}_TOKEN}}"}}
     return server
 
 
-def _by_npx(server: Hosted) -> dict[str, Any]:
-    started = {"type": "stdio", "command": server.program, "args": ["-y", server.package, *(server.arguments or ())]}
+def _over_stdio(server: Hosted, arguments: Sequence[str]) -> dict[str, Any]:
+    started = {"type": "stdio", "command": server.program, "args": list(arguments)}
     return started | {"env": {own: f"${{{machine}}}" for own, machine in server.variables}}
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from catalog import SERVICES, Protocol
 from discovery.report import AgentDefinition, AgentReport
-from plan import FILES_PATH, SECRETS_PATH, Decision, Deploy, Hosted, Omit, Plan, Relay, Reuse, secret_of
+from plan import FILES_PATH, SECRETS_PATH, Decision, Deploy, HostCommand, Hosted, Omit, Plan, Relay, Reuse, secret_of
 
 SCHEMA_VERSION = 1
 
@@ -58,7 +58,7 @@ def _service(name: str, decision: Decision, secrets: tuple[str, ...]) -> dict[st
         case Relay(endpoint=endpoint, source=source, host_endpoint=asked):
             relayed = {"source": source, "endpoint": endpoint, "stand_in": None, "host": _known_as(endpoint, asked)}
             return common | relayed | {"action": "relay"}
-        case Hosted(endpoint=endpoint, source=source):
+        case Hosted(endpoint=endpoint, source=source) | HostCommand(endpoint=endpoint, source=source):
             return common | {"action": "deploy", "source": source, "endpoint": endpoint, "stand_in": None}
         case Omit():
             return common | {"action": "omit", "source": None, "endpoint": None, "stand_in": None}

@@ -21,6 +21,7 @@ from discovery.fingerprints.answer import (
     not_the_service,
     quoted,
     read_json,
+    unhealthy,
     verified,
 )
 from discovery.request import Credential
@@ -36,6 +37,8 @@ _REVISION = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}")
 _SESSION = re.compile(r"[\x21-\x7e]{1,256}")
 # JSON-RPC errors of the modern revision: unsupported version, headers that contradict the body, no such method.
 _UNSUPPORTED_VERSION, _HEADER_MISMATCH, _NO_METHOD = -32022, -32020, -32601
+# What servers on the official SDK say to a Host that they were not told of (RFC 9110, 15.5.20).
+_MISDIRECTED = 421
 # Words that say nothing about which server it is.
 _FILLERS = frozenset({"mcp", "server"})
 
@@ -182,6 +185,9 @@ async def identify(wire: Wire, credential: Credential | None) -> Answer:
         answer = await _ask_path(wire, path, credential)
         if not isinstance(answer, Response):
             return answer
+        if answer.status == _MISDIRECTED:
+            name = one_line(wire.place.authority, 80)
+            return unhealthy(f"answers {answer.status} at {path}: it does not serve as {name}; let it take that name")
         last = last or not_the_service(answer, "an MCP server")
     return await _ask_stream(wire, stream_path_for(own)) or last or impostor("does not answer as an MCP server")
 
@@ -310,7 +316,7 @@ async def _ask_stream(wire: Wire, path: str) -> Answer | None:
     try:
         async with wire.exchange("GET", path, [("Accept", "text/event-stream")]) as stream:
             if stream.head.status == 401 and stream.head.header("www-authenticate"):
-                return auth_required("wants a bearer token before it says who it is")
+                return auth_required(f"wants a bearer token at {one_line(path, 60)} before it says who it is")
             if stream.head.status != 200 or "text/event-stream" not in stream.head.header("content-type").lower():
                 return None
             return await _hold_stream(wire, path, stream)

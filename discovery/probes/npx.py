@@ -76,11 +76,13 @@ def _candidates(request: Request, servers: Mapping[str, ServerConfig]) -> Iterat
 
 def _launch(package: Package, server: ServerConfig, key: str | None) -> Launch:
     spec = f"{package.name}@{package.version}" if package.version else package.name
+    # The project's files are everybody's.
+    told = ("-y", spec, *server.arguments)
     variable = package.variable or package.key_variable
     if variable is None or package.key_variable is None or key is None:
-        return Launch("npx", spec, arguments=server.arguments)
+        return Launch("npx", spec, told=told, arguments=server.arguments)
     pairs = ((variable, package.key_variable),)
-    return Launch("npx", spec, pairs, arguments=server.arguments, environment={variable: key})
+    return Launch("npx", spec, pairs, told, arguments=server.arguments, environment={variable: key})
 
 
 def _key(request: Request, variable: str | None) -> str | None:

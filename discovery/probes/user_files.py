@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from discovery import mcp_files
+from discovery import host_launches, mcp_files
 from discovery.claude_home import MOVED_LABEL, claude_folder
 from discovery.mcp_files import McpFile
 from discovery.report import Candidate, Source
@@ -31,7 +31,8 @@ def user_files(request: Request) -> Gathered:
         warnings += part.warnings
     if len(found) > mcp_files.MAX_SERVERS:
         warnings.append(f"{len(found)} servers in user files; only the first {mcp_files.MAX_SERVERS} are looked at")
-    return Gathered(tuple(found[: mcp_files.MAX_SERVERS]), tuple(warnings))
+    kept = found[: mcp_files.MAX_SERVERS]
+    return Gathered(tuple(host_launches.sealed(candidate, request) for candidate in kept), tuple(warnings))
 
 
 def _parts(request: Request, owners: frozenset[int]) -> Iterator[Gathered]:
@@ -42,6 +43,7 @@ def _parts(request: Request, owners: frozenset[int]) -> Iterator[Gathered]:
         label=f"{label}/.claude.json" if moved else "~/.claude.json",
         source=Source.USER,
         owners=owners,
+        host_commands=request.host_commands,
         max_bytes=MAX_CLAUDE_JSON,
     )
     yield _claude_json(request, main)

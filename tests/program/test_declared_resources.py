@@ -14,11 +14,11 @@ from typing import Any
 import pulumi
 import pytest
 
-from catalog import EXPORTERS, SERVICES
+from catalog import EXPORTERS, SERVICES, host_port
 from components.stack import PromptCraftStack
 from decide import decide
 from discovery.config import DiscoveryConfig
-from discovery.report import Candidate, Finding, Launch, Ownership, Reach, Source, Vantage, Verdict
+from discovery.report import Candidate, Finding, HostLaunch, Launch, Ownership, Reach, Source, Vantage, Verdict
 from settings import Secret, StackSettings
 from tests.builders import finding, report_of, settings_of
 from tls import Tls
@@ -100,6 +100,15 @@ BY_NPX = (
     ),
 )
 LAUNCHES = {("context7", "npx package of context7"): '{"key": "launch-zzq"}'}
+ON_THIS_HOST = (
+    Finding(
+        Candidate(
+            "notes", Source.USER, "", "~/.claude.json: mcpServers.notes", launch=HostLaunch("0123456789abcdef", run=3)
+        ),
+        Verdict.SKIPPED,
+        "a command of this host",
+    ),
+)
 ALL = ("promptcraft", "redis", "zen-mcp", "qdrant")
 REPLICAS = ("promptcraft-1", "promptcraft-2", "promptcraft-3")
 PRODUCTION = (*REPLICAS, *(name for name in SERVICES if name != "promptcraft"), *EXPORTERS)
@@ -120,6 +129,7 @@ PRODUCTION = (*REPLICAS, *(name for name in SERVICES if name != "promptcraft"), 
         ("cloud", FOREIGN, ("promptcraft",)),
         ("cloud", BY_NPX, ("promptcraft", "runner")),
         ("dev", BY_NPX, (*ALL, "runner")),
+        ("dev", ON_THIS_HOST, ALL),
         ("production", (), PRODUCTION),
         ("production", OURS, PRODUCTION),
         ("production", FOREIGN, (*REPLICAS, "nginx", "prometheus", "grafana", "nginx-exporter")),
@@ -170,6 +180,24 @@ def test_a_relay_listens_on_the_networks_gateway_and_its_users_know_it_by_name()
     assert f"listen {GATEWAY}:21379;" in conf and "proxy_pass 127.0.0.1:6379;" in conf
     assert app["hosts"] == [{"host": "redis-relay", "ip": GATEWAY}]
     assert all("hosts" not in inputs[name] for name in ("qdrant", "zen-mcp", "redis-relay"))
+
+
+def test_a_command_of_this_host_is_started_and_stopped_by_name_and_known_to_the_application() -> None:
+    resources = declared("dev", ON_THIS_HOST, allow_host_commands=True).resources
+    (inputs,) = [inputs for typ, name, inputs in resources if name == "notes-host-command" and "create" in inputs]
+    who = "--service notes --project promptcraft-hybrid --stack dev"
+    port = host_port("notes", 0)
+    assert inputs["create"] == (
+        f".venv/bin/python -m host_command start {who} --evidence '~/.claude.json: mcpServers.notes' "
+        f"--fingerprint 0123456789abcdef --run 3 --address {GATEWAY} --subnet 10.99.0.0/24 --port {port} "
+        "--host notes-host"
+    )
+    assert inputs["delete"] == f".venv/bin/python -m host_command stop {who}"
+    evidence = "~/.claude.json: mcpServers.notes"
+    assert inputs["triggers"] == [3, "0123456789abcdef", evidence, port, GATEWAY, "10.99.0.0/24"]
+    hosts = {name: inputs.get("hosts") for typ, name, inputs in resources if typ == "docker:index/container:Container"}
+    assert hosts.pop("promptcraft") == [{"host": "notes-host", "ip": GATEWAY}] and not any(hosts.values())
+    assert "notes-host-command" not in [name for _, name, _ in declared("dev", ON_THIS_HOST).resources]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +304,11 @@ def test_nginx_gets_its_files_once_its_own_image_took_them() -> None:
 
 
 def test_type_tokens_stay_as_they_are() -> None:
-    stacks = (declared("production"), declared("dev", ON_LOOPBACK), declared("cloud", BY_NPX))
+    stacks = (
+        declared("production"),
+        declared("dev", ON_LOOPBACK),
+        declared("cloud", (*BY_NPX, *ON_THIS_HOST), allow_host_commands=True),
+    )
     every = [resource for stack in stacks for resource in stack.resources]
     tokens = {typ for typ, _, _ in every if typ.startswith("promptcraft:")}
     assert tokens == {
@@ -284,6 +316,7 @@ def test_type_tokens_stay_as_they_are() -> None:
         "promptcraft:data_stores:Redis",
         "promptcraft:files:WorkloadFiles",
         "promptcraft:files_check:FilesCheck",
+        "promptcraft:host_command:CommandOfThisHost",
         "promptcraft:load_balancer:LoadBalancer",
         "promptcraft:lock:Lock",
         "promptcraft:mcp:ZenMcp",

@@ -82,6 +82,25 @@ def test_the_last_deployments_plan_is_told_without_its_secrets(tmp_path: Path) -
     }
 
 
+def test_the_runs_of_commands_of_this_host_are_told(tmp_path: Path) -> None:
+    def command(name: str, triggers: object, delete: bool = False) -> dict[str, object]:
+        urn = f"urn:pulumi:dev::{PROJECT}::command:local:Command::{name}"
+        return resource("command:local:Command", name, urn=urn, inputs={"triggers": triggers}, delete=delete)
+
+    resources = (
+        command("notes-host-command", [3, "0123456789abcdef"]),
+        command("older-host-command", [2, "x"], delete=True),
+        command("text-host-command", ["3"]),
+        command("none-host-command", []),
+        command("secret-host-command", SECRET),
+        command("huge-host-command", [1e300]),
+        command("redis-lock", [1]),
+    )
+    write(stack_file(tmp_path), state(*resources))
+
+    assert read(tmp_path).host_runs == {"notes": 3}
+
+
 @pytest.mark.parametrize("outputs", [None, [], {"plan": SECRET}, {"plan": "x"}, {"plan": None}, {"urls": {}}])
 def test_a_plan_that_is_none_is_none(tmp_path: Path, outputs: object) -> None:
     write(stack_file(tmp_path), state(resource("pulumi:pulumi:Stack", None, outputs=outputs)))

@@ -492,6 +492,23 @@ def test_any_other_web_server_is_an_impostor(status: int) -> None:
     assert verdict(asyncio.run(asked(mcp.identify, handler))) == "impostor"
 
 
+UNAUTHORIZED = (401, {"WWW-Authenticate": "Bearer"}, "")
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "reason"),
+    [
+        (421, "unhealthy", r"answers 421 at /mcp: it does not serve as 127.0.0.1:\d+; let it take that name"),
+        (404, "auth_required", "wants a bearer token at /sse before it says who it is"),
+    ],
+)
+def test_what_mcp_says_counts_before_what_its_stream_does(status: int, expected: str, reason: str) -> None:
+    handler = pages({"GET /sse": UNAUTHORIZED}, missing=(status, {}, ""))
+    answer = asyncio.run(asked(mcp.identify, handler))
+    assert verdict(answer) == expected
+    assert re.fullmatch(reason, answer.reason)
+
+
 def test_token_is_withheld_until_the_server_has_proved_itself() -> None:
     seen: list[str] = []
     handler = pages({}, seen, missing=(401, {"WWW-Authenticate": "Bearer"}, ""))

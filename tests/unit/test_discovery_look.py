@@ -217,7 +217,7 @@ def test_fifty_that_never_answer_cost_the_budget(tmp_path: Path) -> None:
 
 
 def test_the_living_among_hundreds_are_found(tmp_path: Path) -> None:
-    request = replace(request_in(tmp_path), budget_seconds=8.0)
+    request = replace(request_in(tmp_path), budget_seconds=30.0)
     with listening(silent(), mcp_server(legacy, path=None)) as ports:
         candidates = [
             Candidate(

@@ -199,6 +199,15 @@ def test_without_a_readable_state_nothing_is_ours() -> None:
     assert ownership_of(replace(QDRANT, labels=OURS), request) is Ownership.ORPHAN
 
 
+def test_the_bridge_to_a_command_of_this_host_is_ours() -> None:
+    bridged = world(QDRANT, host_commands={(at("172.20.0.1"), 27001): "notes"})
+    found = whose([at("172.20.0.1")], 27001, bridged)
+    assert found == Whose(host_command="notes")
+    verdict = verdict_of_owner(found, "notes", False, REQUEST)
+    assert verdict is not None and verdict[0] is Verdict.OWNED
+    assert whose([at("172.20.0.1")], 27002, bridged) == Whose()
+
+
 def test_no_container_is_external() -> None:
     assert ownership_of(None, REQUEST) is Ownership.EXTERNAL
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from catalog import host_port
 from decide import decide
 from discovery.config import DiscoveryConfig, parse_discovery_config
-from discovery.report import Finding, Launch, Reach, Source, Vantage, Verdict
+from discovery.report import Finding, HostLaunch, Launch, Obstacle, Reach, Source, Vantage, Verdict
 from errors import ConfigError
-from plan import Hosted, Omit, Plan, Relay, Reuse
+from plan import HostCommand, Hosted, Omit, Plan, Relay, Reuse
 from rendering.mcp_config import mcp_config
 from rendering.plan_document import plan_document
 from tests.builders import finding, report_of, settings_of
@@ -122,14 +123,27 @@ def test_where_packages_come_from_reaches_the_runner() -> None:
 
 
 def test_the_document_to_paste_names_variables_and_no_secret() -> None:
-    launch = replace(CONTEXT7, variables=(("OWN", "MACHINES"),), environment={"OWN": "geheim"})
-    plan = plan_of(launchable("context7", launch), file="servers: {context7: {arguments: [--transport, stdio]}}")
-    assert mcp_config(plan)["mcpServers"]["context7"] == {
-        "type": "stdio",
-        "command": "npx",
-        "args": ["-y", "@upstash/context7-mcp@4.1.1", "--transport", "stdio"],
-        "env": {"OWN": "${MACHINES}"},
+    told = ("-y", "@upstash/context7-mcp@4.1.1", "--transport", "stdio")
+    launch = replace(CONTEXT7, told=told, variables=(("OWN", "MACHINES"),), environment={"OWN": "geheim"})
+    secretive = Launch("uvx", "a==1.0", arguments=("--key", "geheim"))
+    plan = plan_of(launchable("context7", launch), launchable("mine", secretive, Source.USER))
+    assert set(plan.hosted) == {"context7", "mine"}
+    assert mcp_config(plan)["mcpServers"] == {
+        "context7": {"type": "stdio", "command": "npx", "args": list(told), "env": {"OWN": "${MACHINES}"}}
     }
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "kind", "url"),
+    [
+        ("http://10.0.0.5:9000", "http", "http://10.0.0.5:9000/mcp"),
+        ("http://10.0.0.5:9000/servers/a/mcp", "http", "http://10.0.0.5:9000/servers/a/mcp"),
+        ("http://10.0.0.5:9000/sse", "sse", "http://10.0.0.5:9000/sse"),
+    ],
+)
+def test_the_document_to_paste_names_the_transport(endpoint: str, kind: str, url: str) -> None:
+    plan = plan_of(finding("mine", source=Source.USER, endpoint=endpoint))
+    assert mcp_config(plan)["mcpServers"]["mine"] == {"type": kind, "url": url}
 
 
 def test_the_document_to_paste_has_the_header_that_a_token_asks_for() -> None:
@@ -139,6 +153,83 @@ def test_the_document_to_paste_has_the_header_that_a_token_asks_for() -> None:
     assert (
         "headers" not in mcp_config(decide(report_of(), settings_of("dev"), DiscoveryConfig()))["mcpServers"]["zen-mcp"]
     )
+
+
+def on_this_host(name: str = "notes", **launch: Any) -> Finding:
+    made = HostLaunch(**({"fingerprint": "0123456789abcdef"} | launch))
+    found = finding(name, Verdict.SKIPPED, source=Source.USER, evidence=f"~/.claude.json: mcpServers.{name}")
+    return replace(found, candidate=replace(found.candidate, endpoint="", launch=made), reason="a command")
+
+
+def test_a_command_of_the_users_runs_on_this_host_where_the_stack_allows_it() -> None:
+    plan = plan_of(on_this_host(run=3), allow_host_commands=True)
+    port = host_port("notes", 0)
+    assert plan.decisions["notes"] == HostCommand(
+        service="notes",
+        port=port,
+        endpoint=f"http://notes-host:{port}/mcp",
+        source="user_installation",
+        reason="~/.claude.json: mcpServers.notes: its command runs on this host, by allowHostCommands",
+        evidence="~/.claude.json: mcpServers.notes",
+        fingerprint="0123456789abcdef",
+        run=3,
+    )
+    (application,) = plan.deployments
+    assert application.workload.relays == ("notes-host",)
+    assert plan.budget == plan_of().budget and plan.runner is None
+    assert (
+        "notes: the command in ~/.claude.json: mcpServers.notes runs on this host (allowHostCommands)" in plan.notices
+    )
+    server = json.loads(plan_document(plan, ()))["services"]["notes"]
+    assert (server["protocol"], server["action"], server["source"]) == ("mcp", "deploy", "user_installation")
+    assert "notes" not in mcp_config(plan)["mcpServers"]
+
+
+def test_a_command_that_has_ended_is_announced() -> None:
+    plan = plan_of(on_this_host(run=4, ended="process 7 has ended"), allow_host_commands=True)
+    assert [line for line in plan.notices if line.endswith("; process 7 has ended, so it is started again")]
+
+
+def test_without_leave_a_command_is_left_out_whatever_a_snapshot_says() -> None:
+    assert "notes" not in plan_of(on_this_host()).decisions
+    plan = plan_of(on_this_host(), file="servers: {notes: {}}")
+    assert plan.decisions["notes"] == Omit("a command")
+    plan = plan_of(finding("notes", Verdict.OWNED), on_this_host(), file="servers: {notes: {}}")
+    assert plan.decisions["notes"] == Omit("a command")
+
+
+def test_a_command_is_passed_over_for_what_comes_before_it() -> None:
+    there = finding("notes", source=Source.EXTERNAL, endpoint="http://10.0.0.5:9000/mcp")
+    assert isinstance(plan_of(there, on_this_host(), allow_host_commands=True).decisions["notes"], Reuse)
+    assert isinstance(plan_of(launchable("notes"), on_this_host(), allow_host_commands=True).decisions["notes"], Hosted)
+
+
+def test_a_port_beyond_the_last_costs_the_command_alone() -> None:
+    decision = plan_of(on_this_host(), allow_host_commands=True, mcp_servers=["notes"], port_offset=50000).decisions[
+        "notes"
+    ]
+    assert isinstance(decision, Omit) and "beyond 65535; lower portOffset" in decision.reason
+
+
+def test_a_port_that_is_taken_leaves_a_command_out_and_breaks_nothing() -> None:
+    obstacle = Obstacle("port", str(host_port("notes", 0)), "squid (pid 7)", "stop it")
+    report = report_of([on_this_host()], obstacles=(obstacle,))
+    settings = settings_of("cloud", allow_host_commands=True, mcp_servers=["notes"])
+    decision = decide(report, settings, DiscoveryConfig()).decisions["notes"]
+    assert isinstance(decision, Omit) and "squid (pid 7)" in decision.reason
+
+
+def test_of_two_commands_whose_names_lead_to_one_port_the_first_runs() -> None:
+    one, other = next(
+        (first, second)
+        for number in range(10_000)
+        for first, second in [("a", f"b{number}")]
+        if host_port(first, 0) == host_port(second, 0)
+    )
+    plan = plan_of(on_this_host(one), on_this_host(other), allow_host_commands=True, mcp_servers=[one, other])
+    assert isinstance(plan.decisions[one], HostCommand)
+    decision = plan.decisions[other]
+    assert isinstance(decision, Omit) and f"is {one}'s" in decision.reason
 
 
 UPSTASH = "https://upstash.example:443"

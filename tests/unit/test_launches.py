@@ -68,6 +68,25 @@ def test_variables_are_expanded_and_never_shown() -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "variables", "told", "pairs"),
+    [
+        (["-y", "a"], None, ("-y", "a"), ()),
+        (["--package=a", "tool"], {"OWN": "${KEY}"}, ("--package=a", "tool"), (("OWN", "KEY"),)),
+        (["a", "--key", "geheim"], None, None, ()),
+        (["a"], {"OWN": "geheim"}, None, ()),
+        (["a"], {"OWN": "${KEY}", "OTHER": "Bearer ${KEY}"}, None, (("OWN", "KEY"),)),
+        (["a"], {"OWN": "${KEY:-geheim}"}, None, ()),
+    ],
+)
+def test_a_command_is_told_where_nothing_in_it_can_be_a_secret(
+    words: list[str], variables: object, told: tuple[str, ...] | None, pairs: tuple[tuple[str, str], ...]
+) -> None:
+    launch = launch_of("npx", words, variables, {"KEY": "geheim"})
+    assert (launch.told, launch.variables) == (told, pairs)
+    assert "geheim" not in repr(launch)
+
+
+@pytest.mark.parametrize(
     ("variables", "words"),
     [({"A": "${MISSING}"}, "MISSING, which is not set"), ({"A": 5}, "env"), ({"A=B": "x"}, "env"), ([1], "env")],
 )

@@ -40,6 +40,7 @@ def load(project: Path, environ: dict[str, str] | None = None, **overrides: str)
         ("replicas: three", "Pulumi.dev.yaml:2: replicas: 'three' is refused"),
         ("replicas: 0", "Pulumi.dev.yaml:2: replicas: 0 is refused"),
         ("monitoring: 1", "Pulumi.dev.yaml:2: monitoring: 1 is refused"),
+        ("allowHostCommands: sometimes", "Pulumi.dev.yaml:2: allowHostCommands: 'sometimes' is refused"),
         ("replica: 2", "Pulumi.dev.yaml:2: replica: unknown key"),
         ("gateway: {PROMPTCRAFT_PLAN_FILE: /x}", "is not the application's to be set here"),
         ("gateway: {OTEL_EXPORTER_OTLP_HEADERS: key}", "is not the application's to be set here"),

@@ -21,7 +21,7 @@ from discovery.mcp_files import McpFile
 from discovery.probes.npx import npx
 from discovery.probes.project_files import project_files
 from discovery.probes.user_files import user_files
-from discovery.report import Candidate, Source
+from discovery.report import Candidate, Launch, Source
 from discovery.request import ConfigError, Credential, Gathered, Request
 from reading import safe_files
 from reading.safe_files import Rules, UnsafeFile
@@ -456,7 +456,7 @@ def test_a_server_that_the_stack_names_is_a_candidate_with_the_version_that_was_
 
     launch = one(npx(replace(request, servers=("context7",)))).launch
 
-    assert launch is not None and re.fullmatch(r"@upstash/context7-mcp@\d+\.\d+\.\d+", launch.package)
+    assert isinstance(launch, Launch) and re.fullmatch(r"@upstash/context7-mcp@\d+\.\d+\.\d+", launch.package)
 
 
 def test_a_key_that_the_stack_keeps_as_a_secret_is_a_key(tmp_path: Path) -> None:
@@ -465,8 +465,9 @@ def test_a_key_that_the_stack_keeps_as_a_secret_is_a_key(tmp_path: Path) -> None
 
     candidate = one(npx(request))
 
-    assert candidate.problem is None and candidate.launch is not None
+    assert candidate.problem is None and isinstance(candidate.launch, Launch)
     assert candidate.launch.environment == {"SENTRY_ACCESS_TOKEN": "geheim"}
+    assert candidate.launch.told == ("-y", candidate.launch.package)
     assert candidate.launch.variables == (("SENTRY_ACCESS_TOKEN", "SENTRY_AUTH_TOKEN"),)
     assert "geheim" not in repr(candidate)
 
@@ -485,7 +486,7 @@ def test_a_stdio_server_in_a_file_may_be_launched_with_what_its_entry_says() -> 
 
     candidate = one(from_servers({"time": server}, OWN="also-geheim"))
 
-    assert candidate.launch is not None
+    assert isinstance(candidate.launch, Launch)
     assert (candidate.launch.program, candidate.launch.package) == ("uvx", "mcp-server-time@2026.1.1")
     assert candidate.launch.arguments == ("--key", "geheim") and candidate.launch.environment == {"K": "also-geheim"}
     assert "geheim" not in repr(candidate)

@@ -1,0 +1,23 @@
+"""Stop a command and take away what tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+from discovery import locks
+from discovery.locks import LockHeldError
+from host_command import processes
+from host_command.place import Place
+from host_command.starting import lock_folder
+
+
+def stop(place: Place, environ: Mapping[str, str]) -> str:
+    """End the command with all its processes; what was done, in one line. Raises `HostCommandError`."""
+    with place.held():
+        count = processes.end(place, place.read())
+        # A lock file that is not ours to remove stays.
+        with suppress(LockHeldError):
+            locks.release(lock_folder(environ), place.service, place.project, place.stack)
+        place.forget()
+    return f"{place.service}: {'stopped' if count else 'was not running'}"

@@ -1,0 +1,45 @@
+"""Packages of this machine's Python index, where containers of a private engine find them."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.engine.private_engine import PrivateEngine
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def python_index(engine: PrivateEngine, folder: Path, requirement: str) -> Iterator[str]:
+    """The address of an index with `requirement` and all that it needs, for as long as this lasts.
+
+    A listing of folders, each named as its project is, is an index (Simple repository API,
+    https://packaging.python.org/en/latest/specifications/simple-repository-api/).
+    """
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--dest", str(folder)]
+    subprocess.run([*download, requirement], check=True)
+    for wheel in [*folder.glob("*.whl")]:
+        project = folder / re.sub(r"[-_.]+", "-", wheel.name.partition("-")[0]).lower()
+        project.mkdir(exist_ok=True)
+        wheel.rename(project / wheel.name)
+    bridge, handler = engine.bridge, functools.partial(_Quiet, directory=str(folder))
+    server = engine.namespace.run(lambda: http.server.ThreadingHTTPServer((bridge, 0), handler))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://{bridge}:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
