@@ -20,27 +20,28 @@ _SOURCE = {"type": "prometheus", "uid": "prometheus"}
 def grafana_files(plan: Plan, dashboards: Mapping[str, str]) -> dict[str, str]:
     """File contents by path below `FILES_PATH`; `dashboards` are their texts by file name."""
     return {
-        "provisioning/datasources/prometheus.yaml": _text(datasources(plan)),
+        "provisioning/datasources/prometheus.yaml": _text(
+            datasources(datasource("Prometheus", summarised(plan.decisions["prometheus"])["endpoint"]))
+        ),
         "provisioning/dashboards/promptcraft.yaml": _text(_PROVIDERS),
         **{f"{_DASHBOARDS}/{name}": text for name, text in dashboards.items()},
     }
 
 
-def datasources(plan: Plan, url: str | None = None) -> dict[str, Any]:
-    """The data source: the Prometheus of the plan (at `url`, or as containers reach it), named as dashboards do."""
+def datasources(*sources: Mapping[str, Any]) -> dict[str, Any]:
+    """A provisioning file with these data sources."""
+    return {"apiVersion": 1, "prune": True, "datasources": [dict(source) for source in sources]}
+
+
+def datasource(name: str, url: str | None, *, is_default: bool = True) -> dict[str, Any]:
+    """The Prometheus at `url`, under the uid that the dashboards ask for."""
     return {
-        "apiVersion": 1,
-        "prune": True,
-        "datasources": [
-            {
-                "name": "Prometheus",
-                **_SOURCE,
-                "access": "proxy",
-                "url": url or summarised(plan.decisions["prometheus"])["endpoint"],
-                "isDefault": True,
-                "editable": False,
-            }
-        ],
+        "name": name,
+        **_SOURCE,
+        "access": "proxy",
+        "url": url,
+        "isDefault": is_default,
+        "editable": False,
     }
 
 
