@@ -26,11 +26,21 @@ def redis_conf(memory_mb: int, data_path: str, *, protected: bool) -> str:
         f"maxmemory {int(memory_mb * _DATA_SHARE)}mb",
         "maxmemory-policy volatile-lru",
     ]
-    if protected:
-        lines.append(f"include {CREDENTIAL_FILE}")
+    lines.append(f"include {CREDENTIAL_FILE}" if protected else _user("nopass"))
     return "\n".join(lines) + "\n"
 
 
 def redis_acl(password: str) -> str:
     """The default user with this password, by hash: no quoting can go wrong, and the text holds no password."""
-    return f"user default on #{hashlib.sha256(password.encode()).hexdigest()} ~* &* +@all\n"
+    return _user(f"#{hashlib.sha256(password.encode()).hexdigest()}") + "\n"
+
+
+# Of what Redis calls dangerous, its exporter and whoever asks who it is need these, and none of them writes.
+_HARMLESS = ("info", "role", "config|get", "slowlog|len", "slowlog|get", "latency|latest", "latency|histogram")
+
+
+def _user(password: str) -> str:
+    """Whoever comes may use the data, not rule the server (https://redis.io/docs/latest/operate/oss_and_stack/
+    management/security/acl/)."""
+    harmless = " ".join(f"+{command}" for command in _HARMLESS)
+    return f"user default on {password} ~* &* +@all -@admin -@dangerous {harmless}"
