@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,8 +20,10 @@ from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
+from tests.waiting import until
+from tests.warm import WarmRun, servers_python
+
 IMAGES = Path(__file__).parents[2] / "images"
-START_SECONDS = 10.0
 MCP_HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 INITIALIZE = {
     "jsonrpc": "2.0",
@@ -39,7 +40,7 @@ INITIALIZE = {
 @dataclass(frozen=True)
 class Running:
     url: str
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | WarmRun
 
     def resident_mib(self) -> float:
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
@@ -54,20 +55,25 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(image: str, health: str, environment: dict[str, str]) -> Iterator[Running]:
+def running(image: str, health: str, environment: dict[str, str], *, cold: bool = False) -> Iterator[Running]:
+    """The server of an image as a process; `cold` where its own memory matters."""
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, str(IMAGES / image / "server.py")],
-        env={**os.environ, "HOST": "127.0.0.1", "PORT": str(port), **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    file = str(IMAGES / image / "server.py")
+    variables = {**os.environ, "HOST": "127.0.0.1", "PORT": str(port), **environment}
+    with Path(os.devnull).open("wb") as nowhere:
+        process: subprocess.Popen[bytes] | WarmRun = (
+            subprocess.Popen([sys.executable, file], env=variables, stdout=nowhere, stderr=nowhere)
+            if cold
+            else servers_python().start([file], variables, nowhere, nowhere)
+        )
     server = Running(f"http://127.0.0.1:{port}", process)
+
+    def answers() -> bool:
+        assert process.poll() is None, f"{image} ended with {process.returncode}"
+        return _answers(server.url + health)
+
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while not _answers(server.url + health):
-            assert process.poll() is None, f"{image} ended with {process.returncode}"
-            assert time.monotonic() < deadline, f"{image} did not answer"
+        until(answers)
         yield server
     finally:
         process.kill()
@@ -341,7 +347,7 @@ def test_a_stand_in_is_small_and_ends_cleanly(tmp_path: Path, image: str, health
         "QDRANT_API_KEY_FILE": str(tmp_path / "none"),
         "ZEN_MCP_TOKEN_FILE": str(tmp_path / "none"),
     }
-    with running(image, health, environment) as server:
+    with running(image, health, environment, cold=True) as server:
         assert server.resident_mib() < 100
         assert ended(server, signal.SIGTERM) == -signal.SIGTERM
 
