@@ -42,12 +42,10 @@ class Results:
     async def flight(self, key: str, run: str) -> AsyncIterator[str | None]:
         """Yields None to the one replica that is to make the result, to the others the result once it is made."""
         name = self._shared.key("flight", key)
-        # Without a cache the others would have nothing to wait for.
-        while self._ttl and not await self._claim(name, run):
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
-            if (made := await self.get(key)) is not None:
-                yield made
-                return
+        made = await self._take_off(name, key, run)
+        if made is not None:
+            yield made
+            return
         landed = asyncio.Event()
         renewing = asyncio.create_task(self._renew(name, landed))
         try:
@@ -59,10 +57,25 @@ class Results:
             await renewing
             await self._shared.use(("DEL", name))
 
-    async def _claim(self, name: str, run: str) -> bool:
-        replies = await self._shared.use(("SET", name, run, "NX", "EX", FLIGHT_SECONDS))
-        # Without Redis there are no others.
-        return replies is None or replies[0] is not None
+    async def _take_off(self, name: str, key: str, run: str) -> str | None:
+        """None when the flight is this run's, the result when another's has landed."""
+        # Without a cache there is nothing to wait for.
+        while self._ttl:
+            # Asked after the claim: whoever landed since the caller looked has left a result, and no claim.
+            claim = ("SET", name, run, "NX", "EX", FLIGHT_SECONDS)
+            replies = await self._shared.use(claim, ("GET", self._shared.key("result", key)))
+            if replies is None:
+                # Without Redis there are no others.
+                return None
+            claimed, made = replies
+            if made is not None:
+                if claimed is not None:
+                    await self._shared.use(("DEL", name))
+                return str(made)
+            if claimed is not None:
+                return None
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        return None
 
     async def _renew(self, name: str, landed: asyncio.Event) -> None:
         while True:

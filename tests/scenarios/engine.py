@@ -21,7 +21,7 @@ import docker
 import requests
 from docker.models.containers import Container
 
-from .debian import REPOSITORY, UNPACKED
+from .debian import REPOSITORY, UNPACKED, library_path
 from .namespace import Namespace
 from .servers import await_port
 from .unavailable import Unavailable
@@ -93,7 +93,11 @@ class Engine:
             name=name,
             detach=True,
             volumes=mounts,
-            environment={"PYTHONPATH": str(REPOSITORY / "tests"), "PYTHONDONTWRITEBYTECODE": "1"},
+            environment={
+                "LD_LIBRARY_PATH": library_path(),
+                "PYTHONPATH": str(REPOSITORY / "tests"),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
             ports={f"{port}/tcp": (on, publish)} if publish else {},
             **other,
         )
