@@ -31,7 +31,7 @@ from settings import VARIABLES, load_settings
 # Seconds the engine may take to answer: moving a large file can keep it busy.
 _ENGINE_TIMEOUT = 600
 # Seconds after an update in which the services may still find each other.
-_SETTLING = 15.0
+_SETTLING = 30.0
 _QUIET = ("--suppress-permalink=true",)
 
 
