@@ -276,7 +276,7 @@ def _using(name: str, finding: Finding, settings: StackSettings) -> Reuse | Rela
             workload=relay_workload(name, settings),
             port=port,
             target=url.netloc,
-            endpoint=f"{url.scheme}://{relay_name(name)}:{port}{url.path}",
+            endpoint=_where_it_answered(f"{url.scheme}://{relay_name(name)}:{port}{url.path}", finding.path),
             host_endpoint=endpoint,
             source=source,
             reason=f"{reason}; on this host's loopback, so through a relay",
@@ -284,7 +284,7 @@ def _using(name: str, finding: Finding, settings: StackSettings) -> Reuse | Rela
             holds=finding.holds,
         )
     return Reuse(
-        endpoint=finding.reach.endpoint or endpoint,
+        endpoint=_where_it_answered(finding.reach.endpoint or endpoint, finding.path),
         host_endpoint=endpoint,
         source=source,
         reason=reason,
@@ -293,6 +293,15 @@ def _using(name: str, finding: Finding, settings: StackSettings) -> Reuse | Rela
         version=finding.version,
         holds=finding.holds,
     )
+
+
+def _where_it_answered(endpoint: str, path: str | None) -> str:
+    """The endpoint with the path at which its MCP server proved itself; a server's usual `/mcp` stays unsaid."""
+    parts = urlsplit(endpoint)
+    if path is None or path == parts.path:
+        return endpoint
+    is_usual = path == "/mcp" and parts.path in ("", "/")
+    return parts._replace(path="" if is_usual else path).geturl()
 
 
 def _turned_down(name: str, report: Report) -> str | None:

@@ -77,6 +77,7 @@ class Judge:
             ownership_of(visit.whose.container, self.request),
             reach_of(place, visit.addresses, visit.whose, engine_is_here=self.engine_is_here),
             answer.holds,
+            answer.path,
         )
 
     def _as_this_server(self, service: str, answer: Answer) -> Answer:

@@ -139,6 +139,7 @@ class Finding:
     """A candidate and what asking it came to. `reason` is one line, at most 200 characters, never a secret.
 
     `holds` names the data that is there (a Qdrant's collections); None where that is unknown or comes and goes.
+    `path` is where an MCP server answered, which its endpoint need not say; None for everything else.
     """
 
     candidate: Candidate
@@ -149,6 +150,7 @@ class Finding:
     ownership: Ownership = Ownership.EXTERNAL
     reach: Reach = field(default_factory=lambda: Reach(Vantage.ANYWHERE))
     holds: tuple[str, ...] | None = None
+    path: str | None = None
 
 
 @dataclass(frozen=True)
@@ -269,6 +271,7 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
             "network_id": finding.reach.network_id,
         },
         "holds": None if finding.holds is None else list(finding.holds),
+        "path": finding.path,
     }
 
 
@@ -311,6 +314,8 @@ def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:
         ownership=Ownership(value["ownership"]),
         reach=Reach(Vantage(reach["vantage"]), reach["network"], reach["endpoint"], str(reach["network_id"])),
         holds=None if value["holds"] is None else tuple(str(name) for name in value["holds"]),
+        # Snapshots of earlier versions do not have it.
+        path=value.get("path"),
     )
 
 

@@ -112,6 +112,6 @@ def load_plan(path: Path) -> Plan:
 
 
 def mcp_url(endpoint: str) -> str:
-    """An MCP endpoint with its path: `/mcp` where the plan names only the server."""
+    """An MCP endpoint with its path: `/mcp` where the plan names only the server; `/` is a path of its own."""
     parts = urlsplit(endpoint)
-    return parts._replace(path="/mcp").geturl() if parts.path in ("", "/") else endpoint
+    return endpoint if parts.path else parts._replace(path="/mcp").geturl()

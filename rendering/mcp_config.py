@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from catalog import SERVICES, Protocol
 from plan import Decision, Deploy, Hosted, Plan, Relay, Reuse
@@ -47,7 +48,11 @@ def mcp_config(plan: Plan) -> dict[str, Any]:
     themselves. Secrets are named as variables, which the reader of the document expands (`${NAME}`).
     """
     addresses = urls(plan)
-    servers = {name: _over_http(name, addresses[name], plan) for name in plan.decisions if _is_mcp(name, addresses)}
+    servers = {
+        name: _over_http(name, _with_path(addresses[name], decision), plan)
+        for name, decision in plan.decisions.items()
+        if _is_mcp(name, addresses)
+    }
     own = {
         name: _over_stdio(server, server.arguments)
         for name, server in plan.hosted.items()
@@ -60,8 +65,7 @@ def _is_mcp(name: str, addresses: dict[str, str]) -> bool:
     return name in addresses and (name not in SERVICES or SERVICES[name].protocol is Protocol.MCP)
 
 
-def _over_http(name: str, address: str, plan: Plan) -> dict[str, Any]:
-    url = _with_path(address)
+def _over_http(name: str, url: str, plan: Plan) -> dict[str, Any]:
     # The path by which discovery, too, tells the transport of 2024-11-05.
     server = {"type": "sse" if url.endswith("/sse") else "http", "url": url}
     application = plan.decisions["promptcraft"]
@@ -75,6 +79,7 @@ def _over_stdio(server: Hosted, arguments: Sequence[str]) -> dict[str, Any]:
     return started | {"env": {own: f"${{{machine}}}" for own, machine in server.variables}}
 
 
-def _with_path(url: str) -> str:
-    host = url.split("://", 1)[1]
-    return url if "/" in host.rstrip("/") else f"{url.rstrip('/')}/mcp"
+def _with_path(address: str, decision: Decision) -> str:
+    """The address with the path that the stack's containers use, or `/mcp` where they are told none."""
+    inside = decision.endpoint if isinstance(decision, Deploy | Reuse | Relay) else ""
+    return urlsplit(address)._replace(path=urlsplit(inside).path or "/mcp").geturl()

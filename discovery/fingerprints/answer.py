@@ -23,7 +23,7 @@ _BUSY = (502, 503, 504)
 class Answer:
     """The verdict on one endpoint. `identity` is the name an MCP server gives itself, as it gave it.
 
-    `holds` names the data that is there, None where that is not known.
+    `holds` names the data that is there, None where that is not known; `path` is where an MCP server answered.
     """
 
     verdict: Verdict
@@ -31,6 +31,7 @@ class Answer:
     version: str | None = None
     identity: str | None = None
     holds: tuple[str, ...] | None = None
+    path: str | None = None
 
 
 Fingerprint = Callable[[Wire, Credential | None], Awaitable[Answer]]

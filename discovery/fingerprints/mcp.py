@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -239,11 +239,8 @@ def _introduced(response: Response) -> Introduction | None:
 def _answer(introduced: Introduction, path: str) -> Answer:
     if not introduced.name:
         return impostor("speaks MCP, but does not say which server it is")
-    return verified(
-        f"MCP {introduced.revision} at {one_line(path, 60)}, calls itself {quoted(introduced.name)}",
-        introduced.version,
-        introduced.name,
-    )
+    reason = f"MCP {introduced.revision} at {one_line(path, 60)}, calls itself {quoted(introduced.name)}"
+    return replace(verified(reason, introduced.version, introduced.name), path=path)
 
 
 async def _discover(wire: Wire, path: str, revision: str, token: str | None) -> Response:

@@ -13,6 +13,7 @@ from decide import decide
 from discovery.config import DiscoveryConfig, parse_discovery_config
 from discovery.report import Finding, HostLaunch, Launch, Obstacle, Reach, Source, Vantage, Verdict
 from errors import ConfigError
+from gateway.plan import mcp_url
 from plan import HostCommand, Hosted, Omit, Plan, Relay, Reuse
 from rendering.mcp_config import mcp_config
 from rendering.plan_document import plan_document
@@ -134,16 +135,34 @@ def test_the_document_to_paste_names_variables_and_no_secret() -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "kind", "url"),
+    ("endpoint", "path", "kind", "url"),
     [
-        ("http://10.0.0.5:9000", "http", "http://10.0.0.5:9000/mcp"),
-        ("http://10.0.0.5:9000/servers/a/mcp", "http", "http://10.0.0.5:9000/servers/a/mcp"),
-        ("http://10.0.0.5:9000/sse", "sse", "http://10.0.0.5:9000/sse"),
+        ("http://10.0.0.5:9000", "/mcp", "http", "http://10.0.0.5:9000/mcp"),
+        ("http://10.0.0.5:9000/", "/mcp", "http", "http://10.0.0.5:9000/mcp"),
+        ("http://10.0.0.5:9000", "/mcp/", "http", "http://10.0.0.5:9000/mcp/"),
+        ("http://10.0.0.5:9000", "/", "http", "http://10.0.0.5:9000/"),
+        ("http://10.0.0.5:9000", "/sse", "sse", "http://10.0.0.5:9000/sse"),
+        ("http://10.0.0.5:9000/tools", "/tools/", "http", "http://10.0.0.5:9000/tools/"),
+        ("http://10.0.0.5:9000/servers/a/mcp", "/servers/a/mcp", "http", "http://10.0.0.5:9000/servers/a/mcp"),
+        ("http://10.0.0.5:9000/sse", "/sse", "sse", "http://10.0.0.5:9000/sse"),
     ],
 )
-def test_the_document_to_paste_names_the_transport(endpoint: str, kind: str, url: str) -> None:
-    plan = plan_of(finding("mine", source=Source.USER, endpoint=endpoint))
+def test_a_server_is_asked_where_it_proved_itself(endpoint: str, path: str, kind: str, url: str) -> None:
+    plan = plan_of(replace(finding("mine", source=Source.USER, endpoint=endpoint), path=path))
     assert mcp_config(plan)["mcpServers"]["mine"] == {"type": kind, "url": url}
+    decision = plan.decisions["mine"]
+    assert isinstance(decision, Reuse)
+    assert mcp_url(decision.endpoint) == url
+    assert decision.host_endpoint == endpoint
+
+
+def test_a_relay_leads_to_where_a_server_proved_itself() -> None:
+    reach = Reach(Vantage.HOST_LOOPBACK)
+    plan = plan_of(replace(finding("context7", endpoint="http://127.0.0.1:9000", reach=reach), path="/sse"))
+    relay = plan.decisions["context7"]
+    assert isinstance(relay, Relay)
+    assert relay.endpoint == f"http://context7-relay:{relay.port}/sse"
+    assert mcp_config(plan)["mcpServers"]["context7"] == {"type": "sse", "url": "http://127.0.0.1:9000/sse"}
 
 
 def test_the_document_to_paste_has_the_header_that_a_token_asks_for() -> None:

@@ -310,6 +310,16 @@ def _(world: World) -> None:
     world.set(ZEN_MCP_URL="http://[::1]:7000/sse")
 
 
+@scenario(
+    "an event stream is found where ZEN_MCP_URL names only the server, and its path told",
+    selects("zen-mcp", 7000, EXTERNAL),
+    lists("zen-mcp", 7000, "verified", EXTERNAL, path="/sse"),
+)
+def _(world: World) -> None:
+    world.keep(SdkServer("zen-mcp", 7000, events=True))
+    world.set(ZEN_MCP_URL="http://127.0.0.1:7000")
+
+
 @scenario("a value that is no UTF-8 breaks nothing", selects("qdrant", 6333))
 def _(world: World) -> None:
     world.serve(qdrant(), 6333)
