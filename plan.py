@@ -264,16 +264,12 @@ def secret_of(name: str, decision: Decision) -> str:
 def summarised(decision: Decision) -> dict[str, str | None]:
     """A decision as the stack output `plan` shows it and the next deployment remembers it (`Report.previous`)."""
     match decision:
-        case Deploy(endpoint=endpoint, reason=reason, source=source):
-            return {"source": source, "endpoint": endpoint, "reason": reason}
+        case Deploy() | Hosted() | HostCommand():
+            return {"source": decision.source, "endpoint": decision.endpoint, "reason": decision.reason}
         case Reuse():
             return _remembered(decision)
         case Relay(target=target):
             return _remembered(decision) | {"behind": target}
-        case Hosted(endpoint=endpoint, reason=reason, source=source):
-            return {"source": source, "endpoint": endpoint, "reason": reason}
-        case HostCommand(endpoint=endpoint, reason=reason, source=source):
-            return {"source": source, "endpoint": endpoint, "reason": reason}
         case Omit(reason=reason):
             return {"source": "omitted", "endpoint": None, "reason": reason}
         case _:

@@ -13,6 +13,7 @@ from discovery.agents import read_texts
 from discovery.checkpoint import read_checkpoint
 from discovery.config import DiscoveryConfig, load_discovery_config
 from discovery.launches import file_text
+from discovery.locks import lock_folder
 from discovery.look import look
 from discovery.one_look import one_look
 from discovery.probes.npx import npx
@@ -131,7 +132,7 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
         credentials={name: Credential(secret.username, secret.value) for name, secret in settings.secrets.items()},
         authorities=settings.authorities,
         checkpoint=read_checkpoint(root, settings.project, settings.stack, os.environ),
-        lock_dir=Path(environment.get("MCP_LOCK_DIR") or "/tmp"),
+        lock_dir=lock_folder(environment),
         budget_seconds=budget_seconds,
     )
 

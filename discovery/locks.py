@@ -13,7 +13,7 @@ import secrets
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -150,6 +150,11 @@ def _is_still(path: Path, descriptor: int) -> bool:
         return False
 
 
+def lock_folder(environment: Mapping[str, str]) -> Path:
+    """Where lock files lie, which `MCP_LOCK_DIR` moves."""
+    return Path(environment.get("MCP_LOCK_DIR") or "/tmp")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; `--dir` defaults to `MCP_LOCK_DIR`, then `/tmp`."""
     parser = argparse.ArgumentParser(prog="python -m discovery.locks", description=__doc__)
@@ -160,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--endpoint", help="URL without credentials; needed by claim")
     parser.add_argument("--pid", type=int, help="the process that serves; none for a container")
     parser.add_argument("--yield", dest="yields", action="store_true", help="leave a lock that others hold, exit 0")
-    parser.add_argument("--dir", type=Path, default=Path(os.environ.get("MCP_LOCK_DIR") or "/tmp"))
+    parser.add_argument("--dir", type=Path, default=lock_folder(os.environ))
     options = parser.parse_args(arguments)
     try:
         if options.action == "release":

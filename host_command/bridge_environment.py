@@ -18,7 +18,10 @@ _TAIL_LINES = 5
 
 
 def cache_of(environ: Mapping[str, str]) -> Path:
-    """Where promptcraft keeps what it makes; `PROMPTCRAFT_CACHE` moves it, as it does for set-up."""
+    """Where promptcraft keeps what it makes; `PROMPTCRAFT_CACHE` moves it, as it does for set-up.
+
+    Said here once more, since a machine with Pulumi of its own needs nothing of `toolchain/`.
+    """
     if configured := environ.get("PROMPTCRAFT_CACHE"):
         return Path(configured).absolute()
     return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "promptcraft"

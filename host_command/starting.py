@@ -194,12 +194,7 @@ def _claimed(place: Place, record: Record, environ: Mapping[str, str]) -> str:
     lock = Lock(place.service, endpoint, place.project, place.stack, record.pid, time.time())
     try:
         lock_format.parse(lock.to_bytes())
-        locks.claim(lock_folder(environ), lock)
+        locks.claim(locks.lock_folder(environ), lock)
     except LockHeldError as error:
         return f"; {error}"
     return ""
-
-
-def lock_folder(environ: Mapping[str, str]) -> Path:
-    """Where lock files lie."""
-    return Path(environ.get("MCP_LOCK_DIR") or "/tmp")

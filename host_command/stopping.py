@@ -9,7 +9,6 @@ from discovery import locks
 from discovery.locks import LockHeldError
 from host_command import processes
 from host_command.place import Place
-from host_command.starting import lock_folder
 
 
 def stop(place: Place, environ: Mapping[str, str]) -> str:
@@ -18,6 +17,6 @@ def stop(place: Place, environ: Mapping[str, str]) -> str:
         count = processes.end(place, place.read())
         # A lock file that is not ours to remove stays.
         with suppress(LockHeldError):
-            locks.release(lock_folder(environ), place.service, place.project, place.stack)
+            locks.release(locks.lock_folder(environ), place.service, place.project, place.stack)
         place.forget()
     return f"{place.service}: {'stopped' if count else 'was not running'}"

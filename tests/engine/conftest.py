@@ -9,7 +9,7 @@ import docker
 import pytest
 
 from tests.engine.private_engine import PrivateEngine
-from tests.engine.project import Project
+from tests.engine.project import Done, Project
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +37,11 @@ def new_project(
     yield make
     for project in made:
         project.leave_nothing()
+
+
+@pytest.fixture(scope="module")
+def deployed(project: Project) -> Done:
+    """The first `make up` of the module's own `project`."""
+    done = project.operate("up")
+    assert done.code == 0, done.text
+    return done

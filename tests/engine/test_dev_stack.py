@@ -40,13 +40,6 @@ def project(new_project: Callable[..., Project]) -> Project:
 
 
 @pytest.fixture(scope="module")
-def deployed(project: Project) -> Done:
-    done = project.operate("up")
-    assert done.code == 0, done.text
-    return done
-
-
-@pytest.fixture(scope="module")
 def running(deployed: Done, project: Project) -> dict[str, Container]:
     """The running containers by service."""
     prefix = f"promptcraft-{project.stack}-"

@@ -39,13 +39,6 @@ def project(new_project: Callable[..., Project]) -> Project:
 
 
 @pytest.fixture(scope="module")
-def deployed(project: Project) -> Done:
-    done = project.operate("up")
-    assert done.code == 0, done.text
-    return done
-
-
-@pytest.fixture(scope="module")
 def authorized(deployed: Done, project: Project) -> dict[str, str]:
     """The header that the generated token makes."""
     return {"Authorization": f"Bearer {project.pulumi('config', 'get', 'gatewayTokens').text.strip()}"}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import http.server
 import subprocess
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.engine.private_engine import PrivateEngine
+from tests.journeys.serving import serving
 from tests.scenarios.namespace import outside
 
 _PASSED_ON = ("Content-Type", "ETag", "Last-Modified")
@@ -26,7 +26,6 @@ def registry_of_this_machine() -> str:
 def npm_mirror(engine: PrivateEngine) -> Iterator[str]:
     """The address at which the engine's containers find the registry, for as long as this lasts."""
     upstream = registry_of_this_machine()
-    bridge = engine.bridge
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -44,15 +43,8 @@ def npm_mirror(engine: PrivateEngine) -> Iterator[str]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = engine.namespace.run(lambda: http.server.ThreadingHTTPServer((bridge, 0), Handler))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://{bridge}:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(engine, Handler) as address:
+        yield address
 
 
 def _fetch(url: str, accept: str) -> tuple[int, dict[str, str], bytes]:

@@ -7,12 +7,12 @@ import http.server
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.engine.private_engine import PrivateEngine
+from tests.journeys.serving import serving
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -33,13 +33,5 @@ def python_index(engine: PrivateEngine, folder: Path, requirement: str) -> Itera
         project = folder / re.sub(r"[-_.]+", "-", wheel.name.partition("-")[0]).lower()
         project.mkdir(exist_ok=True)
         wheel.rename(project / wheel.name)
-    bridge, handler = engine.bridge, functools.partial(_Quiet, directory=str(folder))
-    server = engine.namespace.run(lambda: http.server.ThreadingHTTPServer((bridge, 0), handler))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://{bridge}:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with serving(engine, functools.partial(_Quiet, directory=str(folder))) as address:
+        yield address

@@ -32,13 +32,6 @@ def project(new_project: Callable[..., Project]) -> Project:
     return project
 
 
-@pytest.fixture(scope="module")
-def deployed(project: Project) -> Done:
-    done = project.operate("up")
-    assert done.code == 0, done.text
-    return done
-
-
 def redis(project: Project, command: str) -> str:
     shell = f'REDISCLI_AUTH="$(cat /run/promptcraft/secrets/redis)" redis-cli {command}'
     container = project.engine.client.containers.get(f"promptcraft-{project.stack}-redis")

@@ -41,13 +41,6 @@ def project(new_project: Callable[..., Project]) -> Project:
     return project
 
 
-@pytest.fixture(scope="module")
-def deployed(project: Project) -> Done:
-    done = project.operate("up")
-    assert done.code == 0, done.text
-    return done
-
-
 @dataclass(frozen=True)
 class Answer:
     """A status, headers by name, and a body."""

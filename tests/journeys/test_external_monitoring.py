@@ -166,13 +166,6 @@ def project(theirs: Theirs, new_project: Callable[..., Project]) -> Project:
 
 
 @pytest.fixture(scope="module")
-def deployed(project: Project) -> Done:
-    done = project.operate("up")
-    assert done.code == 0, done.text
-    return done
-
-
-@pytest.fixture(scope="module")
 def to_paste(deployed: Done, project: Project) -> dict[str, Any]:
     found: dict[str, Any] = project.outputs()["monitoring"]
     return found

@@ -85,13 +85,6 @@ def project(new_project: Callable[..., Project], registries: Mapping[str, str], 
     return project
 
 
-@pytest.fixture(scope="module")
-def deployed(project: Project) -> Done:
-    done = project.operate("up")
-    assert done.code == 0, done.text
-    return done
-
-
 def runner(project: Project) -> Container:
     return project.engine.client.containers.get(f"promptcraft-{project.stack}-runner")
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 import shutil
 import subprocess
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+
+from toolchain.layout import cached_folder, locked
 
 from .namespace import outside
 from .unavailable import Unavailable
@@ -17,16 +16,16 @@ from .unavailable import Unavailable
 REPOSITORY = Path(__file__).resolve().parents[2]
 UNPACKED = REPOSITORY / ".promptcraft" / "debian"
 
-_THREADS = threading.Lock()
-
 
 def binary(name: str) -> Path:
     """The path of `redis-server`, `prometheus` or `nginx`. Raises `Unavailable` where Debian cannot be reached."""
-    with _alone():
+    path = _find(name)
+    if path is None:
+        # The tests' workers are processes, and apt does one thing at a time.
+        with locked(UNPACKED / "lock"), cached_folder(UNPACKED / name) as empty:
+            if empty is not None:
+                outside(partial(_fetch, name, empty))
         path = _find(name)
-        if path is None:
-            outside(lambda: _fetch(name))
-            path = _find(name)
     if path is None:
         raise Unavailable(f"no {name}: its Debian package does not hold it")
     return path
@@ -37,27 +36,15 @@ def library_path() -> str:
     return ":".join(str(folder) for folder in sorted(UNPACKED.glob("*/usr/lib/*-linux-gnu")))
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    # The tests' workers are processes: without the file's lock two would unpack the same archives into each other.
-    UNPACKED.mkdir(parents=True, exist_ok=True)
-    with _THREADS, (UNPACKED / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _find(name: str) -> Path | None:
     path = ":".join(str(UNPACKED / name / folder) for folder in ("usr/bin", "usr/sbin"))
     found = shutil.which(name) or shutil.which(name, path=f"{path}:/usr/sbin")
     return Path(found) if found else None
 
 
-def _fetch(package: str) -> None:
-    # Named only when whole, so that a run that was killed here leaves no program without its libraries.
-    partial = UNPACKED / f"{package}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    archives = partial / "archives"
-    archives.mkdir(parents=True)
+def _fetch(package: str, folder: Path) -> None:
+    archives = folder / "archives"
+    archives.mkdir()
     try:
         _download(package, archives)
     except Unavailable:
@@ -65,9 +52,8 @@ def _fetch(package: str) -> None:
         _run("apt-get", "update")
         _download(package, archives)
     for archive in sorted(archives.glob("*.deb")):
-        _run("dpkg-deb", "--extract", str(archive), str(partial))
+        _run("dpkg-deb", "--extract", str(archive), str(folder))
     shutil.rmtree(archives)
-    partial.rename(UNPACKED / package)
 
 
 def _download(package: str, folder: Path) -> None:
