@@ -9,6 +9,7 @@ from components.stack import PromptCraftStack, outputs
 from dashboards import load_dashboards
 from decide import decide
 from discovery import deploy_look
+from discovery.deployment_lock import BusyError
 from errors import ConfigError
 from settings import load_settings
 
@@ -16,10 +17,10 @@ root = Path(__file__).resolve().parent
 
 try:
     settings = load_settings(root, pulumi.get_stack(), os.environ, pulumi.runtime.config.get_config_env())
-    look = deploy_look.take(root, settings)
+    look = deploy_look.take(root, settings, updating=not pulumi.runtime.is_dry_run())
     plan = decide(look.report, settings, look.config)
     dashboards = load_dashboards(root)
-except ConfigError as error:
+except (ConfigError, BusyError) as error:
     raise pulumi.RunError(str(error)) from None
 
 secrets = {name: secret.value for name, secret in settings.secrets.items()}

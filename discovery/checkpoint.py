@@ -65,6 +65,7 @@ def read_checkpoint(root: Path, project: str, stack: str, environ: Mapping[str, 
             owner=owner,
             previous=_previous(resources),
             host_runs=dict(_host_runs(resources)),
+            pending=_pending(state),
         )
     except _UnreadableError as error:
         return Checkpoint(known=False, owner=owner, problem=f"the state of stack {one_line(stack, 60)} {error}")
@@ -93,6 +94,15 @@ def export_checkpoint(
         raise _UnreadableError(f"cannot be exported: {one_line(message.splitlines()[0] if message else '', 120)}")
     deployment = _object(_json(done.stdout), "the export").get("deployment")
     return {"checkpoint": {"latest": deployment}}
+
+
+def state_folder(root: Path, environ: Mapping[str, str]) -> Path | None:
+    """The folder below which a `file://` backend keeps its `.pulumi`; None for any other backend, or none."""
+    try:
+        backend = _backend(root, environ)
+        return _folder(root, backend, environ) if backend.startswith("file://") else None
+    except _UnreadableError:
+        return None
 
 
 def _backend(root: Path, environ: Mapping[str, str]) -> str:
@@ -184,6 +194,12 @@ def _resources(state: Mapping[str, object], project: str, stack: str) -> list[Ma
     ours = f"urn:pulumi:{stack}::{project}::"
     objects = [_object(resource, "a resource") for resource in resources]
     return [resource for resource in objects if str(resource.get("urn", "")).startswith(ours)]
+
+
+def _pending(state: Mapping[str, object]) -> int:
+    latest = _object(state.get("checkpoint"), "checkpoint").get("latest")
+    operations = latest.get("pending_operations") if isinstance(latest, dict) else None
+    return len(operations) if isinstance(operations, list) else 0
 
 
 def _ids(resources: list[Mapping[str, object]]) -> Iterator[str]:

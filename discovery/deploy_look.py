@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from catalog import SERVICES, relay_port
+from discovery import deployment_lock
 from discovery.agents import read_texts
 from discovery.checkpoint import read_checkpoint
 from discovery.config import DiscoveryConfig, load_discovery_config
@@ -43,8 +44,13 @@ class DeployLook:
     certificates: str | None = field(default=None, repr=False)
 
 
-def take(root: Path, settings: StackSettings) -> DeployLook:
-    """Look once for this deployment of the project in `root`. Raises `ConfigError`."""
+def take(root: Path, settings: StackSettings, *, updating: bool = False) -> DeployLook:
+    """Look once for this deployment of the project in `root`. Raises `ConfigError`.
+
+    `updating`: what is seen is acted on, so this has to be the stack's only deployment. Raises `BusyError`.
+    """
+    if updating:
+        deployment_lock.join(root, settings.stack, os.environ)
     config = load_discovery_config(root)
     home = Path.home()
     if settings.config.discovery == "snapshot":

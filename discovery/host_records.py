@@ -1,7 +1,6 @@
 """Who serves as a command of this host: the record that `host_command/` keeps of each, and whether it still lives.
 
-Shared by who reads and who writes. A number of a process says little, since another one may have it by now: what
-counts is the moment of its birth too.
+Shared by who reads and who writes.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from discovery.config import is_name
+from discovery.process_identity import ProcessIdentity
 from reading import safe_files
 from reading.safe_files import UnsafeFile
 
@@ -23,7 +23,7 @@ _SUFFIX = ".json"
 class Record:
     """One command that was started: its bridge's process, which `run` of it that is, and where it listens.
 
-    `birth` is as `birth()` tells it; `token` lets in who asks the bridge from this host.
+    `birth` is as `process_identity` tells it; `token` lets in who asks the bridge from this host.
     """
 
     pid: int
@@ -36,25 +36,10 @@ class Record:
 
     @property
     def lives(self) -> bool:
-        return birth(self.pid) == self.birth
+        return ProcessIdentity(self.pid, self.birth).lives
 
     def to_text(self) -> str:
         return json.dumps(asdict(self), indent=2) + "\n"
-
-
-def birth(pid: int) -> str | None:
-    """When the process `pid` was born, which no other one shares: the boot, and the clock ticks since (proc(5)).
-
-    None where there is no such process, or it has ended and waits to be collected.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        # The name in parentheses may hold anything, parentheses and spaces too.
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    state, started = fields[0], fields[19]
-    return None if state in "ZX" else f"{boot} {started}"
 
 
 def folder_of(root: Path, stack: str) -> Path:

@@ -10,16 +10,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import psutil
-
 from discovery import endpoints
 from discovery.config import is_name
+from discovery.process_identity import CLOCK_TOLERANCE_SECONDS, why_gone
 from reading import safe_files
 from reading.safe_files import Rules, UnsafeFile
 
 MAX_BYTES = 4096
-# A process's start is known to the tick of a clock that may since have been set; a lock is written after it.
-CLOCK_TOLERANCE_SECONDS = 2.0
 CLAIM_INSTANT_SECONDS = 0.01
 
 _MAX_PID = 4_194_304  # the kernel's own limit on 64-bit machines (proc(5), pid_max)
@@ -99,20 +96,7 @@ def stale_reason(lock: Lock, now: float) -> str | None:
         return "it was created in the future"
     if lock.pid is None:
         return None
-    try:
-        # pid_exists, not Process alone: /proc also answers for the ids of threads.
-        if not psutil.pid_exists(lock.pid):
-            return f"process {lock.pid} is gone"
-        process = psutil.Process(lock.pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return f"process {lock.pid} has ended"
-        if process.create_time() > lock.created + CLOCK_TOLERANCE_SECONDS:
-            return f"process {lock.pid} started after the lock was made: another one has its number now"
-    except psutil.NoSuchProcess:
-        return f"process {lock.pid} is gone"
-    except psutil.AccessDenied:
-        return f"process {lock.pid} cannot be looked at"
-    return None
+    return why_gone(lock.pid, lock.created)
 
 
 def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -32,6 +32,7 @@ class Checkpoint:
     `ids` are the engine ids of containers in the state; `owner` identifies that state (`LABEL_OWNER`).
     `previous` maps a service to what the last deployment's `plan` output said of it.
     `host_runs` maps a service to the run of the command of this host that serves it.
+    `pending` counts the steps that an update began and never reported the end of.
     `problem` says, for a person, why the state is not `known`.
     """
 
@@ -40,6 +41,7 @@ class Checkpoint:
     owner: str = ""
     previous: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     host_runs: Mapping[str, int] = field(default_factory=dict)
+    pending: int = 0
     problem: str | None = None
 
 

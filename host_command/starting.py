@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from discovery import host_records, lock_format, locks
+from discovery import lock_format, locks, process_identity
 from discovery.host_records import Record
 from discovery.lock_format import Lock
 from discovery.locks import LockHeldError
@@ -149,7 +149,7 @@ def _spawn(
 
 def _recorded(place: Place, wanted: Wanted, bridge: subprocess.Popen[bytes], token: str) -> Record:
     """The record, written before the command answers: who is interrupted now leaves a trace to follow."""
-    born = host_records.birth(bridge.pid)
+    born = process_identity.birth(bridge.pid)
     if born is None:
         raise HostCommandError(_ended(place, bridge))
     record = Record(bridge.pid, born, wanted.run, wanted.fingerprint, wanted.address, wanted.port, token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from catalog import PROJECT
 from dashboards import load_dashboards
 from discovery.checkpoint import read_checkpoint
 from discovery.config import load_agents_config, load_discovery_config
+from discovery.deployment_lock import BusyError
 from discovery.request import Checkpoint
 from errors import ConfigError
 from operate.backup import back_up, default_folder
 from operate.backup import restore as restore_backup
 from operate.data_stores import DataStore, find_stores
+from operate.foreground import Interrupted, end_in_good_order
 from operate.generated_secrets import ensure_secrets, secrets_to_preview_with
 from operate.images import bring_images
 from operate.leftovers import purge_volumes, remove_leftovers, start_stopped
@@ -41,16 +44,34 @@ def up(pulumi: PulumiCommand, console: Console) -> int:
     if code := bring_images(pulumi.root, settings):
         return code
     _generate_secrets(pulumi, console)
-    engine = docker.from_env()
-    checkpoint = read_checkpoint(pulumi.root, PROJECT, pulumi.stack, os.environ)
-    for name in remove_leftovers(engine, pulumi.stack, checkpoint):
-        console.print(f"removed {name}: left behind by an update of this stack that did not finish")
+    if code := _settle(pulumi, console):
+        return code
     if code := pulumi.run("up", "--yes", "--skip-preview", "--stack", pulumi.stack, "--suppress-outputs", *_QUIET):
         return code
     # Whoever did not have to be replaced may stand still: pulumi compares with its state, not with the engine.
-    for name in start_stopped(engine, pulumi.stack, read_checkpoint(pulumi.root, PROJECT, pulumi.stack, os.environ)):
-        console.print(f"started {name}: it was stopped")
+    with pulumi.standing_still():
+        for name in start_stopped(docker.from_env(), pulumi.stack, _checkpoint(pulumi)):
+            console.print(f"started {name}: it was stopped")
     return status(pulumi, console, seconds=_SETTLING)
+
+
+def _settle(pulumi: PulumiCommand, console: Console) -> int:
+    """Find out what became of an update that did not finish, and take away what it left; pulumi's exit code."""
+    if pending := _checkpoint(pulumi).pending:
+        console.print(f"asking the engine what became of {pending} steps that an update did not finish")
+        code = pulumi.run(
+            "refresh", "--yes", "--skip-preview", "--clear-pending-creates", "--stack", pulumi.stack, *_QUIET
+        )
+        if code:
+            return code
+    with pulumi.standing_still():
+        for name in remove_leftovers(docker.from_env(), pulumi.stack, _checkpoint(pulumi)):
+            console.print(f"removed {name}: left behind by an update of this stack that did not finish")
+    return 0
+
+
+def _checkpoint(pulumi: PulumiCommand) -> Checkpoint:
+    return read_checkpoint(pulumi.root, PROJECT, pulumi.stack, os.environ)
 
 
 def preview(pulumi: PulumiCommand, console: Console) -> int:
@@ -63,17 +84,17 @@ def preview(pulumi: PulumiCommand, console: Console) -> int:
 
 def down(pulumi: PulumiCommand, console: Console) -> int:
     """Destroy the stack but for protected data volumes; with PURGE=1 all of those as well."""
-    checkpoint = read_checkpoint(pulumi.root, PROJECT, pulumi.stack, os.environ)
+    checkpoint = _checkpoint(pulumi)
     purge = os.environ.get("PURGE") == "1"
+    if code := _settle(pulumi, console):
+        return code
     if purge and (code := pulumi.run("state", "unprotect", "--all", "--yes", "--stack", pulumi.stack)):
         return code
     kept = () if purge else ("--exclude-protected",)
     code = pulumi.run("destroy", "--yes", "--skip-preview", "--stack", pulumi.stack, *kept, *_QUIET)
-    if code == 0:
-        engine = docker.from_env()
-        remove_leftovers(engine, pulumi.stack, read_checkpoint(pulumi.root, PROJECT, pulumi.stack, os.environ))
-        if purge:
-            for name in purge_volumes(engine, pulumi.stack, checkpoint):
+    if code == 0 and purge:
+        with pulumi.standing_still():
+            for name in purge_volumes(docker.from_env(), pulumi.stack, checkpoint):
                 console.print(f"deleted volume {name}")
     return code
 
@@ -82,8 +103,13 @@ def init(pulumi: PulumiCommand, console: Console) -> int:
     """Make every committed stack known to Pulumi, with its secrets, so that `pulumi up -s NAME` works by hand."""
     for path in sorted(pulumi.root.glob("Pulumi.*.yaml")):
         command = PulumiCommand(pulumi.root, path.name.removeprefix("Pulumi.").removesuffix(".yaml"))
-        command.ensure_stack()
-        _generate_secrets(command, console)
+        try:
+            with command.alone("env", console.print):
+                command.ensure_stack()
+                _generate_secrets(command, console)
+        except BusyError as busy:
+            # Who changes it has made both already.
+            console.print(f"{command.stack}: left alone: {busy}", soft_wrap=True)
     return 0
 
 
@@ -116,7 +142,8 @@ def backup(pulumi: PulumiCommand, console: Console, folder: Path | None = None) 
     if not stores:
         raise ConfigError(f"Pulumi.{pulumi.stack}.yaml: stack: runs no Redis or Qdrant of its own; make up first")
     target = (folder or default_folder(pulumi.root, pulumi.stack)).absolute()
-    manifest = back_up(engine, stores, pulumi.stack, checkpoint.owner, target)
+    with pulumi.standing_still():
+        manifest = back_up(engine, stores, pulumi.stack, checkpoint.owner, target)
     for name, entry in manifest.services.items():
         console.print(f"{name} {entry.version}: {entry.bytes} bytes in {target / entry.file}", soft_wrap=True)
     return 0
@@ -127,7 +154,8 @@ def restore(pulumi: PulumiCommand, console: Console, folder: Path | None = None)
     if folder is None:
         raise ConfigError("FROM: names no backup; make restore FROM=backups/…")
     engine, checkpoint, stores = _stores(pulumi)
-    manifest = restore_backup(engine, stores, pulumi.stack, checkpoint.owner, folder.absolute())
+    with pulumi.standing_still():
+        manifest = restore_backup(engine, stores, pulumi.stack, checkpoint.owner, folder.absolute())
     for name in manifest.services:
         console.print(f"{name}: restored to {manifest.created:%Y-%m-%d %H:%M:%S} UTC")
     return 0
@@ -135,36 +163,51 @@ def restore(pulumi: PulumiCommand, console: Console, folder: Path | None = None)
 
 def _stores(pulumi: PulumiCommand) -> tuple[docker.DockerClient, Checkpoint, dict[str, DataStore]]:
     engine = docker.from_env(timeout=_ENGINE_TIMEOUT)
-    checkpoint = read_checkpoint(pulumi.root, PROJECT, pulumi.stack, os.environ)
+    checkpoint = _checkpoint(pulumi)
     return engine, checkpoint, find_stores(engine, pulumi.stack, checkpoint)
 
 
-_ACTIONS = {"up": up, "preview": preview, "down": down, "status": status, "init": init}
-
-
 def main(arguments: list[str]) -> int:
-    """Run one action. Exit 2 for broken configuration, with one line a problem on stderr."""
+    """Run one action; returns the exit code.
+
+    2 for broken configuration, 1 for a refusal, 128 plus its number for a signal: each with one line on stderr.
+    """
     parser = argparse.ArgumentParser(prog="operate", description=__doc__)
-    parser.add_argument("action", choices=(*_ACTIONS, "backup", "restore"))
+    parser.add_argument("action", choices=("up", "preview", "down", "status", "init", "backup", "restore"))
     parser.add_argument("--stack", default="dev")
     parser.add_argument("--folder", type=Path, help="where a backup goes to, or comes from")
     options = parser.parse_args(arguments)
-    root = Path.cwd()
-    pulumi = PulumiCommand(root, options.stack)
+    end_in_good_order()
     try:
-        _check_files(root, options.stack)
+        return _run(options, PulumiCommand(Path.cwd(), options.stack), Console())
+    except (ConfigError, BusyError, StartError) as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2 if isinstance(error, ConfigError) else 1
+    except Interrupted as interruption:
+        print(f"{interruption}; make {options.action} again goes on from here", file=sys.stderr)  # noqa: T201
+        return 128 + interruption.number
+
+
+def _run(options: argparse.Namespace, pulumi: PulumiCommand, console: Console) -> int:
+    """Look and show as it is; change what is to be changed with the stack for oneself."""
+    _check_files(pulumi.root, pulumi.stack)
+    if options.action == "init":
+        return init(pulumi, console)
+    if options.action in _SHOW:
         pulumi.ensure_stack()
-        actions = _ACTIONS | {
-            "backup": partial(backup, folder=options.folder),
-            "restore": partial(restore, folder=options.folder),
-        }
-        return actions[options.action](pulumi, Console())
-    except ConfigError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return 2
-    except StartError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        return 1
+        return _SHOW[options.action](pulumi, console)
+    changes: dict[str, Callable[[PulumiCommand, Console], int]] = {
+        "up": up,
+        "down": down,
+        "backup": partial(backup, folder=options.folder),
+        "restore": partial(restore, folder=options.folder),
+    }
+    with pulumi.alone(options.action, console.print) as alone:
+        alone.ensure_stack()
+        return changes[options.action](alone, console)
+
+
+_SHOW = {"preview": preview, "status": status}
 
 
 if __name__ == "__main__":

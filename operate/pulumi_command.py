@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from catalog import PROJECT
+from discovery.checkpoint import state_folder
+from discovery.deployment_lock import Say, end_what_is_left, held, lock_path
 from errors import ConfigError
+from operate import foreground
+from operate.file_state import FileState
 
 # Each of these lets an update go wrong in silence.
 _FORBIDDEN = ("PULUMI_SKIP_CHECKPOINTS", "PULUMI_DISABLE_VALIDATION", "PULUMI_SKIP_INTEGRITY_CHECK")
@@ -18,15 +23,33 @@ _FORBIDDEN = ("PULUMI_SKIP_CHECKPOINTS", "PULUMI_DISABLE_VALIDATION", "PULUMI_SK
 
 @dataclass(frozen=True)
 class PulumiCommand:
-    """`pulumi` for `stack` of the project in `root`."""
+    """`pulumi` for `stack` of the project in `root`. `lock` is the deployment lock's descriptor while it is held."""
 
     root: Path
     stack: str
+    lock: int | None = None
+
+    @contextmanager
+    def alone(self, action: str, say: Say) -> Iterator[PulumiCommand]:
+        """Hold the stack's deployment lock; yields the command that hands it to each `pulumi`. Raises `BusyError`."""
+        owner = foreground.who_asked()
+        with held(self.lock_path, f"make {action}", owner, say) as descriptor:
+            command = replace(self, lock=descriptor)
+            command.ensure_unlocked()
+            yield command
+
+    @property
+    def lock_path(self) -> Path:
+        """Where the stack's deployment lock lies."""
+        return lock_path(self.root, self.stack, os.environ)
 
     def run(self, *arguments: str, **environment: str) -> int:
-        """Run in the foreground, with some variables set; the exit code is pulumi's."""
-        environ = {**os.environ, **environment}
-        return subprocess.run(self._command(*arguments), cwd=self.root, check=False, env=environ).returncode
+        """Run in the foreground, with some variables set; the exit code is pulumi's. Raises `Interrupted`."""
+        command = self._command(*arguments)
+        code = foreground.run(command, self.root, {**os.environ, **environment}, self.lock)
+        if code < 0:
+            end_what_is_left(self.lock_path)
+        return code
 
     def read(self, *arguments: str) -> str | None:
         """What a command prints, or None when it fails."""
@@ -51,9 +74,9 @@ class PulumiCommand:
         forbidden = [name for name in _FORBIDDEN if os.environ.get(name)]
         if forbidden:
             raise ConfigError(f"environment: {forbidden[0]}: makes an update unsafe; unset it")
-        state = self._state_folder()
+        state = self._state
         if state is not None:
-            _check_state(state, self.stack)
+            state.check()
         if self.stack in self._stacks():
             return
         created = subprocess.run(
@@ -63,8 +86,22 @@ class PulumiCommand:
             capture_output=True,
             text=True,
         )
-        if created.returncode != 0:
+        if created.returncode != 0 and self.stack not in self._stacks():
             raise ConfigError(self._refused(created.stderr))
+
+    def ensure_unlocked(self) -> None:
+        """Remove the lock of an update that died here. Raises `BusyError` where one is at work."""
+        if self._state is not None:
+            self._state.ensure_unlocked()
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Keep every other `pulumi` away from the stack for a while. Raises `BusyError` where one is at work.
+
+        Only a file backend's lock can be held by others than Pulumi itself.
+        """
+        with self._state.locked() if self._state is not None else nullcontext():
+            yield
 
     def _refused(self, told: str) -> str:
         """Why the stack could not be made, in one line."""
@@ -78,46 +115,10 @@ class PulumiCommand:
         listed = json.loads(self.read("stack", "ls", "--json") or "[]")
         return {str(stack["name"]).rpartition("/")[2] for stack in listed}
 
-    def _state_folder(self) -> Path | None:
-        url = os.environ.get("PULUMI_BACKEND_URL", "")
-        return Path(url.removeprefix("file://")) / ".pulumi" if url.startswith("file://") else None
+    @property
+    def _state(self) -> FileState | None:
+        folder = state_folder(self.root, os.environ)
+        return None if folder is None else FileState(folder / ".pulumi", self.stack)
 
     def _command(self, *arguments: str) -> list[str]:
         return ["pulumi", "--non-interactive", "--cwd", str(self.root), *arguments]
-
-
-def _check_state(state: Path, stack: str) -> None:
-    """Refuse a state that is broken or lost: to pulumi, both can look like a stack that never was."""
-    file = state / "stacks" / PROJECT / f"{stack}.json"
-    backups = state / "backups" / PROJECT / stack
-    newest = f"the newest backup that parses lies in {backups}; copy it to {file}"
-    if file.exists():
-        try:
-            json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ConfigError(f"{file}:1: state: is damaged ({error}); {newest}") from error
-    elif file.with_name(file.name + ".bak").exists() and _was_deployed(file.with_name(file.name + ".bak")):
-        raise ConfigError(f"{file}:1: state: is gone, but a backup of it is there; {newest}")
-    for lock in (state / "locks" / "organization" / PROJECT / stack).glob("*.json"):
-        _check_lock(lock, stack)
-
-
-def _was_deployed(backup: Path) -> bool:
-    try:
-        latest = json.loads(backup.read_text(encoding="utf-8"))["checkpoint"]["latest"]
-        return bool(latest and latest.get("resources"))
-    except (ValueError, KeyError, TypeError):
-        return False
-
-
-def _check_lock(lock: Path, stack: str) -> None:
-    """Remove the lock of an update that died on this machine; leave any other for pulumi to respect."""
-    try:
-        holder = json.loads(lock.read_text(encoding="utf-8"))
-        pid, host = int(holder["pid"]), str(holder["hostname"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{lock}:1: lock: is damaged; if no update of {stack} is running, delete this file"
-        ) from error
-    if host == os.uname().nodename and not Path(f"/proc/{pid}").exists():
-        lock.unlink(missing_ok=True)

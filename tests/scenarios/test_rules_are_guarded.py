@@ -214,8 +214,8 @@ RULES = (
     (
         "a recycled pid is another process",
         (
-            "discovery/lock_format.py",
-            "if process.create_time() > lock.created + CLOCK_TOLERANCE_SECONDS:",
+            "discovery/process_identity.py",
+            "if process.create_time() > written + CLOCK_TOLERANCE_SECONDS:",
             "if False:",
         ),
         "a lock older than the process that now has its number is reported, and not followed",

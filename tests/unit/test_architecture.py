@@ -53,7 +53,18 @@ MAY_IMPORT = {
     "rendering": {"catalog", "plan", "discovery.report"},
     "components": {"catalog", "plan", "rendering", "pulumi", "pulumi_docker", "pulumi_command"},
     "__main__": {"components.stack", "dashboards", "discovery", "errors", "decide", "settings", "pulumi"},
-    "operate": {"catalog", "dashboards", "errors", "settings", "discovery", "docker", "pydantic", "requests", "rich"},
+    "operate": {
+        "catalog",
+        "dashboards",
+        "errors",
+        "settings",
+        "discovery",
+        "docker",
+        "psutil",
+        "pydantic",
+        "requests",
+        "rich",
+    },
     "toolchain": set(),
     "gateway": None,  # its own package: nothing of ours, whatever its own requirements name
 }

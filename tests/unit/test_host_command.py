@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from discovery import host_records
+from discovery import process_identity
 from discovery.host_records import Record
 from discovery.probes.user_files import user_files
 from discovery.report import HostLaunch
@@ -178,7 +178,7 @@ def test_what_a_killed_bridge_leaves_behind_is_ended_by_the_next_start(bench: Be
     until(lambda: not killed.lives)
     (orphan,) = processes.marked(bench.place)
     assert bench.start(replace(bench.wanted, run=2)).returncode == 0
-    assert host_records.birth(orphan.pid) is None and bench.record().lives
+    assert process_identity.birth(orphan.pid) is None and bench.record().lives
     assert len(processes.marked(bench.place)) == 2
 
 
@@ -287,10 +287,10 @@ def test_a_log_hides_values_and_shows_options_and_files(tmp_path: Path, monkeypa
 
 
 def test_a_process_is_known_by_its_birth_and_a_zombie_is_none() -> None:
-    assert host_records.birth(os.getpid()) == host_records.birth(os.getpid()) is not None
+    assert process_identity.birth(os.getpid()) == process_identity.birth(os.getpid()) is not None
     with subprocess.Popen(["true"]) as child:
         until(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
-        assert host_records.birth(child.pid) is None
+        assert process_identity.birth(child.pid) is None
 
 
 def test_the_bridge_has_the_runners_versions() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from catalog import host_port
-from discovery import host_records
+from discovery import host_records, process_identity
 from discovery.config import DiscoveryConfig
 from discovery.host_records import Record
 from discovery.judging import Judge
@@ -133,7 +133,9 @@ def test_a_fingerprint_is_keyed_so_that_nobody_can_try_secrets_on_it(tmp_path: P
 def put(request: Request, run: int, *, lives: bool) -> None:
     """Leave the record of a run whose process is this one, or one of another boot."""
     pid = os.getpid()
-    record = Record(pid, str(host_records.birth(pid)) if lives else "another boot 1", run, "f", "127.0.0.1", 27001, "t")
+    record = Record(
+        pid, str(process_identity.birth(pid)) if lives else "another boot 1", run, "f", "127.0.0.1", 27001, "t"
+    )
     path = host_records.record_path(host_records.folder_of(request.root, request.stack), "notes")
     write(path, record.to_text())
 
