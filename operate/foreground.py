@@ -67,17 +67,20 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str], in
     It has a session of its own: a terminal's Ctrl-C reaches this process alone, which passes it on once as SIGINT
     (pulumi then finishes what it has begun and starts nothing more), and a second one if the person insists.
     """
+    # A signal that comes before the loop is entered waits for it: else the child would go on alone.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     process = subprocess.Popen(
         command,
         cwd=folder,
         env=environment,
         start_new_session=True,
         pass_fds=() if inherited is None else (inherited,),
-        preexec_fn=lambda: _end_with_the_parent(signal.SIGINT),
+        preexec_fn=_in_the_child,
     )
     interrupted: Interrupted | None = None
     while True:
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             code = process.wait()
             break
         except Interrupted as interruption:
@@ -90,6 +93,11 @@ def run(command: Sequence[str], folder: Path, environment: Mapping[str, str], in
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         raise interrupted
     return code
+
+
+def _in_the_child() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    _end_with_the_parent(signal.SIGINT)
 
 
 def _end_with_the_parent(number: signal.Signals) -> None:
