@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from catalog import SERVICES, relay_port
+from discovery import approval_records
 from discovery.agents import read_texts
+from discovery.approval import Approver
 from discovery.checkpoint import read_checkpoint
 from discovery.config import DiscoveryConfig, load_discovery_config
 from discovery.launches import file_text
@@ -63,12 +65,30 @@ def take(root: Path, settings: StackSettings) -> DeployLook:
     ):
         return DeployLook(report, config, texts)
     launches = {
-        (candidate.service, candidate.evidence): file_text(candidate.launch)
+        (candidate.service, candidate.evidence): candidate.launch
         for probe in (user_files, project_files, npx)
         for candidate in probe(request_for(root, settings)).candidates
         if isinstance(candidate.launch, Launch)
     }
-    return DeployLook(report, config, texts, launches, _certificates(settings))
+    if settings.config.discovery == "live":
+        confirm_launches(report, launches)
+    return DeployLook(
+        report, config, texts, {key: file_text(launch) for key, launch in launches.items()}, _certificates(settings)
+    )
+
+
+def confirm_launches(seen: Report, now: Mapping[tuple[str, str], Launch]) -> None:
+    """Raise `ConfigError` where a server would be started otherwise than `seen` says, or is not approved any more."""
+    problems = [
+        f"{service}: {finding.candidate.evidence} is gone, another, or not approved any more since the preview; "
+        "nothing was changed; preview again"
+        for service, report in seen.services.items()
+        for finding in report.findings
+        if isinstance(finding.candidate.launch, Launch)
+        and now.get((service, finding.candidate.evidence)) != finding.candidate.launch
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def _certificates(settings: StackSettings) -> str | None:
@@ -116,9 +136,13 @@ def _is_the_same(found: Finding, chosen: Finding) -> bool:
 def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEFAULT_BUDGET_SECONDS) -> Request:
     """What a look of this stack is asked, with the stack's checkpoint read."""
     environment = settings.environment
+    home = Path.home()
+    production = settings.config.environment == "production"
+    # The real environment only: a project's `.env` must not say which file holds the approvals.
+    approvals, problem = approval_records.read(approval_records.path_of(os.environ, home), root.resolve())
     return Request(
         root=root,
-        home=Path.home(),
+        home=home,
         stack=settings.stack,
         project=settings.project,
         environment=environment,
@@ -129,6 +153,15 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
         pins=settings.config.pin,
         host_commands=settings.config.allow_host_commands,
         servers=tuple(name for name in settings.config.mcp_servers if name not in SERVICES),
+        approver=Approver(
+            project=str(root.resolve()),
+            servers=frozenset(settings.config.mcp_servers),
+            variables={name: tuple(names) for name, names in settings.config.mcp_variables.items()},
+            approvals=approvals,
+            only_approved=production,
+            problem=problem,
+        ),
+        only_named=production,
         credentials={name: Credential(secret.username, secret.value) for name, secret in settings.secrets.items()},
         authorities=settings.authorities,
         checkpoint=read_checkpoint(root, settings.project, settings.stack, os.environ),

@@ -38,11 +38,14 @@ def launch_of(program: str, words: Sequence[str], variables: object, environment
     texts = dict(variables_in(variables))
     # Literal texts can be keys: those stay in their file.
     pairs = tuple((name, taken) for name, text in texts.items() if (taken := expansion.variable_in(text)))
+    taken_from = {name for text in (*arguments, *texts.values()) for name in expansion.names_in(text)}
     try:
         return Launch(
             program=program,
             package=package,
             variables=pairs,
+            sets=tuple(sorted(texts)),
+            takes=tuple(sorted(taken_from)),
             told=tuple(words) if not arguments and len(pairs) == len(texts) else None,
             binary=binary,
             arguments=tuple(expansion.expand(word, environment) for word in arguments),

@@ -9,7 +9,7 @@ from catalog import SERVICES, Protocol
 from discovery.config import DiscoveryConfig, is_name
 from discovery.endpoints import HTTP, REDIS, EndpointError, is_package, normalise_endpoint
 from discovery.probes import PROBES, NamedProbe
-from discovery.report import DEPLOYED, Candidate, Source
+from discovery.report import DEPLOYED, Candidate, NamedBy, Source
 from discovery.request import Gathered, Request
 from discovery.selection import Pin, PinError
 from discovery.wire import Place, place_of
@@ -110,7 +110,7 @@ def _pinned(pins: Mapping[str, Pin]) -> Iterator[Sighting]:
     for service, pin in pins.items():
         if pin.endpoint is not None:
             source = Source.NPX if pin.endpoint.startswith(NPX) else Source.EXTERNAL
-            yield Sighting(Candidate(service, source, pin.endpoint, "pin"), _PIN, -1)
+            yield Sighting(Candidate(service, source, pin.endpoint, "pin", named_by=NamedBy.OPERATOR), _PIN, -1)
 
 
 def _gathered(gathered: Mapping[NamedProbe, Gathered]) -> Iterator[Sighting]:
