@@ -8,7 +8,7 @@ import pytest
 
 from decide import decide
 from discovery.config import DiscoveryConfig, parse_discovery_config
-from discovery.report import AgentReport, Finding, Obstacle, Ownership, Reach, Source, Vantage, Verdict
+from discovery.report import AgentReport, Finding, NamedBy, Obstacle, Ownership, Reach, Source, Vantage, Verdict
 from errors import ConfigError
 from plan import Deploy, Omit, Plan, Relay, Reuse
 from tests.builders import finding, report_of, settings_of
@@ -16,7 +16,7 @@ from tests.builders import finding, report_of, settings_of
 CONFIG = DiscoveryConfig()
 LOOPBACK = Reach(Vantage.HOST_LOOPBACK)
 ELSEWHERE = Reach(Vantage.OTHER_LOOPBACK)
-QDRANT = finding("qdrant", endpoint="http://10.0.0.5:6333", evidence="QDRANT_HOST")
+QDRANT = finding("qdrant", endpoint="http://10.0.0.5:6333", evidence="QDRANT_HOST", named_by=NamedBy.OPERATOR)
 
 
 def plan_of(*found: Finding, stack: str = "dev", previous: dict[str, dict[str, str | None]] | None = None) -> Plan:
@@ -131,7 +131,9 @@ def test_a_vanished_service_is_announced_with_what_replaces_it_and_why() -> None
     before: dict[str, dict[str, str | None]] = {
         "redis": {"source": "external_deployment", "endpoint": "redis://10.0.0.5:6379"}
     }
-    gone = finding("redis", Verdict.UNREACHABLE, endpoint="redis://10.0.0.5:6379", evidence="REDIS_URL")
+    gone = finding(
+        "redis", Verdict.UNREACHABLE, endpoint="redis://10.0.0.5:6379", evidence="REDIS_URL", named_by=NamedBy.OPERATOR
+    )
     plan = plan_of(gone, previous=before)
     assert [
         line
@@ -152,7 +154,7 @@ def test_a_pin_that_cannot_be_honoured_is_an_error_naming_it() -> None:
 
 
 SHARED = replace(QDRANT, version="1.12.0", holds=("docs", "notes"))
-ZEN = finding("zen-mcp", endpoint="http://10.0.0.5:8000/mcp", evidence="ZEN_MCP_URL")
+ZEN = finding("zen-mcp", endpoint="http://10.0.0.5:8000/mcp", evidence="ZEN_MCP_URL", named_by=NamedBy.OPERATOR)
 ELSEWHERE_NOW = replace(SHARED, candidate=replace(SHARED.candidate, endpoint="http://10.0.0.6:6333"))
 
 
@@ -353,7 +355,13 @@ def test_cloud_uses_nothing_but_the_application() -> None:
 
 
 def test_a_named_service_that_refuses_the_credential_is_an_error_and_a_found_one_is_not() -> None:
-    refused = finding("redis", Verdict.AUTH_REQUIRED, endpoint="rediss://10.0.0.5:6380", evidence="REDIS_URL (.env)")
+    refused = finding(
+        "redis",
+        Verdict.AUTH_REQUIRED,
+        endpoint="rediss://10.0.0.5:6380",
+        evidence="REDIS_URL (.env)",
+        named_by=NamedBy.OPERATOR,
+    )
     said = r"^redis: REDIS_URL \(\.env\): rediss://10\.0\.0\.5:6380 is auth_required: said so$"
     with pytest.raises(ConfigError, match=said):
         plan_of(refused)
