@@ -137,6 +137,14 @@ def _(world: World) -> None:
     world.set(DOCS_PORT="7444")
 
 
+@scenario("so is a default in the URL of a bridge's arguments", selects("docs", 7000, PROJECT))
+def _(world: World) -> None:
+    world.serve(legacy_mcp("docs"), 7000)
+    words = ["-y", "mcp-remote", "http://127.0.0.1:${DOCS_PORT:-7000}/mcp", "--header", "Authorization: ${TOKEN}"]
+    world.write("root/.mcp.json", {"mcpServers": {"docs": {"command": "npx", "args": words}}})
+    world.set(DOCS_PORT="7444", TOKEN=world.secret())
+
+
 _LOOKALIKES = (
     "http://127.0.0.1.evil:7000/mcp",
     "http://localhost.evil:7000/mcp",
