@@ -23,8 +23,10 @@ from discovery.probes.project_files import project_files
 from discovery.probes.user_files import user_files
 from discovery.report import Finding, Launch, Report, Verdict
 from discovery.request import DEFAULT_BUDGET_SECONDS, Credential, Request
+from discovery.sightings import MAX_EVIDENCE
 from errors import ConfigError
 from reading import safe_files
+from reading.text import one_line
 from settings import StackSettings
 
 _MAX_CERTIFICATES = 1024 * 1024
@@ -34,15 +36,42 @@ _MAX_CERTIFICATES = 1024 * 1024
 class DeployLook:
     """A report, the project's discovery configuration, and what no report holds: contents.
 
-    `agent_texts` are the winning agents' definitions by name; `launches` how servers are started, by name and evidence,
-    secret as a whole; `certificates` the authorities that the runner trusts besides the public ones.
+    `agent_texts` are the winning agents' definitions by name; `servers` how servers would be started now, by name and
+    evidence; `certificates` the authorities that the runner trusts besides the public ones.
     """
 
     report: Report
     config: DiscoveryConfig
     agent_texts: Mapping[str, str]
-    launches: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
+    servers: Mapping[tuple[str, str], Launch] = field(default_factory=dict, repr=False)
     certificates: str | None = field(default=None, repr=False)
+
+    @property
+    def launches(self) -> Mapping[tuple[str, str], str]:
+        """The servers as the runner reads them; secret as a whole."""
+        return {place: file_text(launch) for place, launch in self.servers.items()}
+
+    def confirm_started(self, started: Mapping[str, str]) -> None:
+        """Raise `ConfigError` where a server of `started` (name to evidence) is not what the report says it is.
+
+        Its file is read once more for its secrets, and may be another by now, or not approved any more.
+        """
+        problems = [
+            f"{name}: {evidence} is gone, another, or not approved any more since the look; nothing was changed; "
+            "look at it, and preview again"
+            for name, evidence in started.items()
+            if self.servers.get((name, evidence)) not in self._seen(name, evidence)
+        ]
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+    def _seen(self, name: str, evidence: str) -> list[Launch]:
+        candidates = [finding.candidate for finding in self.report.services[name].findings]
+        return [
+            candidate.launch
+            for candidate in candidates
+            if candidate.evidence == evidence and isinstance(candidate.launch, Launch)
+        ]
 
 
 def take(root: Path, settings: StackSettings) -> DeployLook:
@@ -64,31 +93,13 @@ def take(root: Path, settings: StackSettings) -> DeployLook:
         for finding in service.findings
     ):
         return DeployLook(report, config, texts)
-    launches = {
-        (candidate.service, candidate.evidence): candidate.launch
+    servers = {
+        (candidate.service, one_line(candidate.evidence, MAX_EVIDENCE)): candidate.launch
         for probe in (user_files, project_files, npx)
         for candidate in probe(request_for(root, settings)).candidates
         if isinstance(candidate.launch, Launch)
     }
-    if settings.config.discovery == "live":
-        confirm_launches(report, launches)
-    return DeployLook(
-        report, config, texts, {key: file_text(launch) for key, launch in launches.items()}, _certificates(settings)
-    )
-
-
-def confirm_launches(seen: Report, now: Mapping[tuple[str, str], Launch]) -> None:
-    """Raise `ConfigError` where a server would be started otherwise than `seen` says, or is not approved any more."""
-    problems = [
-        f"{service}: {finding.candidate.evidence} is gone, another, or not approved any more since the preview; "
-        "nothing was changed; preview again"
-        for service, report in seen.services.items()
-        for finding in report.findings
-        if isinstance(finding.candidate.launch, Launch)
-        and now.get((service, finding.candidate.evidence)) != finding.candidate.launch
-    ]
-    if problems:
-        raise ConfigError("\n".join(problems))
+    return DeployLook(report, config, texts, servers, _certificates(settings))
 
 
 def _certificates(settings: StackSettings) -> str | None:

@@ -16,6 +16,7 @@ from discovery.wire import Place, place_of
 from reading.text import one_line, shown
 
 NPX = "npx:"
+MAX_EVIDENCE = 120
 _PIN = NamedProbe("pin", lambda request: Gathered(), configured=True, entitled=True)
 
 
@@ -120,7 +121,7 @@ def _gathered(gathered: Mapping[NamedProbe, Gathered]) -> Iterator[Sighting]:
 
 def _normalised(sighting: Sighting) -> Sighting:
     """The sighting with its endpoint in normal form and its place; with a `problem` where it has none."""
-    candidate = replace(sighting.candidate, evidence=one_line(sighting.candidate.evidence, 120))
+    candidate = replace(sighting.candidate, evidence=one_line(sighting.candidate.evidence, MAX_EVIDENCE))
     if candidate.problem is not None:
         return replace(sighting, candidate=candidate)
     try:

@@ -32,7 +32,8 @@ def print_report(report: Report, console: Console) -> None:
     if report.agents:
         console.print(_agents(report))
     for line in report.warnings:
-        console.print(Text(f"warning: {line}", "yellow"))
+        # Never broken: a warning can hold a command to copy.
+        console.print(Text(f"warning: {line}", "yellow"), soft_wrap=True)
     for obstacle in report.obstacles:
         console.print(Text(f"in the way: {obstacle.kind} {obstacle.name} is held by {obstacle.holder}", "yellow"))
 

@@ -13,7 +13,8 @@ import pytest
 
 from discovery import approval_records, approve
 from discovery.approval import Approval, Approver, Entry, is_loopback
-from discovery.deploy_look import confirm_launches
+from discovery.config import DiscoveryConfig
+from discovery.deploy_look import DeployLook
 from discovery.mcp_files import McpFile, candidates
 from discovery.probes.npx import npx
 from discovery.probes.project_files import project_files
@@ -180,9 +181,11 @@ STARTED = Launch("npx", "docs@1.2.3", takes=("A",))
 def test_a_launch_that_is_another_since_the_preview_is_refused(now: Mapping[tuple[str, str], Launch]) -> None:
     found = finding("docs", Verdict.SKIPPED, evidence="file")
     seen = report_of([replace(found, candidate=replace(found.candidate, launch=STARTED))])
-    confirm_launches(seen, {("docs", "file"): STARTED})
+    DeployLook(seen, DiscoveryConfig(), {}, {("docs", "file"): STARTED}).confirm_started({"docs": "file"})
+    look = DeployLook(seen, DiscoveryConfig(), {}, now)
     with pytest.raises(ConfigError, match=r"^docs: file is gone, another, or not approved any more"):
-        confirm_launches(seen, now)
+        look.confirm_started({"docs": "file"})
+    look.confirm_started({})
 
 
 # --- where approvals are kept ---

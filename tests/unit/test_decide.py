@@ -354,6 +354,25 @@ def test_cloud_uses_nothing_but_the_application() -> None:
     assert [deploy.workload.service for deploy in plan.deployments] == ["promptcraft"]
 
 
+def test_what_nobody_named_is_offered_with_the_pin_that_takes_it_each_time() -> None:
+    found = finding("zen-mcp", Verdict.SKIPPED, endpoint="http://127.0.0.1:8001", evidence="port 8001")
+    report = report_of([replace(found, offered=True)])
+    for previous in ({}, {"zen-mcp": {"source": "deployed", "endpoint": "http://zen-mcp:8000/mcp"}}):
+        plan = decide(replace(report, previous=previous), settings_of("production", GRAFANA_PASSWORD), CONFIG)
+        assert source(plan, "zen-mcp") == "deployed"
+        assert (
+            "zen-mcp: http://127.0.0.1:8001 (port 8001) is there, but nobody named it; not taken. "
+            "To take it: pulumi config set --stack production --path 'pin.zen-mcp' http://127.0.0.1:8001"
+        ) in plan.notices
+
+
+def test_who_named_it_is_a_fact_and_not_what_the_evidence_says() -> None:
+    prose = finding("redis", endpoint="redis://10.0.0.5:6379", evidence="REDIS_URL")
+    assert isinstance(plan_of(prose, stack="cloud").decisions["redis"], Omit)
+    fact = finding("redis", endpoint="redis://10.0.0.5:6379", evidence="somewhere", named_by=NamedBy.OPERATOR)
+    assert isinstance(plan_of(fact, stack="cloud").decisions["redis"], Reuse)
+
+
 def test_a_named_service_that_refuses_the_credential_is_an_error_and_a_found_one_is_not() -> None:
     refused = finding(
         "redis",
