@@ -47,7 +47,7 @@ def approve(root: Path, name: str) -> list[str]:
         )
     path = approval_records.path_of(os.environ, Path.home())
     approval_records.add(path, root, [Approval(each.service, each.evidence, each.fingerprint) for each in wanted])
-    return [f"approved {one_line(entry.evidence)}: it may {one_line(entry.described, 2000)}" for entry in wanted]
+    return [f"approved {one_line(entry.evidence)}: it may {entry.described}" for entry in wanted]
 
 
 def entries_of(root: Path) -> tuple[Entry, ...]:

@@ -81,6 +81,11 @@ def is_package(program: str, text: str) -> bool:
     return endpoints.is_package(text) if program == "npx" else _DISTRIBUTION.fullmatch(text) is not None
 
 
+def is_variable(text: str) -> bool:
+    """Whether `text` can be the name of an environment variable."""
+    return _VARIABLE.fullmatch(text) is not None
+
+
 def variables_in(variables: object) -> Iterator[tuple[str, str]]:
     """The names and texts of an `env`, nothing expanded. Raises `LaunchError`."""
     if variables is None:
@@ -88,7 +93,7 @@ def variables_in(variables: object) -> Iterator[tuple[str, str]]:
     if not isinstance(variables, dict) or len(variables) > MAX_VARIABLES:
         raise LaunchError(f"has an env that is no map of at most {MAX_VARIABLES} variables")
     for name, text in variables.items():
-        if not isinstance(text, str) or _VARIABLE.fullmatch(str(name)) is None:
+        if not isinstance(text, str) or not is_variable(str(name)):
             raise LaunchError("has an env with something other than variables and their texts")
         yield name, text
 

@@ -146,8 +146,13 @@ def _of_a_project(
     approver: Approver,
 ) -> tuple[Candidate, Entry | None]:
     """The candidate of a project's entry, as far as that is approved; and the entry, where it could be."""
+    names = frozenset(_names_in(server))
+    if len(names) > launches.MAX_VARIABLES or not all(map(launches.is_variable, names)):
+        # Whoever approves it has to see every name.
+        problem = f"refers to more than {launches.MAX_VARIABLES} variables, or to what can't be one's name"
+        return _Said(problem=problem).candidate(service, file, where), None
     # What it would do is known without the value of any variable.
-    would = _said(service, file, server, dict.fromkeys(_names_in(server), ""))
+    would = _said(service, file, server, dict.fromkeys(names, ""))
     launch = would.launch if isinstance(would.launch, Launch) else None
     if launch is None and would.problem is not None:
         return would.candidate(service, file, where), None

@@ -132,6 +132,15 @@ def test_no_variable_names_a_command_a_package_or_a_place(server: Mapping[str, o
     assert launch_of(Approver(servers=frozenset({"docs"}), variables={"docs": ("A", "B")}), server) is None
 
 
+@pytest.mark.parametrize(
+    "references", ["".join(f"${{V{number}:-}}" for number in range(65)), "${A B}", "${\x1b[2J:-}", "${A:B}"]
+)
+def test_an_entry_whose_variables_nobody_can_read_is_never_approved(references: str) -> None:
+    file = McpFile(Path("f"), "file", Source.PROJECT, approver=APPROVER)
+    gathered = candidates(file, {"docs": {**SERVER, "args": ["docs@1.2.3", references]}}, {})
+    assert gathered.entries == () and str(gathered.candidates[0].problem).startswith("refers to more than 64 variables")
+
+
 def test_what_is_nested_too_deeply_costs_only_itself() -> None:
     deep: object = []
     for _ in range(100_000):
