@@ -80,13 +80,13 @@ def test_before_it_is_approved_nothing_is_started_and_nobody_called(
     else:
         done = project.operate(command)
     assert done.code == 0, done.text
+    assert stranger.connections == 0
+    assert running(project) == ({"promptcraft"} if command == "up" else set())
+    assert TEAM not in done.text
     told = done.text.replace("\n", " ")
     assert f"python -m discovery approve everything (it would start npx {PACKAGE} with TEAM_OF_THE_PERSON)" in told
     for server in ("stranger", "stranger-2", "stranger-3"):
         assert f"{server} waits for approval: python -m discovery approve {server} " in told
-    assert stranger.connections == 0
-    assert running(project) == ({"promptcraft"} if command == "up" else set())
-    assert TEAM not in done.text
 
 
 def test_what_is_approved_is_previewed_by_name_and_then_started(project: Project, stranger: Server) -> None:
