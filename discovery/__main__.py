@@ -100,7 +100,11 @@ def _budget(text: str) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m discovery", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        "python -m discovery",
+        description=(__doc__ or "").partition("\n")[0],
+        epilog="python -m discovery approve NAME: let an entry of the project's files be started and called",
+    )
     parser.add_argument("--stack", default="dev", help="the stack to look for (default: dev)")
     parser.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: this one)")
     parser.add_argument(

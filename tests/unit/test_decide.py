@@ -366,6 +366,14 @@ def test_what_nobody_named_is_offered_with_the_pin_that_takes_it_each_time() -> 
         ) in plan.notices
 
 
+def test_production_that_has_taken_what_nobody_named_keeps_its_data_until_a_pin_says_so() -> None:
+    before = replace(finding("qdrant", endpoint="http://10.0.0.5:6333", evidence="port 6333"), holds=("docs",))
+    previous = decide(report_of([before]), settings_of("production", GRAFANA_PASSWORD), CONFIG).summary()
+    now = replace(before, verdict=Verdict.SKIPPED, reason="nobody named it", offered=True, holds=None)
+    with pytest.raises(ConfigError, match=r"is in use, but port 6333 is skipped: nobody named it; .*'pin\.qdrant'"):
+        decide(report_of([now], previous=previous), settings_of("production", GRAFANA_PASSWORD), CONFIG)
+
+
 def test_who_named_it_is_a_fact_and_not_what_the_evidence_says() -> None:
     prose = finding("redis", endpoint="redis://10.0.0.5:6379", evidence="REDIS_URL")
     assert isinstance(plan_of(prose, stack="cloud").decisions["redis"], Omit)
