@@ -19,7 +19,7 @@ from catalog import (
 )
 from changes import announcements, refusal
 from discovery.config import DiscoveryConfig
-from discovery.report import DEPLOYED, AgentReport, Finding, Ownership, Report, Vantage, Verdict
+from discovery.report import DEPLOYED, AgentReport, Finding, NamedBy, Ownership, Report, Vantage, Verdict
 from errors import ConfigError
 from hosting import announced, asked_for, choose, host
 from plan import (
@@ -192,6 +192,8 @@ def _source_of(
         notices.append(f"{name}: {turned_down}")
     if not _is_ours_now(name, report) and (offer := _offer(name, report)):
         notices.append(f"{name}: {offer}")
+    if unnamed := _unnamed(name, report, settings):
+        notices.append(unnamed)
     if name in settings.config.expected_outside:
         how = f"set {_VARIABLES.get(name, ('its address',))[0]} to where it runs"
         if settings.config.fallback:
@@ -220,6 +222,19 @@ def _offer(name: str, report: Report) -> str | None:
     return next((finding.reason for finding in theirs), None)
 
 
+def _unnamed(name: str, report: Report, settings: StackSettings) -> str | None:
+    """What proved itself and nobody named, with the pin that takes it; None where there is nothing of that kind."""
+    service = report.services.get(name)
+    for finding in service.findings if service else ():
+        if finding.offered:
+            candidate = finding.candidate
+            return (
+                f"{name}: {candidate.endpoint} ({candidate.evidence}) is there, but nobody named it; not taken. "
+                f"To take it: pulumi config set --stack {settings.stack} --path 'pin.{name}' {candidate.endpoint}"
+            )
+    return None
+
+
 # Where the operator names a service; the first is the one to recommend.
 _VARIABLES = {
     "redis": ("REDIS_URL", "UPSTASH_REDIS_REST_URL"),
@@ -232,9 +247,7 @@ _VARIABLES = {
 
 def _is_named(finding: Finding) -> bool:
     """Whether the operator of this stack wrote the address down: as a pin, in the environment or in `.env`."""
-    candidate = finding.candidate
-    variable = candidate.evidence.removesuffix(" (.env)")
-    return variable == "pin" or variable in _VARIABLES.get(candidate.service, ())
+    return finding.candidate.named_by is NamedBy.OPERATOR
 
 
 def _named(name: str, report: Report) -> Iterator[Finding]:

@@ -87,7 +87,10 @@ def host(chosen: Mapping[str, Choice], asked: Collection[str], settings: StackSe
     return Hosting(
         decisions={**omitted, **left_out, **started},
         runner=_runner(settings, memory_mb) if started else None,
-        notices=tuple(_loose(name, server) for name, server in started.items() if not _is_exact(server)),
+        notices=(
+            *(_started(name, server) for name, server in started.items()),
+            *(_loose(name, server) for name, server in started.items() if not _is_exact(server)),
+        ),
     )
 
 
@@ -101,6 +104,8 @@ def _hosted(name: str, finding: Finding, launch: Launch) -> Hosted:
         evidence=finding.candidate.evidence,
         arguments=launch.told,
         variables=launch.variables,
+        sets=launch.sets,
+        takes=launch.takes,
     )
 
 
@@ -159,6 +164,13 @@ def _left_out(settings: StackSettings, memory_mb: int) -> str:
     if not settings.config.runner:
         return "speaks stdio and needs a runner, which this stack turns off (runner)"
     return f"the runner's {memory_mb} MiB are for others; raise memoryLimits.runner and, if need be, memoryBudgetMb"
+
+
+def _started(name: str, server: Hosted) -> str:
+    """One line for each package that is started, so that nobody agrees to it unseen: names only, no value."""
+    given = f"given {', '.join(server.sets)}" if server.sets else "given no variable"
+    taken = f", taken from this machine's {', '.join(server.takes)}" if server.takes else ""
+    return f"{name}: the runner starts {server.program} {server.package} ({server.evidence}), {given}{taken}"
 
 
 # name==1.2, name@1.2.3: to npm, fewer than three numbers are a range

@@ -118,7 +118,8 @@ class Hosted:
     """An MCP server that speaks stdio: this stack's runner starts its package and speaks HTTP for it.
 
     `arguments` (every word after `program`) and `variables` (the package's own, and the one of this machine it is taken
-    from) hold nothing secret; `arguments` is None where that can't be known.
+    from) hold nothing secret; `arguments` is None where that can't be known. `sets` names all variables that the
+    package is given, `takes` all of this machine's that something of it is made of.
     """
 
     endpoint: str
@@ -129,6 +130,8 @@ class Hosted:
     evidence: str
     arguments: tuple[str, ...] | None = None
     variables: tuple[tuple[str, str], ...] = ()
+    sets: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ VARIABLES = {
     "NPM_CONFIG_REGISTRY": "npmRegistry",
     "UV_DEFAULT_INDEX": "pythonIndex",
     "NODE_EXTRA_CA_CERTS": "packageCertificates",
+    "MCP_VARIABLES": "mcpVariables",
     "GRAFANA_PASSWORD": "grafanaPassword",
     "GATEWAY_TOKENS": "gatewayTokens",
     "EMBEDDINGS_API_KEY": "embeddingsKey",
@@ -78,6 +79,25 @@ def _server(name: str) -> str:
     return name
 
 
+def _variable(name: str) -> str:
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", name) is None:
+        raise ValueError("is not the name of an environment variable; use letters, digits and '_'")
+    return name
+
+
+def _named_for_servers(value: object) -> object:
+    """The map as it stands; from a line of `.env`, `server:NAME,NAME server:NAME`, the map that it means."""
+    if not isinstance(value, str):
+        return value
+    named: dict[str, list[str]] = {}
+    for word in value.split():
+        server, colon, names = word.partition(":")
+        if not colon:
+            raise ValueError("names no server's variables; write server:NAME,NAME and a space before the next server")
+        named.setdefault(server, []).extend(names.split(","))
+    return named
+
+
 def _registry(url: str) -> str:
     if url and re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/%+-]*)?", url) is None:
         raise ValueError("is not a registry's address; write http(s)://host[:port][/path], without a login or a query")
@@ -103,6 +123,8 @@ GatewayValue = Annotated[str, BeforeValidator(lambda value: str(value) if type(v
 LimitedName = Annotated[str, AfterValidator(_limited)]
 ServerName = Annotated[str, AfterValidator(_server)]
 RegistryUrl = Annotated[str, AfterValidator(_registry)]
+VariableName = Annotated[str, AfterValidator(_variable)]
+ServerVariables = Annotated[dict[ServerName, list[VariableName]], BeforeValidator(_named_for_servers)]
 
 # Lower case, at least two labels, the last one not a number: an IP address is no name that TLS could ask for.
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -145,6 +167,7 @@ class StackConfig(BaseModel):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
     use_if_named: list[ServiceName]
     mcp_servers: list[ServerName]
+    mcp_variables: ServerVariables
     runner: bool
     allow_host_commands: bool
     memory_limits: dict[LimitedName, Annotated[int, Field(ge=16, le=1_048_576)]]

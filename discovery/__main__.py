@@ -1,6 +1,7 @@
 """`python -m discovery`: what there is for each service of a stack, as a table or as JSON.
 
-Needs no Pulumi and no engine. Exits 0 with a report, 2 for broken configuration.
+`python -m discovery approve NAME` lets an entry of the project's files be started and called. Needs no Pulumi and no
+engine. Exits 0 with a report, 2 for broken configuration.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from pathlib import Path
 
 _STARTED = time.monotonic()
 
-from discovery.config import load_discovery_config  # noqa: E402 - the clock starts before the imports, which count too
+from discovery import approve  # noqa: E402 - the clock starts before the imports, which count too
+from discovery.config import load_discovery_config  # noqa: E402
 from discovery.deploy_look import request_for  # noqa: E402
 from discovery.look import look  # noqa: E402
 from discovery.report import Report  # noqa: E402
@@ -35,6 +37,8 @@ _PIPE_COLUMNS = 160
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
+    if arguments[:1] == ["approve"]:
+        return approve.main(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         report = _report(options)
@@ -96,7 +100,11 @@ def _budget(text: str) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("python -m discovery", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        "python -m discovery",
+        description=(__doc__ or "").partition("\n")[0],
+        epilog="python -m discovery approve NAME: let an entry of the project's files be started and called",
+    )
     parser.add_argument("--stack", default="dev", help="the stack to look for (default: dev)")
     parser.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: this one)")
     parser.add_argument(

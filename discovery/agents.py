@@ -55,7 +55,7 @@ def resolve(
     """
     found: dict[str, list[AgentDefinition]] = defaultdict(list)
     warnings: list[str] = []
-    for tier in _tiers(request.root, request.home, request.environment):
+    for tier in _tiers(request.root, request.home, request.machine_environment):
         definitions, problems = _read_tier(tier)
         warnings += problems
         for definition in definitions:

@@ -10,7 +10,10 @@ MOVED_LABEL = "$CLAUDE_CONFIG_DIR"
 
 
 def claude_folder(home: Path, environment: Mapping[str, str]) -> tuple[Path, str]:
-    """The folder and its name in messages: `~/.claude`, or what `CLAUDE_CONFIG_DIR` says."""
+    """The folder and its name in messages: `~/.claude`, or what `CLAUDE_CONFIG_DIR` says.
+
+    `environment` is this machine's, without the project's `.env`: a project must not say which files are the user's.
+    """
     configured = environment.get("CLAUDE_CONFIG_DIR", "")
     if configured and "\0" not in configured:
         return home / configured, MOVED_LABEL

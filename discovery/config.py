@@ -178,6 +178,12 @@ class ServerConfig(_Strict):
     resource_requirements: Resources | None = None
     dependencies: Dependencies = Field(default_factory=Dependencies)
 
+    @property
+    def as_written(self) -> dict[str, Any]:
+        """What of it decides on what is started and called, as plain JSON values."""
+        keys = {"url", "package", "key_variable", "arguments", "identities"}
+        return self.model_dump(mode="json", include=keys, exclude_defaults=True)
+
 
 class ResourceLimits(_Strict):
     """Limits of the whole stack and of the gateway: MiB, agents at once, agents at once by model."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from catalog import SERVICES, relay_port
-from discovery import deployment_lock
+from discovery import approval_records, deployment_lock
 from discovery.agents import read_texts
+from discovery.approval import Approver
 from discovery.checkpoint import read_checkpoint
 from discovery.config import DiscoveryConfig, load_discovery_config
 from discovery.launches import file_text
@@ -22,8 +23,10 @@ from discovery.probes.project_files import project_files
 from discovery.probes.user_files import user_files
 from discovery.report import Finding, Launch, Report, Verdict
 from discovery.request import DEFAULT_BUDGET_SECONDS, Credential, Request
+from discovery.sightings import MAX_EVIDENCE
 from errors import ConfigError
 from reading import safe_files
+from reading.text import one_line
 from settings import StackSettings
 
 _MAX_CERTIFICATES = 1024 * 1024
@@ -33,15 +36,42 @@ _MAX_CERTIFICATES = 1024 * 1024
 class DeployLook:
     """A report, the project's discovery configuration, and what no report holds: contents.
 
-    `agent_texts` are the winning agents' definitions by name; `launches` how servers are started, by name and evidence,
-    secret as a whole; `certificates` the authorities that the runner trusts besides the public ones.
+    `agent_texts` are the winning agents' definitions by name; `servers` how servers would be started now, by name and
+    evidence; `certificates` the authorities that the runner trusts besides the public ones.
     """
 
     report: Report
     config: DiscoveryConfig
     agent_texts: Mapping[str, str]
-    launches: Mapping[tuple[str, str], str] = field(default_factory=dict, repr=False)
+    servers: Mapping[tuple[str, str], Launch] = field(default_factory=dict, repr=False)
     certificates: str | None = field(default=None, repr=False)
+
+    @property
+    def launches(self) -> Mapping[tuple[str, str], str]:
+        """The servers as the runner reads them; secret as a whole."""
+        return {place: file_text(launch) for place, launch in self.servers.items()}
+
+    def confirm_started(self, started: Mapping[str, str]) -> None:
+        """Raise `ConfigError` where a server of `started` (name to evidence) is not what the report says it is.
+
+        Its file is read once more for its secrets, and may be another by now, or not approved any more.
+        """
+        problems = [
+            f"{name}: {evidence} is gone, another, or not approved any more since the look; nothing was changed; "
+            "look at it, and preview again"
+            for name, evidence in started.items()
+            if self.servers.get((name, evidence)) not in self._seen(name, evidence)
+        ]
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+    def _seen(self, name: str, evidence: str) -> list[Launch]:
+        candidates = [finding.candidate for finding in self.report.services[name].findings]
+        return [
+            candidate.launch
+            for candidate in candidates
+            if candidate.evidence == evidence and isinstance(candidate.launch, Launch)
+        ]
 
 
 def take(root: Path, settings: StackSettings, *, updating: bool = False) -> DeployLook:
@@ -68,13 +98,13 @@ def take(root: Path, settings: StackSettings, *, updating: bool = False) -> Depl
         for finding in service.findings
     ):
         return DeployLook(report, config, texts)
-    launches = {
-        (candidate.service, candidate.evidence): file_text(candidate.launch)
+    servers = {
+        (candidate.service, one_line(candidate.evidence, MAX_EVIDENCE)): candidate.launch
         for probe in (user_files, project_files, npx)
         for candidate in probe(request_for(root, settings)).candidates
         if isinstance(candidate.launch, Launch)
     }
-    return DeployLook(report, config, texts, launches, _certificates(settings))
+    return DeployLook(report, config, texts, servers, _certificates(settings))
 
 
 def _certificates(settings: StackSettings) -> str | None:
@@ -122,9 +152,13 @@ def _is_the_same(found: Finding, chosen: Finding) -> bool:
 def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEFAULT_BUDGET_SECONDS) -> Request:
     """What a look of this stack is asked, with the stack's checkpoint read."""
     environment = settings.environment
+    home = Path.home()
+    production = settings.config.environment == "production"
+    # The real environment only: a project's `.env` must not say which file holds the approvals.
+    approvals, problem = approval_records.read(approval_records.path_of(os.environ, home), root.resolve())
     return Request(
         root=root,
-        home=Path.home(),
+        home=home,
         stack=settings.stack,
         project=settings.project,
         environment=environment,
@@ -135,6 +169,15 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
         pins=settings.config.pin,
         host_commands=settings.config.allow_host_commands,
         servers=tuple(name for name in settings.config.mcp_servers if name not in SERVICES),
+        approver=Approver(
+            project=str(root.resolve()),
+            servers=frozenset(settings.config.mcp_servers),
+            variables={name: tuple(names) for name, names in settings.config.mcp_variables.items()},
+            approvals=approvals,
+            only_approved=production,
+            problem=problem,
+        ),
+        only_named=production,
         credentials={name: Credential(secret.username, secret.value) for name, secret in settings.secrets.items()},
         authorities=settings.authorities,
         checkpoint=read_checkpoint(root, settings.project, settings.stack, os.environ),

@@ -45,6 +45,16 @@ def expand(text: str, environment: Mapping[str, str]) -> str:
     return "".join((*pieces, text[end:]))
 
 
+def names_in(text: str) -> tuple[str, ...]:
+    """Every variable `text` refers to, with or without a default."""
+    return tuple(match[1].partition(":-")[0] for match in _REFERENCE.finditer(text))
+
+
+def needed_in(text: str) -> tuple[str, ...]:
+    """The variables without which `text` cannot be expanded: those that have no default."""
+    return tuple(match[1] for match in _REFERENCE.finditer(text) if ":-" not in match[1])
+
+
 def variable_in(text: str) -> str | None:
     """The variable whose value is all that `text` stands for (`${NAME}`); None where it says anything else."""
     match = _REFERENCE.fullmatch(text)
@@ -53,5 +63,4 @@ def variable_in(text: str) -> str | None:
 
 def secret_names(text: str) -> tuple[str, ...]:
     """The variables `text` refers to whose names say that they hold a secret."""
-    names = (match[1].partition(":-")[0] for match in _REFERENCE.finditer(text))
-    return tuple(name for name in names if _SECRET_NAME.search(name))
+    return tuple(name for name in names_in(text) if _SECRET_NAME.search(name))

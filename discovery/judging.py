@@ -13,7 +13,7 @@ from discovery.fingerprints.answer import Answer, quoted
 from discovery.fingerprints.mcp import is_same_server
 from discovery.ownership import attributed, ownership_of, verdict_of_owner
 from discovery.reach import IN_PROCESS, reach_of
-from discovery.report import Finding, HostLaunch, Source, Verdict
+from discovery.report import Finding, HostLaunch, NamedBy, Source, Verdict
 from discovery.request import Request
 from discovery.selection import Ranked
 from discovery.sightings import Sighting, protocol_of
@@ -98,7 +98,9 @@ class Judge:
                 continue
             for other in servers:
                 if other != service and is_same_server(answer[0].identity, other, self._identities(other)):
-                    yield replace(sighting, candidate=replace(sighting.candidate, service=other))
+                    # Whoever wrote the address down meant another service.
+                    candidate = replace(sighting.candidate, service=other, named_by=NamedBy.NOBODY)
+                    yield replace(sighting, candidate=candidate)
 
     def _identities(self, service: str) -> tuple[str, ...]:
         configured = self.config.servers.get(service)

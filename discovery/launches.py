@@ -38,11 +38,14 @@ def launch_of(program: str, words: Sequence[str], variables: object, environment
     texts = dict(variables_in(variables))
     # Literal texts can be keys: those stay in their file.
     pairs = tuple((name, taken) for name, text in texts.items() if (taken := expansion.variable_in(text)))
+    taken_from = {name for text in (*arguments, *texts.values()) for name in expansion.names_in(text)}
     try:
         return Launch(
             program=program,
             package=package,
             variables=pairs,
+            sets=tuple(sorted(texts)),
+            takes=tuple(sorted(taken_from)),
             told=tuple(words) if not arguments and len(pairs) == len(texts) else None,
             binary=binary,
             arguments=tuple(expansion.expand(word, environment) for word in arguments),
@@ -78,6 +81,11 @@ def is_package(program: str, text: str) -> bool:
     return endpoints.is_package(text) if program == "npx" else _DISTRIBUTION.fullmatch(text) is not None
 
 
+def is_variable(text: str) -> bool:
+    """Whether `text` can be the name of an environment variable."""
+    return _VARIABLE.fullmatch(text) is not None
+
+
 def variables_in(variables: object) -> Iterator[tuple[str, str]]:
     """The names and texts of an `env`, nothing expanded. Raises `LaunchError`."""
     if variables is None:
@@ -85,7 +93,7 @@ def variables_in(variables: object) -> Iterator[tuple[str, str]]:
     if not isinstance(variables, dict) or len(variables) > MAX_VARIABLES:
         raise LaunchError(f"has an env that is no map of at most {MAX_VARIABLES} variables")
     for name, text in variables.items():
-        if not isinstance(text, str) or _VARIABLE.fullmatch(str(name)) is None:
+        if not isinstance(text, str) or not is_variable(str(name)):
             raise LaunchError("has an env with something other than variables and their texts")
         yield name, text
 

@@ -76,7 +76,10 @@ async def _look(
     judge = Judge(request, config, has_npx, engine_is_here=world.inventory.local)
     findings = judge.findings(sightings, visits, services)
     orders = {name: server.priority_order for name, server in config.servers.items()}
-    chosen = {name: choose(findings.get(name, ()), orders.get(name), pins.get(name)) for name in services}
+    chosen = {
+        name: choose(findings.get(name, ()), orders.get(name), pins.get(name), only_named=request.only_named)
+        for name in services
+    }
     require_pins(pins, chosen, f"Pulumi.{request.stack}.yaml:1")
 
     found_agents, agent_warnings = await _agents(request, agents_config, chosen, deadline - clock())

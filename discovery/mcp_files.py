@@ -2,21 +2,23 @@
 
 The files belong to others and are read leniently: what cannot be used becomes a warning or a candidate with its
 problem. Commands found in them are never run here. Of headers not even the names leave this module; a command's
-arguments and variables do in a candidate's `launch` only, which nobody prints.
+arguments and variables do in a candidate's `launch` only, which nobody prints. A project's documents come from whoever
+pushed last: what they name waits for approval (`approval.py`), and their texts are given no variable that is not.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import catalog
 from discovery import endpoints, expansion, host_launches, launches
+from discovery.approval import COMMAND, Approver, Entry, is_loopback
 from discovery.config import is_name
-from discovery.report import Candidate, HostLaunch, Launch, Source
+from discovery.report import Candidate, HostLaunch, Launch, NamedBy, Source
 from discovery.request import Gathered
 from reading import safe_files
 from reading.text import bounded, one_line, shown
@@ -33,7 +35,8 @@ _ZEN_NAMES = ("zen", "zen-mcp", "zen-mcp-server", "pal", "pal-mcp", "pal-mcp-ser
 class McpFile:
     """A document to read: where it is, how messages call it, the tier its servers belong to, and what is trusted.
 
-    `host_commands`: whether the stack may start its local commands on this host.
+    `host_commands`: whether the stack may start its local commands on this host. `approver`: who says what a project's
+    document may do; None for the user's own.
     """
 
     path: Path
@@ -42,6 +45,7 @@ class McpFile:
     owners: frozenset[int] | None = None
     host_commands: bool = False
     max_bytes: int = MAX_BYTES
+    approver: Approver | None = None
 
 
 def service_name(name: str) -> str | None:
@@ -91,6 +95,7 @@ def candidates(file: McpFile, servers: object, environment: Mapping[str, str], k
     if not isinstance(servers, dict):
         return Gathered(warnings=(f"{file.label}: {key} is {shown(servers, 40)}, not a map of servers: ignored",))
     found: list[Candidate] = []
+    entries: list[Entry] = []
     warnings: list[str] = []
     for name, server in list(servers.items())[:MAX_SERVERS]:
         where = f"{file.label}: {key}.{one_line(str(name), 64)}"
@@ -99,37 +104,118 @@ def candidates(file: McpFile, servers: object, environment: Mapping[str, str], k
             warnings.append(f"{where} has no name that a service can have: ignored")
         elif not isinstance(server, dict):
             warnings.append(f"{where} is {shown(server, 40)}, not a server: ignored")
+        elif file.approver is None:
+            said = _said(service, file, server, environment)
+            found.append(said.candidate(service, file, where))
         else:
-            found.append(_candidate(service, file, where, server, environment))
+            candidate, entry = _of_a_project(service, file, where, server, environment, file.approver)
+            found.append(candidate)
+            entries += [entry] if entry else []
+            warnings += [waiting(candidate)] if candidate.awaits_approval else []
     if len(servers) > MAX_SERVERS:
         warnings.append(f"{file.label}: {key} has {len(servers)} servers; only the first {MAX_SERVERS} are looked at")
-    return Gathered(tuple(found), bounded(warnings, file.label))
+    return Gathered(tuple(found), bounded(warnings, file.label), entries=tuple(entries))
 
 
-def _candidate(
-    service: str, file: McpFile, where: str, server: Mapping[str, object], environment: Mapping[str, str]
-) -> Candidate:
+def waiting(candidate: Candidate) -> str:
+    """The warning for a candidate that waits for approval; the command comes first, in case the line is cut."""
+    return f"{candidate.service} {candidate.problem} [{candidate.evidence}]"
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What one entry comes to: where it is, why it is not asked, how it is started."""
+
+    endpoint: str = ""
+    problem: str | None = None
+    launch: Launch | HostLaunch | None = None
+
+    def candidate(self, service: str, file: McpFile, where: str) -> Candidate:
+        named_by = NamedBy.USER if file.approver is None else NamedBy.PROJECT
+        return Candidate(
+            service, file.source, self.endpoint, where, problem=self.problem, launch=self.launch, named_by=named_by
+        )
+
+
+def _of_a_project(
+    service: str,
+    file: McpFile,
+    where: str,
+    server: Mapping[str, object],
+    environment: Mapping[str, str],
+    approver: Approver,
+) -> tuple[Candidate, Entry | None]:
+    """The candidate of a project's entry, as far as that is approved; and the entry, where it could be."""
+    names = frozenset(_names_in(server))
+    if len(names) > launches.MAX_VARIABLES or not all(map(launches.is_variable, names)):
+        # Whoever approves it has to see every name.
+        problem = f"refers to more than {launches.MAX_VARIABLES} variables, or to what can't be one's name"
+        return _Said(problem=problem).candidate(service, file, where), None
+    # What it would do is known without the value of any variable.
+    would = _said(service, file, server, dict.fromkeys(names, ""))
+    launch = would.launch if isinstance(would.launch, Launch) else None
+    if launch is None and would.problem is not None:
+        return would.candidate(service, file, where), None
+    does = f"start {launch.program} {launch.package}" if launch else f"call {would.endpoint}"
+    try:
+        entry = approver.entry(service, where, server, does, launch.takes if launch else ())
+    except RecursionError:
+        return replace(would, problem="nested too deeply", launch=None).candidate(service, file, where), None
+    grant = approver.grant(entry)
+    if not grant.approved and (launch or approver.only_approved or not is_loopback(would.endpoint)):
+        waits = replace(would, problem=approver.waits(entry), launch=None)
+        return replace(waits.candidate(service, file, where), awaits_approval=True), entry
+    if launch is None:
+        return would.candidate(service, file, where), entry
+    given = {name: value for name, value in environment.items() if name in grant.variables}
+    if withheld := [name for name in _names_in(server, needed=True) if name not in grant.variables]:
+        problem = f"needs {one_line(withheld[0], 60)}, which nobody names for it; {how_to_name(service)}"
+        return replace(would, problem=problem, launch=None).candidate(service, file, where), entry
+    return _said(service, file, server, given).candidate(service, file, where), entry
+
+
+def how_to_name(service: str) -> str:
+    """What to do where an entry of the project's wants a variable that is not named for it."""
+    return f"add it to mcpVariables.{service}, or {COMMAND} {service}"
+
+
+def _names_in(server: Mapping[str, object], *, needed: bool = False) -> Iterator[str]:
+    """The variables of this machine that a command's arguments and `env` refer to; `needed`: without a default."""
+    args, variables = server.get("args"), server.get("env")
+    texts = [*(args if isinstance(args, list) else ()), *(variables.values() if isinstance(variables, dict) else ())]
+    for text in texts:
+        if isinstance(text, str):
+            yield from expansion.needed_in(text) if needed else expansion.names_in(text)
+
+
+def _said(service: str, file: McpFile, server: Mapping[str, object], environment: Mapping[str, str]) -> _Said:
     kind, url, command = server.get("type"), server.get("url"), server.get("command")
     endpoint, problem = "", None
     launch: Launch | HostLaunch | None = None
     if server.get("disabled") is True:
         problem = "disabled in its file"
     elif isinstance(url, str) and (kind is None or kind in _REMOTE_TYPES):
-        endpoint, problem = _remote(url, environment)
+        endpoint, problem = _remote(url, file, environment)
     elif isinstance(command, str) and kind in (None, "stdio"):
         program, words = _program(command, server)
         if program in launches.PROGRAMS:
-            endpoint, problem, launch = _package(program, words, server, environment)
+            endpoint, problem, launch = _package(program, words, file, server, environment)
         else:
             problem, launch = _host_command(service, file, program, server, environment)
     else:
         problem = f"neither a url with a known type nor a stdio command (type {shown(kind, 40)})"
-    return Candidate(service, file.source, endpoint, where, problem=problem, launch=launch)
+    return _Said(endpoint, problem, launch)
 
 
-def _remote(url: str, environment: Mapping[str, str]) -> tuple[str, str | None]:
+def _remote(url: str, file: McpFile, environment: Mapping[str, str]) -> tuple[str, str | None]:
     if secrets := expansion.secret_names(url):
         return "", f"its url would carry {one_line(secrets[0], 60)}, a secret; put that into a header"
+    if file.approver is not None:
+        # An address stands in reports, logs and the state, so approval can't open it to variables either.
+        if needed := expansion.needed_in(url):
+            name = one_line(needed[0], 60)
+            return "", f"its url needs {name} of this machine, which no project's url is given; write the address out"
+        environment = {}
     try:
         return endpoints.normalise_endpoint(expansion.expand(url, environment)), None
     except expansion.ExpansionError as error:
@@ -153,14 +239,14 @@ def _name_of(command: str) -> str:
 
 
 def _package(
-    program: str, words: list[str], server: Mapping[str, object], environment: Mapping[str, str]
+    program: str, words: list[str], file: McpFile, server: Mapping[str, object], environment: Mapping[str, str]
 ) -> tuple[str, str | None, Launch | None]:
     """The endpoint, the problem and the launch of a stdio server that comes as a package."""
     package = _npx_package(words) if program == "npx" else None
     if package is not None and package.partition("@")[0] == "mcp-remote":
         # A bridge from stdio to a server that speaks HTTP already: that server is the one to ask.
         url = next((word for word in words if word.startswith(("http://", "https://"))), "")
-        return *_remote(url, environment), None
+        return *_remote(url, file, environment), None
     if program == "npx" and package is None:
         return "", f"runs npx without a package one can tell: {NEVER_RUN}", None
     endpoint = f"npx:{package}" if package else ""

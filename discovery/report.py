@@ -54,6 +54,18 @@ class Ownership(StrEnum):
     EXTERNAL = "external"
 
 
+class NamedBy(StrEnum):
+    """Who wrote down where a candidate is. `NOBODY` did where it was only seen: a port, a process, a lock, a container.
+
+    `OPERATOR`: the stack file, the environment or `.env`. `USER`: the user's own files. `PROJECT`: the project's.
+    """
+
+    OPERATOR = "operator"
+    USER = "user"
+    PROJECT = "project"
+    NOBODY = "nobody"
+
+
 class Vantage(StrEnum):
     """From where an endpoint can be reached."""
 
@@ -85,12 +97,15 @@ class Launch:
 
     `arguments` and `environment` may hold secrets: they are never printed, and no report carries them. `told` is every
     word after the program where anybody may know them, None where only the file may; `variables` pairs a variable of
-    the package's with the one of this machine that it is taken from.
+    the package's with the one of this machine that it is taken from. `sets` names all variables that it is given,
+    `takes` all of this machine's that its arguments and variables are made of.
     """
 
     program: str
     package: str = field(repr=False)
     variables: tuple[tuple[str, str], ...] = ()
+    sets: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
     told: tuple[str, ...] | None = field(default=None, repr=False)
     binary: str | None = field(default=None, compare=False)
     arguments: tuple[str, ...] = field(default=(), repr=False, compare=False)
@@ -122,7 +137,8 @@ class Candidate:
     `evidence` says what made us think so (`QDRANT_HOST`, `.mcp.json: mcpServers.zen`, `container redis-1`).
     `container_id` is set where the endpoint is known to lead to a container.
     `problem` is set when the candidate must not be asked at all: it becomes a `skipped` with that reason.
-    `launch` is set where a runner, or this host, could start it.
+    `launch` is set where a runner, or this host, could start it. `named_by` is a fact, unlike `evidence`, which is
+    prose. `awaits_approval`: an entry of the project's that is left alone until somebody approves it.
     """
 
     service: str
@@ -132,6 +148,8 @@ class Candidate:
     container_id: str | None = None
     problem: str | None = None
     launch: Launch | HostLaunch | None = None
+    named_by: NamedBy = NamedBy.NOBODY
+    awaits_approval: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,7 +157,8 @@ class Finding:
     """A candidate and what asking it came to. `reason` is one line, at most 200 characters, never a secret.
 
     `holds` names the data that is there (a Qdrant's collections); None where that is unknown or comes and goes.
-    `path` is where an MCP server answered, which its endpoint need not say; None for everything else.
+    `path` is where an MCP server answered, which its endpoint need not say; None for everything else. `offered`: it has
+    proved itself, but nobody named it, and this stack takes only what is named.
     """
 
     candidate: Candidate
@@ -151,6 +170,7 @@ class Finding:
     reach: Reach = field(default_factory=lambda: Reach(Vantage.ANYWHERE))
     holds: tuple[str, ...] | None = None
     path: str | None = None
+    offered: bool = False
 
 
 @dataclass(frozen=True)
@@ -259,6 +279,8 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
         "verdict": finding.verdict.value,
         "reason": finding.reason,
         "evidence": candidate.evidence,
+        "named_by": candidate.named_by.value,
+        "awaits_approval": candidate.awaits_approval,
         "elapsed_ms": round(finding.elapsed_ms, 1),
         "version": finding.version,
         "ownership": finding.ownership.value,
@@ -272,6 +294,7 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
         },
         "holds": None if finding.holds is None else list(finding.holds),
         "path": finding.path,
+        "offered": finding.offered,
     }
 
 
@@ -282,6 +305,8 @@ def _launch_to_json(launch: Launch | HostLaunch) -> dict[str, Any]:
         "program": launch.program,
         "package": launch.package,
         "variables": [list(pair) for pair in launch.variables],
+        "sets": list(launch.sets),
+        "takes": list(launch.takes),
         "told": None if launch.told is None else list(launch.told),
     }
 
@@ -293,7 +318,8 @@ def _launch_from_json(value: Mapping[str, Any] | None) -> Launch | HostLaunch | 
         return HostLaunch(str(value["fingerprint"]), int(value["run"]), str(value["ended"]))
     pairs = tuple((str(own), str(machine)) for own, machine in value["variables"])
     told = None if value["told"] is None else tuple(str(word) for word in value["told"])
-    return Launch(str(value["program"]), str(value["package"]), pairs, told)
+    sets, takes = (tuple(str(name) for name in value[key]) for key in ("sets", "takes"))
+    return Launch(str(value["program"]), str(value["package"]), pairs, sets, takes, told)
 
 
 def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:
@@ -306,6 +332,8 @@ def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:
             evidence=str(value["evidence"]),
             container_id=value["container_id"],
             launch=_launch_from_json(value["launch"]),
+            named_by=NamedBy(value["named_by"]),
+            awaits_approval=bool(value["awaits_approval"]),
         ),
         verdict=Verdict(value["verdict"]),
         reason=str(value["reason"]),
@@ -314,8 +342,8 @@ def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:
         ownership=Ownership(value["ownership"]),
         reach=Reach(Vantage(reach["vantage"]), reach["network"], reach["endpoint"], str(reach["network_id"])),
         holds=None if value["holds"] is None else tuple(str(name) for name in value["holds"]),
-        # Snapshots of earlier versions do not have it.
-        path=value.get("path"),
+        path=value["path"],
+        offered=bool(value["offered"]),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from discovery.approval import Approver, Entry
 from discovery.report import Candidate
 from discovery.world import Inventory, Listener
 from errors import ConfigError
@@ -62,7 +63,8 @@ class Request:
     source or an endpoint. `credentials` maps a service to what it may be asked with once its identity is proved.
     `authorities` (PEM) sign for services besides the machine's own. `servers` names MCP servers that the stack wants
     besides its own services; `host_commands`: whether it may run commands of the user's files on this host.
-    `budget_seconds` is the wall-clock limit of it all.
+    `approver` knows what of the project's files is approved. `only_named`: what nobody wrote down is offered, and not
+    taken. `budget_seconds` is the wall-clock limit of it all.
     """
 
     root: Path
@@ -80,8 +82,15 @@ class Request:
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     servers: tuple[str, ...] = ()
     host_commands: bool = False
+    approver: Approver = field(default_factory=Approver)
+    only_named: bool = False
     lock_dir: Path = Path("/tmp")
     budget_seconds: float = DEFAULT_BUDGET_SECONDS
+
+    @property
+    def machine_environment(self) -> Mapping[str, str]:
+        """The environment without `.env`, which lies in the project: for what tells where the user's own files are."""
+        return {name: value for name, value in self.environment.items() if self.origins.get(name) != ".env"}
 
 
 @dataclass(frozen=True)
@@ -89,13 +98,14 @@ class Gathered:
     """What one source of candidates came up with, and what a person should know of it.
 
     `inventory` and `listeners` are what the engine and the process table said, where the probe asked them: they tell
-    whose the candidates of all the others are.
+    whose the candidates of all the others are. `entries` are those of the project's files that can be approved.
     """
 
     candidates: tuple[Candidate, ...] = ()
     warnings: tuple[str, ...] = ()
     inventory: Inventory | None = None
     listeners: tuple[Listener, ...] | None = None
+    entries: tuple[Entry, ...] = ()
 
 
 class Probe(Protocol):

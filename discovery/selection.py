@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from discovery.report import DEFAULT_PRIORITY, DEPLOYED, Finding, ServiceReport, Source, Verdict
+from discovery.report import DEFAULT_PRIORITY, DEPLOYED, Finding, NamedBy, Ownership, ServiceReport, Source, Verdict
 from errors import ConfigError
 from reading.text import one_line
 
@@ -44,10 +44,17 @@ class Pin:
         return candidate.source is self.source if self.source else candidate.endpoint == self.endpoint
 
 
-def choose(ranked: Collection[Ranked], order: Sequence[Source] | None, pin: Pin | None = None) -> ServiceReport:
-    """The report of one service; `order` is its own `priority_order`, None for the default."""
+def choose(
+    ranked: Collection[Ranked], order: Sequence[Source] | None, pin: Pin | None = None, *, only_named: bool = False
+) -> ServiceReport:
+    """The report of one service; `order` is its own `priority_order`, None for the default.
+
+    `only_named`: what proved itself but was named by nobody is offered, and not taken.
+    """
     priority = tuple(order or DEFAULT_PRIORITY)
     findings = [item.finding for item in sorted(ranked, key=lambda item: _key(item, priority))]
+    if only_named:
+        findings = [finding if _may_be_taken(finding, pin) else _offered(finding) for finding in findings]
     eligible = [
         finding
         for finding in findings
@@ -66,6 +73,24 @@ def require_pins(pins: Mapping[str, Pin], services: Mapping[str, ServiceReport],
     ]
     if problems:
         raise PinError("\n".join(problems))
+
+
+def _may_be_taken(finding: Finding, pin: Pin | None) -> bool:
+    """Whether somebody named the finding, or it is nothing that could be taken anyway.
+
+    Any user of this machine can open a port; containers belong to who rules the engine, so a pin to that source does.
+    """
+    shared = finding.ownership is Ownership.FOREIGN_CLAIM  # verified, so `share` lets it
+    pinned = pin is not None and pin.allows(finding) and (pin.endpoint is not None or pin.source is Source.DOCKER)
+    named = finding.candidate.named_by is not NamedBy.NOBODY
+    return finding.verdict is not Verdict.VERIFIED or named or pinned or shared
+
+
+def _offered(finding: Finding) -> Finding:
+    candidate = finding.candidate
+    how = f"to take it, pin.{candidate.service}: {candidate.endpoint}"
+    reason = one_line(f"nobody named it, and production takes only what is named; {how}")
+    return replace(finding, verdict=Verdict.SKIPPED, reason=reason, offered=True)
 
 
 def _unmet(services: Mapping[str, ServiceReport], name: str, pin: Pin) -> bool:

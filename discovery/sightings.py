@@ -9,13 +9,14 @@ from catalog import SERVICES, Protocol
 from discovery.config import DiscoveryConfig, is_name
 from discovery.endpoints import HTTP, REDIS, EndpointError, is_package, normalise_endpoint
 from discovery.probes import PROBES, NamedProbe
-from discovery.report import DEPLOYED, Candidate, Source
+from discovery.report import DEPLOYED, Candidate, NamedBy, Source
 from discovery.request import Gathered, Request
 from discovery.selection import Pin, PinError
 from discovery.wire import Place, place_of
 from reading.text import one_line, shown
 
 NPX = "npx:"
+MAX_EVIDENCE = 120
 _PIN = NamedProbe("pin", lambda request: Gathered(), configured=True, entitled=True)
 
 
@@ -110,7 +111,7 @@ def _pinned(pins: Mapping[str, Pin]) -> Iterator[Sighting]:
     for service, pin in pins.items():
         if pin.endpoint is not None:
             source = Source.NPX if pin.endpoint.startswith(NPX) else Source.EXTERNAL
-            yield Sighting(Candidate(service, source, pin.endpoint, "pin"), _PIN, -1)
+            yield Sighting(Candidate(service, source, pin.endpoint, "pin", named_by=NamedBy.OPERATOR), _PIN, -1)
 
 
 def _gathered(gathered: Mapping[NamedProbe, Gathered]) -> Iterator[Sighting]:
@@ -120,7 +121,7 @@ def _gathered(gathered: Mapping[NamedProbe, Gathered]) -> Iterator[Sighting]:
 
 def _normalised(sighting: Sighting) -> Sighting:
     """The sighting with its endpoint in normal form and its place; with a `problem` where it has none."""
-    candidate = replace(sighting.candidate, evidence=one_line(sighting.candidate.evidence, 120))
+    candidate = replace(sighting.candidate, evidence=one_line(sighting.candidate.evidence, MAX_EVIDENCE))
     if candidate.problem is not None:
         return replace(sighting, candidate=candidate)
     try:

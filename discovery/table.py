@@ -32,7 +32,8 @@ def print_report(report: Report, console: Console) -> None:
     if report.agents:
         console.print(_agents(report))
     for line in report.warnings:
-        console.print(Text(f"warning: {line}", "yellow"))
+        # Never broken: a warning can hold a command to copy.
+        console.print(Text(f"warning: {line}", "yellow"), soft_wrap=True)
     for obstacle in report.obstacles:
         console.print(Text(f"in the way: {obstacle.kind} {obstacle.name} is held by {obstacle.holder}", "yellow"))
 
@@ -48,6 +49,10 @@ def explain(report: Report, service: str, console: Console) -> None:
         network = f" {chosen.reach.network}" if chosen.reach.network else ""
         console.print(Text(f"reachable from: {chosen.reach.vantage}{network}{inside}"))
     console.print(_findings("Candidates, in order of priority", [(service, finding) for finding in found.findings]))
+    for finding in found.findings:
+        if finding.candidate.awaits_approval:
+            # Once more outside of the table, which may break the command that is to be copied.
+            console.print(Text(finding.reason, "yellow"), soft_wrap=True)
 
 
 def _rejected(report: Report) -> Iterator[tuple[str, Finding]]:

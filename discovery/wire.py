@@ -145,6 +145,9 @@ class Resolver:
         for address in found:
             if (why := refusal(address)) is not None:
                 raise RefusedError(f"leads to {why}")
+            # RFC 6761, 6.3: that name is the loopback, and is asked as such.
+            if host == "localhost" and not ((found_at := plain_address(address)) and found_at.is_loopback):
+                raise RefusedError(f"leads to {address}, which is not this machine's loopback")
         if not found:
             raise UnreachableError("the name has no address")
         return found[:_MAX_ADDRESSES]

@@ -9,6 +9,7 @@ from pathlib import Path
 from discovery.report import (
     Candidate,
     Finding,
+    NamedBy,
     Obstacle,
     Ownership,
     Reach,
@@ -39,10 +40,11 @@ def finding(
     evidence: str = "the environment",
     reach: Reach | None = None,
     ownership: Ownership = Ownership.EXTERNAL,
+    named_by: NamedBy = NamedBy.NOBODY,
 ) -> Finding:
     """A finding; verified and reachable from anywhere unless said otherwise."""
     return Finding(
-        candidate=Candidate(service, source, endpoint or f"http://10.0.0.5/{service}", evidence),
+        candidate=Candidate(service, source, endpoint or f"http://10.0.0.5/{service}", evidence, named_by=named_by),
         verdict=verdict,
         reason="said so",
         reach=reach or Reach(Vantage.ANYWHERE),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from discovery import endpoints
-from discovery.report import Candidate, Source
+from discovery.report import Candidate, NamedBy, Source
 from discovery.request import Gathered, Request
 from reading.text import shown
 
@@ -43,7 +43,7 @@ def _value(request: Request, name: str) -> str:
 
 def _candidate(request: Request, service: str, name: str, endpoint: str, problem: str | None = None) -> Candidate:
     evidence = f"{name} (.env)" if request.origins.get(name) == ".env" else name
-    return Candidate(service, Source.EXTERNAL, endpoint, evidence, problem=problem)
+    return Candidate(service, Source.EXTERNAL, endpoint, evidence, problem=problem, named_by=NamedBy.OPERATOR)
 
 
 def _qdrant(request: Request, host: str, port: str) -> Candidate:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from discovery import config
+from discovery import config, mcp_files
+from discovery.approval import Entry
 from discovery.config import ServerConfig
-from discovery.report import Candidate, Launch, Source
+from discovery.report import Candidate, Launch, NamedBy, Source
 from discovery.request import Gathered, Request
 from settings import VARIABLES
 
@@ -29,6 +30,11 @@ class Package:
     version: str | None = None
     variable: str | None = None
 
+    @property
+    def spec(self) -> str:
+        """The package as it is started."""
+        return f"{self.name}@{self.version}" if self.version else self.name
+
 
 # Names, versions and variables as published on npm; the key variables are the guide's.
 KNOWN: Mapping[str, Package] = {
@@ -42,7 +48,16 @@ def npx(request: Request) -> Gathered:
     """One candidate for each server with a known package that the project or the stack names. Raises `ConfigError`."""
     configured = config.load_discovery_config(request.root).servers
     named = {name: ServerConfig() for name in request.servers}
-    return Gathered(tuple(_candidates(request, {**named, **configured})))
+    found: list[Candidate] = []
+    entries: list[Entry] = []
+    for name, server in {**named, **configured}.items():
+        if (package := package_of(name, server)) is None:
+            continue
+        entry = _entry(request, name, server, package) if name in configured else None
+        found.append(_candidate(request, name, server, package, entry))
+        entries += [entry] if entry else []
+    warnings = tuple(mcp_files.waiting(candidate) for candidate in found if candidate.awaits_approval)
+    return Gathered(tuple(found), warnings, entries=tuple(entries))
 
 
 def package_of(name: str, server: ServerConfig) -> Package | None:
@@ -51,38 +66,61 @@ def package_of(name: str, server: ServerConfig) -> Package | None:
     package = server.package or (known.name if known else None)
     if package is None:
         return None
-    same = known is not None and package.startswith(known.name)
-    if known is None or not same:
+    # The version aside: to everything else that merely begins alike, the known one's key is not owed.
+    if known is None or known.name not in (package, package.rpartition("@")[0]):
         return Package(package, server.key_variable)
     version = known.version if package == known.name else None
     return Package(package, server.key_variable or known.key_variable, version, known.variable)
 
 
-def _candidates(request: Request, servers: Mapping[str, ServerConfig]) -> Iterator[Candidate]:
+def _entry(request: Request, name: str, server: ServerConfig, package: Package) -> Entry:
+    variables = (package.key_variable,) if package.key_variable else ()
+    evidence, does = f"{config.SERVERS_FILE}: servers.{name}", f"start npx {package.spec}"
+    return request.approver.entry(name, evidence, server.as_written, does, variables)
+
+
+def _candidate(request: Request, name: str, server: ServerConfig, package: Package, entry: Entry | None) -> Candidate:
+    """The candidate for a package; `entry` is the project's, None where only the stack names the server."""
+    named_by = NamedBy.OPERATOR if entry is None else NamedBy.PROJECT
+    candidate = Candidate(name, Source.NPX, f"npx:{package.name}", f"npx package of {name}", named_by=named_by)
+    if entry is not None:
+        grant = request.approver.grant(entry)
+        if not grant.approved:
+            return replace(candidate, problem=request.approver.waits(entry), awaits_approval=True)
+        # What is known of a package is this program's word, and its key goes along with the name; what the project
+        # wrote can lead that key elsewhere.
+        written = {"package", "key_variable", "arguments"} & server.as_written.keys()
+        if written and (withheld := set(entry.variables) - grant.variables):
+            lacks = f"needs {min(withheld)}, which nobody names for it; {mcp_files.how_to_name(name)}"
+            return replace(candidate, problem=lacks)
     available = shutil.which("npx", path=request.environment.get("PATH", "")) is not None
-    for name, server in servers.items():
-        package = package_of(name, server)
-        if package is None:
-            continue
-        problem = None if available else "npx is not on PATH; install Node.js or correct PATH"
-        key = _key(request, package.key_variable)
-        if package.key_variable is not None and key is None:
-            problem = f"{package.key_variable} is not set; set it in the environment or in .env"
-        # A runner brings an npx of its own.
-        launch = _launch(package, server, key) if package.key_variable is None or key is not None else None
-        evidence = f"npx package of {name}"
-        yield Candidate(name, Source.NPX, f"npx:{package.name}", evidence, problem=problem, launch=launch)
+    problem = None if available else "npx is not on PATH; install Node.js or correct PATH"
+    key = _key(request, package.key_variable)
+    if package.key_variable is not None and key is None:
+        problem = f"{package.key_variable} is not set; set it in the environment or in .env"
+    # A runner brings an npx of its own.
+    launch = _launch(package, server, key) if package.key_variable is None or key is not None else None
+    return replace(candidate, problem=problem, launch=launch)
 
 
 def _launch(package: Package, server: ServerConfig, key: str | None) -> Launch:
-    spec = f"{package.name}@{package.version}" if package.version else package.name
+    spec = package.spec
     # The project's files are everybody's.
     told = ("-y", spec, *server.arguments)
     variable = package.variable or package.key_variable
     if variable is None or package.key_variable is None or key is None:
         return Launch("npx", spec, told=told, arguments=server.arguments)
     pairs = ((variable, package.key_variable),)
-    return Launch("npx", spec, pairs, told, arguments=server.arguments, environment={variable: key})
+    return Launch(
+        "npx",
+        spec,
+        pairs,
+        sets=(variable,),
+        takes=(package.key_variable,),
+        told=told,
+        arguments=server.arguments,
+        environment={variable: key},
+    )
 
 
 def _key(request: Request, variable: str | None) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from discovery import host_launches, mcp_files
 from discovery.claude_home import MOVED_LABEL, claude_folder
 from discovery.mcp_files import McpFile
-from discovery.report import Candidate, Source
+from discovery.report import Candidate, NamedBy, Source
 from discovery.request import Gathered, Request
 from reading import safe_files
 from reading.text import one_line
@@ -36,7 +36,7 @@ def user_files(request: Request) -> Gathered:
 
 
 def _parts(request: Request, owners: frozenset[int]) -> Iterator[Gathered]:
-    folder, label = claude_folder(request.home, request.environment)
+    folder, label = claude_folder(request.home, request.machine_environment)
     moved = label == MOVED_LABEL
     main = McpFile(
         path=folder / ".claude.json" if moved else request.home / ".claude.json",
@@ -112,4 +112,4 @@ def _checkouts(home: Path) -> Iterator[Candidate]:
     for inner in _CHECKOUTS:
         if (home / inner).is_dir():
             problem = f"speaks stdio; start it behind an HTTP bridge and set ZEN_MCP_URL ({mcp_files.NEVER_RUN})"
-            yield Candidate("zen-mcp", Source.USER, "", f"~/{inner}", problem=problem)
+            yield Candidate("zen-mcp", Source.USER, "", f"~/{inner}", problem=problem, named_by=NamedBy.USER)

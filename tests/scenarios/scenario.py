@@ -130,6 +130,26 @@ def lists_nothing(service: str, port: int | None = None, source: str | None = No
     return check
 
 
+def starts_nothing(service: str) -> Check:
+    """A deployment would start nothing for the service: no candidate says how."""
+
+    def check(outcome: Outcome) -> None:
+        launches = [candidate["launch"] for candidate in outcome.candidates(service)]
+        assert launches == [None] * len(launches), launches
+
+    return check
+
+
+def starts(service: str, package: str, *takes: str) -> Check:
+    """A deployment may start that package for the service, with something made of those variables of this machine."""
+
+    def check(outcome: Outcome) -> None:
+        launches = [candidate["launch"] for candidate in outcome.candidates(service) if candidate["launch"]]
+        assert [(launch["package"], tuple(launch["takes"])) for launch in launches] == [(package, takes)], launches
+
+    return check
+
+
 def says(pattern: str) -> Check:
     """The report says it somewhere: in a reason, a piece of evidence or a warning."""
 

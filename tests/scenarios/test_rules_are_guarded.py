@@ -273,6 +273,132 @@ RULES = (
         "an agent's own order replaces the default",
     ),
     (
+        "a project's entry waits for approval",
+        (
+            "discovery/mcp_files.py",
+            "if not grant.approved and (launch or approver.only_approved or not is_loopback(would.endpoint)):",
+            "if False:",
+        ),
+        "a project's address beyond the loopback is not called before it is approved",
+    ),
+    (
+        "a project's package waits for approval",
+        (
+            "discovery/mcp_files.py",
+            "if not grant.approved and (launch or approver.only_approved or not is_loopback(would.endpoint)):",
+            "if not grant.approved and (approver.only_approved or not is_loopback(would.endpoint)) and not launch:",
+        ),
+        "a project's package is not started before it is approved, and what it would be given is told by name",
+    ),
+    (
+        "the discovery configuration's address waits for approval",
+        (
+            "discovery/probes/project_files.py",
+            "if approver.grant(entry).approved or (is_loopback(url) and not approver.only_approved):",
+            "if True:",
+        ),
+        "in none of a project's files an address is called before it is approved",
+    ),
+    (
+        "the discovery configuration's package waits for approval",
+        ("discovery/probes/npx.py", "if not grant.approved:", "if False:"),
+        "a package of the discovery configuration is not started, nor given its key, before it is approved",
+    ),
+    (
+        "a known package's key goes along with what this program knows of it only",
+        ("discovery/probes/npx.py", "if written and (withheld := ", "if False and (withheld := "),
+        "a known package with a project's arguments is given its key only where that is named for it",
+    ),
+    (
+        "an approval is for the entry as it was written",
+        (
+            "discovery/approval.py",
+            "if any(known.fingerprint == entry.fingerprint for known in self.approvals):",
+            "if any(known.service == entry.service for known in self.approvals):",
+        ),
+        "an entry that has changed waits again",
+    ),
+    (
+        "a project's url is given no variable",
+        ("discovery/mcp_files.py", "    if file.approver is not None:\n        # An", "    if False:\n        # An"),
+        "no URL of a project's carries a variable of this machine, approved or not",
+    ),
+    (
+        "a project's url has its defaults, whatever this machine holds",
+        ("discovery/mcp_files.py", "        environment = {}\n", ""),
+        "so is a default in the URL of a bridge's arguments",
+    ),
+    (
+        "a name of a server names no variable",
+        (
+            "discovery/approval.py",
+            "yield Grant(approved=True)\n",
+            "yield Grant(approved=True, variables=frozenset(entry.variables))\n",
+        ),
+        "a package that the stack names is given no variable by that alone",
+    ),
+    (
+        "variables are named for one server",
+        (
+            "discovery/approval.py",
+            "frozenset(self.variables.get(entry.service, ()))",
+            "frozenset(name for names in self.variables.values() for name in names)",
+        ),
+        "what is named for one server is not given to another",
+    ),
+    (
+        "the loopback is an address or one name, as a whole",
+        (
+            "discovery/approval.py",
+            'return host == "localhost" if address is None else address.is_loopback',
+            'return host.startswith(("localhost", "127.")) or bool(address)',
+        ),
+        "what only looks like the loopback waits for approval, or is no address at all",
+    ),
+    (
+        "localhost is the loopback",
+        ("discovery/wire.py", 'if host == "localhost" and not', "if False and not"),
+        "localhost is the loopback, or it is not asked",
+    ),
+    (
+        "approvals are the operator's own file",
+        ("discovery/approval_records.py", "follow=False, private=True", "follow=False, private=False"),
+        "approvals that others may have written count for nothing",
+    ),
+    (
+        "a project's .env does not say where approvals are",
+        (
+            "discovery/deploy_look.py",
+            "approval_records.path_of(os.environ, home)",
+            "approval_records.path_of(environment, home)",
+        ),
+        "a project's .env moves neither the approvals nor the user's own files",
+    ),
+    (
+        "a project's .env does not say where the user's files are",
+        (
+            "discovery/probes/user_files.py",
+            "claude_folder(request.home, request.machine_environment)",
+            "claude_folder(request.home, request.environment)",
+        ),
+        "a project's .env moves neither the approvals nor the user's own files",
+    ),
+    (
+        "production takes what is named",
+        ("discovery/selection.py", "    if only_named:\n", "    if False:\n"),
+        "a port that nobody named is offered to production, and not taken",
+    ),
+    (
+        "a pin to a source names no port",
+        ("discovery/selection.py", "and (pin.endpoint is not None or pin.source is Source.DOCKER)", ""),
+        "a pin to a source names no port",
+    ),
+    (
+        "an address is named for one service",
+        ("discovery/judging.py", "service=other, named_by=NamedBy.NOBODY)", "service=other)"),
+        "an address that was named for one service is not another's",
+    ),
+    (
         "a key twice is an error",
         ("reading/strict_yaml.py", "            if key in values:\n", "            if False:\n"),
         "every mistake in the discovery configuration is named with its line and key, in one go",

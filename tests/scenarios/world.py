@@ -107,6 +107,11 @@ class World:
         lines = [f"  promptcraft-hybrid:{name}: {json.dumps(entry)}\n" for name, entry in keys.items()]
         self.write(f"root/Pulumi.{stack}.yaml", "config:\n" + "".join(lines))
 
+    def approve(self, name: str, root: Path | None = None, **variables: str) -> None:
+        """What the operator says of an entry of the project's files (in `root`), in an environment with `variables`."""
+        command = [sys.executable, "-m", "discovery", "approve", name, "--root", str(root or self.root)]
+        subprocess.run(command, cwd=self._code, env=self.environment | variables, check=True, capture_output=True)
+
     def lock(self, service: str, port: int, pid: object, **other: object) -> Path:
         """A well-formed lock file, as someone unknown to us would write it."""
         document = {

@@ -8,7 +8,7 @@ import pytest
 
 from decide import decide
 from discovery.config import DiscoveryConfig, parse_discovery_config
-from discovery.report import AgentReport, Finding, Obstacle, Ownership, Reach, Source, Vantage, Verdict
+from discovery.report import AgentReport, Finding, NamedBy, Obstacle, Ownership, Reach, Source, Vantage, Verdict
 from errors import ConfigError
 from plan import Deploy, Omit, Plan, Relay, Reuse
 from tests.builders import finding, report_of, settings_of
@@ -16,7 +16,7 @@ from tests.builders import finding, report_of, settings_of
 CONFIG = DiscoveryConfig()
 LOOPBACK = Reach(Vantage.HOST_LOOPBACK)
 ELSEWHERE = Reach(Vantage.OTHER_LOOPBACK)
-QDRANT = finding("qdrant", endpoint="http://10.0.0.5:6333", evidence="QDRANT_HOST")
+QDRANT = finding("qdrant", endpoint="http://10.0.0.5:6333", evidence="QDRANT_HOST", named_by=NamedBy.OPERATOR)
 
 
 def plan_of(*found: Finding, stack: str = "dev", previous: dict[str, dict[str, str | None]] | None = None) -> Plan:
@@ -131,7 +131,9 @@ def test_a_vanished_service_is_announced_with_what_replaces_it_and_why() -> None
     before: dict[str, dict[str, str | None]] = {
         "redis": {"source": "external_deployment", "endpoint": "redis://10.0.0.5:6379"}
     }
-    gone = finding("redis", Verdict.UNREACHABLE, endpoint="redis://10.0.0.5:6379", evidence="REDIS_URL")
+    gone = finding(
+        "redis", Verdict.UNREACHABLE, endpoint="redis://10.0.0.5:6379", evidence="REDIS_URL", named_by=NamedBy.OPERATOR
+    )
     plan = plan_of(gone, previous=before)
     assert [
         line
@@ -152,7 +154,7 @@ def test_a_pin_that_cannot_be_honoured_is_an_error_naming_it() -> None:
 
 
 SHARED = replace(QDRANT, version="1.12.0", holds=("docs", "notes"))
-ZEN = finding("zen-mcp", endpoint="http://10.0.0.5:8000/mcp", evidence="ZEN_MCP_URL")
+ZEN = finding("zen-mcp", endpoint="http://10.0.0.5:8000/mcp", evidence="ZEN_MCP_URL", named_by=NamedBy.OPERATOR)
 ELSEWHERE_NOW = replace(SHARED, candidate=replace(SHARED.candidate, endpoint="http://10.0.0.6:6333"))
 
 
@@ -352,8 +354,41 @@ def test_cloud_uses_nothing_but_the_application() -> None:
     assert [deploy.workload.service for deploy in plan.deployments] == ["promptcraft"]
 
 
+def test_what_nobody_named_is_offered_with_the_pin_that_takes_it_each_time() -> None:
+    found = finding("zen-mcp", Verdict.SKIPPED, endpoint="http://127.0.0.1:8001", evidence="port 8001")
+    report = report_of([replace(found, offered=True)])
+    for previous in ({}, {"zen-mcp": {"source": "deployed", "endpoint": "http://zen-mcp:8000/mcp"}}):
+        plan = decide(replace(report, previous=previous), settings_of("production", GRAFANA_PASSWORD), CONFIG)
+        assert source(plan, "zen-mcp") == "deployed"
+        assert (
+            "zen-mcp: http://127.0.0.1:8001 (port 8001) is there, but nobody named it; not taken. "
+            "To take it: pulumi config set --stack production --path 'pin.zen-mcp' http://127.0.0.1:8001"
+        ) in plan.notices
+
+
+def test_production_that_has_taken_what_nobody_named_keeps_its_data_until_a_pin_says_so() -> None:
+    before = replace(finding("qdrant", endpoint="http://10.0.0.5:6333", evidence="port 6333"), holds=("docs",))
+    previous = decide(report_of([before]), settings_of("production", GRAFANA_PASSWORD), CONFIG).summary()
+    now = replace(before, verdict=Verdict.SKIPPED, reason="nobody named it", offered=True, holds=None)
+    with pytest.raises(ConfigError, match=r"is in use, but port 6333 is skipped: nobody named it; .*'pin\.qdrant'"):
+        decide(report_of([now], previous=previous), settings_of("production", GRAFANA_PASSWORD), CONFIG)
+
+
+def test_who_named_it_is_a_fact_and_not_what_the_evidence_says() -> None:
+    prose = finding("redis", endpoint="redis://10.0.0.5:6379", evidence="REDIS_URL")
+    assert isinstance(plan_of(prose, stack="cloud").decisions["redis"], Omit)
+    fact = finding("redis", endpoint="redis://10.0.0.5:6379", evidence="somewhere", named_by=NamedBy.OPERATOR)
+    assert isinstance(plan_of(fact, stack="cloud").decisions["redis"], Reuse)
+
+
 def test_a_named_service_that_refuses_the_credential_is_an_error_and_a_found_one_is_not() -> None:
-    refused = finding("redis", Verdict.AUTH_REQUIRED, endpoint="rediss://10.0.0.5:6380", evidence="REDIS_URL (.env)")
+    refused = finding(
+        "redis",
+        Verdict.AUTH_REQUIRED,
+        endpoint="rediss://10.0.0.5:6380",
+        evidence="REDIS_URL (.env)",
+        named_by=NamedBy.OPERATOR,
+    )
     said = r"^redis: REDIS_URL \(\.env\): rediss://10\.0\.0\.5:6380 is auth_required: said so$"
     with pytest.raises(ConfigError, match=said):
         plan_of(refused)

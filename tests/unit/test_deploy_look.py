@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from discovery.deploy_look import confirm
-from discovery.report import Finding, Verdict
+from discovery.report import Finding, NamedBy, Verdict
 from errors import ConfigError
 from tests.builders import finding, report_of
 
-QDRANT = finding("qdrant", endpoint="http://10.0.0.5:6333", evidence="QDRANT_HOST")
+QDRANT = finding("qdrant", endpoint="http://10.0.0.5:6333", evidence="QDRANT_HOST", named_by=NamedBy.OPERATOR)
 
 
 @pytest.mark.parametrize(

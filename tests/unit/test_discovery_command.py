@@ -117,6 +117,17 @@ def test_colour_is_for_terminals() -> None:
     assert "\x1b[" in printed(terminal=True)
 
 
+def test_a_command_to_copy_is_never_broken() -> None:
+    reason = f"waits for approval: python -m discovery approve docs (it would start npx {'x' * 100})"
+    candidate = replace(QDRANT.candidate, service="docs", awaits_approval=True)
+    waits = replace(QDRANT, candidate=candidate, verdict=Verdict.SKIPPED, reason=reason)
+    report = Report("dev", 1.0, {"docs": ServiceReport(None, (waits,))}, warnings=(f"docs {reason}",))
+    screen = io.StringIO()
+    table.print_report(report, Console(file=screen, width=60, highlight=False))
+    table.explain(report, "docs", Console(file=screen, width=60, highlight=False))
+    assert screen.getvalue().count(reason) == 2
+
+
 def test_explanation_leaves_nothing_out() -> None:
     screen = io.StringIO()
     table.explain(REPORT, "qdrant", Console(file=screen, width=160, highlight=False))

@@ -11,7 +11,7 @@ import pytest
 from catalog import host_port
 from decide import decide
 from discovery.config import DiscoveryConfig, parse_discovery_config
-from discovery.report import Finding, HostLaunch, Launch, Obstacle, Reach, Source, Vantage, Verdict
+from discovery.report import Finding, HostLaunch, Launch, NamedBy, Obstacle, Reach, Source, Vantage, Verdict
 from errors import ConfigError
 from gateway.plan import mcp_url
 from plan import HostCommand, Hosted, Omit, Plan, Relay, Reuse
@@ -40,7 +40,19 @@ def test_a_package_is_started_by_the_runner() -> None:
     assert decision.endpoint == "http://runner:8000/servers/context7/mcp"
     assert decision.source == "npx_cloud"
     assert plan.runner is not None and plan.budget.memory_mb == 496 <= plan.budget.limit_mb
-    assert not [notice for notice in plan.notices if "context7" in notice]
+    assert [notice for notice in plan.notices if "context7" in notice] == [
+        "context7: the runner starts npx @upstash/context7-mcp@4.1.1 (entry of context7), given no variable"
+    ]
+
+
+def test_what_is_started_is_told_with_package_version_and_names_of_variables() -> None:
+    launch = Launch("uvx", "a==1.2.3", sets=("MODE", "OWN"), takes=("KEY",), environment={"OWN": "geheim", "MODE": "x"})
+    notices = plan_of(launchable("context7", launch)).notices
+    assert (
+        "context7: the runner starts uvx a==1.2.3 (entry of context7), given MODE, OWN, taken from this machine's KEY"
+        in notices
+    )
+    assert "geheim" not in "".join(notices)
 
 
 def test_without_its_key_a_server_is_left_out_with_the_variable_to_set() -> None:
@@ -255,7 +267,7 @@ UPSTASH = "https://upstash.example:443"
 
 
 def test_redis_over_rest_is_used_where_it_is_named_and_opened_by_its_token() -> None:
-    found = finding("redis", endpoint=UPSTASH, evidence="UPSTASH_REDIS_REST_URL")
+    found = finding("redis", endpoint=UPSTASH, evidence="UPSTASH_REDIS_REST_URL", named_by=NamedBy.OPERATOR)
     settings = settings_of("cloud", {"UPSTASH_REDIS_REST_TOKEN": "geheim"})
     plan = decide(report_of([found]), settings, DiscoveryConfig())
     (application,) = plan.deployments
@@ -273,7 +285,9 @@ def test_a_redis_that_merely_runs_nearby_is_not_the_clouds() -> None:
 
 
 def test_a_named_redis_that_wants_a_token_is_an_error_before_anything_is_declared() -> None:
-    found = finding("redis", Verdict.AUTH_REQUIRED, endpoint=UPSTASH, evidence="UPSTASH_REDIS_REST_URL")
+    found = finding(
+        "redis", Verdict.AUTH_REQUIRED, endpoint=UPSTASH, evidence="UPSTASH_REDIS_REST_URL", named_by=NamedBy.OPERATOR
+    )
     with pytest.raises(ConfigError, match="UPSTASH_REDIS_REST_URL"):
         plan_of(found)
 

@@ -42,6 +42,9 @@ def load(project: Path, environ: dict[str, str] | None = None, **overrides: str)
         ("monitoring: 1", "Pulumi.dev.yaml:2: monitoring: 1 is refused"),
         ("allowHostCommands: sometimes", "Pulumi.dev.yaml:2: allowHostCommands: 'sometimes' is refused"),
         ("replica: 2", "Pulumi.dev.yaml:2: replica: unknown key"),
+        ("mcpVariables: {docs: [A-B]}", "mcpVariables.docs.0: 'A-B' is refused: is not the name of an environment"),
+        ("mcpVariables: {Docs: [A]}", "'Docs' is refused: is not a server's name"),
+        ("mcpVariables: TEAM", "mcpVariables: 'TEAM' is refused: names no server's variables"),
         ("gateway: {PROMPTCRAFT_PLAN_FILE: /x}", "is not the application's to be set here"),
         ("gateway: {OTEL_EXPORTER_OTLP_HEADERS: key}", "is not the application's to be set here"),
         ("engine: podman", "Pulumi.dev.yaml:2: engine: 'podman' is refused"),
@@ -65,6 +68,16 @@ def test_what_pulumi_config_set_writes_in_quotes_is_read_as_what_it_says(project
     write(project, 'replicas: "3"', 'monitoring: "true"')
     config = load(project).config
     assert (config.replicas, config.monitoring) == (3, True)
+
+
+def test_a_line_of_env_names_variables_by_server(project: Path) -> None:
+    (project / ".env").write_text("MCP_VARIABLES=docs:A,B weather:C  docs:D\n")
+    assert load(project).config.mcp_variables == {"docs": ["A", "B", "D"], "weather": ["C"]}
+    write(project, "mcpVariables: {docs: [E]}")
+    assert load(project).config.mcp_variables == {"docs": ["E"]}
+    with pytest.raises(ConfigError, match=r"^environment: MCP_VARIABLES: mcpVariables\.docs\.0: '' is refused"):
+        write(project)
+        load(project, {"MCP_VARIABLES": "docs:"})
 
 
 def test_every_problem_is_told_at_once(project: Path) -> None:

@@ -17,11 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discovery import mcp_files
+from discovery.approval import Approver
 from discovery.mcp_files import McpFile
 from discovery.probes.npx import npx
 from discovery.probes.project_files import project_files
 from discovery.probes.user_files import user_files
-from discovery.report import Candidate, Launch, Source
+from discovery.report import Candidate, Launch, NamedBy, Source
 from discovery.request import ConfigError, Credential, Gathered, Request
 from reading import safe_files
 from reading.safe_files import Rules, UnsafeFile
@@ -371,7 +372,7 @@ def project(tmp_path: Path, files: dict[str, object]) -> Gathered:
 def test_project_files_are_project_configuration(tmp_path: Path, files: dict[str, object], evidence: str) -> None:
     candidate = one(project(tmp_path, files))
 
-    assert (candidate.service, candidate.source) == ("zen-mcp", Source.PROJECT)
+    assert (candidate.service, candidate.source, candidate.named_by) == ("zen-mcp", Source.PROJECT, NamedBy.PROJECT)
     assert (candidate.endpoint, candidate.evidence) == ("http://h:1/mcp", evidence)
 
 
@@ -393,6 +394,10 @@ def test_a_hostile_project_file_is_a_warning_at_once(tmp_path: Path, make: str) 
 
 # --- npx ---
 
+APPROVED = Approver(
+    servers=frozenset({"context7", "perplexity", "sentry", "mine"}), variables={"mine": ("K",), "perplexity": ("K",)}
+)
+
 
 def with_npx(
     tmp_path: Path, servers: str, environment: dict[str, str] | None = None, mode: int = 0o755
@@ -401,7 +406,7 @@ def with_npx(
     write(tmp_path / "bin" / "npx", f"#!/bin/sh\ntouch {proof}\n", mode=mode)
     request = request_in(tmp_path, PATH=str(tmp_path / "bin"), **(environment or {}))
     write(request.root / ".mcp/discovery-config.yaml", servers)
-    return request, proof
+    return replace(request, approver=APPROVED), proof
 
 
 @pytest.mark.parametrize(

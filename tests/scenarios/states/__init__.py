@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..scenario import Scenario
 from . import (
     agents,
+    approval,
     configuration,
     deadlines,
     docker_engine,
@@ -16,6 +17,7 @@ from . import (
     ports,
     priority,
     processes,
+    production,
     project_files,
     secrets,
     user_files,
@@ -27,6 +29,8 @@ ALL: tuple[Scenario, ...] = tuple(
         environment,
         user_files,
         project_files,
+        approval,
+        production,
         configuration,
         locks,
         processes,

@@ -208,3 +208,28 @@ def _(world: World) -> None:
     labels = _labels("production", "promptcraft")
     world.engine.run("promptcraft-production-promptcraft-1", _APP, *command, port=7862, publish=7862, labels=labels)
     world.configure("share", ["promptcraft"])
+
+
+@scenario(
+    "a container that nobody named is offered to production, and not taken",
+    lists("qdrant", 7333, "skipped", DOCKER, reason=r"pin\.qdrant: http://127\.0\.0\.1:7333", offered=True),
+    selects_nothing("qdrant"),
+    stack="production",
+)
+def _(world: World) -> None:
+    world.engine.run("vectors", _QDRANT, *emulator("qdrant", "1.12.0", 6333), port=6333, publish=7333)
+
+
+@scenario("a container that is pinned is production's", selects("qdrant", 7333, DOCKER), stack="production")
+def _(world: World) -> None:
+    world.engine.run("vectors", _QDRANT, *emulator("qdrant", "1.12.0", 6333), port=6333, publish=7333)
+    world.configure("environment", "production", stack="production")
+    world.configure("pin", {"qdrant": "docker_service"}, stack="production")
+
+
+@scenario("another stack's container is production's where it is shared", selects("qdrant", 7333), stack="production")
+def _(world: World) -> None:
+    labels = _labels("main", project="another")
+    world.engine.run("vectors", _QDRANT, *emulator("qdrant", "1.12.0", 6333), port=6333, publish=7333, labels=labels)
+    world.configure("environment", "production", stack="production")
+    world.configure("share", ["qdrant"], stack="production")
