@@ -588,8 +588,8 @@ def test_what_is_to_be_done_is_asked_of_one_replica_only(public: Server, replica
         return [line["upstream"] for line in public.log() if line["request_id"] in ids]
 
     replicas[0].pause()
-    with ThreadPoolExecutor(8) as people:
-        begun = [people.submit(begin, number) for number in range(8)]
+    with ThreadPoolExecutor(16) as people:
+        begun = [people.submit(begin, number) for number in range(16)]
         until(lambda: sum(future.done() for future in begun) >= 2)
         ids: set[str] = set()
         assert {future.result().status for future in begun if future.done()} == {200}
