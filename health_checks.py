@@ -75,10 +75,10 @@ def ending_what_hangs(check: str, misses: int = ALONE) -> str:
     )
 
 
-# The password's file is there only where a password is configured. Nothing but PONG is well; `LOADING …` is an answer.
+# The password's file is there only where a password is configured. `LOADING …` is an answer too.
 _REDIS_PING = (
     'pong=$(REDISCLI_AUTH="$(cat /run/promptcraft/secrets/redis 2>/dev/null)" '
-    f'timeout {ANSWER_SECONDS} redis-cli ping) && [ "$pong" = PONG ]'
+    f'timeout {ANSWER_SECONDS} redis-cli ping) && [ "${{pong%PONG}}" != "$pong" ]'
 )
 REDIS_CHECK = HealthCheck(command=("CMD", "sh", "-c", ending_what_hangs(_REDIS_PING)))
 

@@ -45,12 +45,12 @@ def load_hashes(path: Path) -> frozenset[str]:
     return frozenset(hashes)
 
 
-def came_through_a_proxy(headers: Headers) -> bool:
+def came_through_a_proxy(scope: Scope) -> bool:
     """Whether this comes from the world: the load balancer says for whom it asks, and lets nobody say it for it.
 
     Who asks this host's loopback, or sits on the stack's own network, has no reason to.
     """
-    return "x-forwarded-for" in headers
+    return "x-forwarded-for" in Headers(scope=scope)
 
 
 class BearerTokens:
@@ -66,9 +66,8 @@ class BearerTokens:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        is_allowed = self._is_allowed(scope["method"], headers)
-        scope.setdefault("state", {})[SEES_DETAILS] = is_allowed or not came_through_a_proxy(headers)
+        is_allowed = self._is_allowed(scope)
+        scope.setdefault("state", {})[SEES_DETAILS] = is_allowed or not came_through_a_proxy(scope)
         if is_allowed or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
@@ -79,10 +78,10 @@ class BearerTokens:
         )
         await error_response(401, code, message, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
 
-    def _is_allowed(self, method: str, headers: Headers) -> bool:
+    def _is_allowed(self, scope: Scope) -> bool:
         if not self._hashes:
-            return not self._production or (method in READING and not came_through_a_proxy(headers))
-        kind, _, token = headers.get("authorization", "").partition(" ")
+            return not self._production or (scope["method"] in READING and not came_through_a_proxy(scope))
+        kind, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
         given = hashlib.sha256(token.strip().encode()).hexdigest()
         # Every hash is compared, so that time tells nothing of which was close.
         known = [hmac.compare_digest(given, one) for one in self._hashes]

@@ -33,6 +33,8 @@ QUICK_PATHS = "^/api/(agents/available|discovery|health|mcp/servers|runs|session
 _AT_ONCE = 2
 # The gateway gives each service 2 s, and a look that comes second waits for the first.
 _QUICK = 5
+# Embedding a text at somebody else's endpoint may take 15 s, the search itself 3 s.
+_SEARCH = 20
 # The gateway sends something every 10 s at the latest.
 _EVENTS = 15
 # Longer than the longest run of an agent.
@@ -304,6 +306,10 @@ def _application(*directives: str) -> str:
         location = /api/events {{
             proxy_buffering off;
             proxy_read_timeout {_EVENTS}s;
+            proxy_pass http://$application:{_API};
+        }}
+        location = /api/runs/similar {{
+            proxy_read_timeout {_SEARCH}s;
             proxy_pass http://$application:{_API};
         }}
         location ~ "{QUICK_PATHS}" {{

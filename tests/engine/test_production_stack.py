@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import os
 import re
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -15,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pytest
-from docker.models.containers import Container
 
 from catalog import EXPORTERS
 from rendering.nginx_conf import QUICK_PATHS
@@ -23,6 +20,7 @@ from tests.builders import settings_of
 from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Done, Project
 from tests.exposure import exposed
+from tests.hanging import hang, healthy_since
 from tests.hardening import broken_rows
 from tests.waiting import until
 
@@ -122,6 +120,7 @@ def test_the_page_and_the_api_answer_through_nginx(project: Project, authorized:
     head = project.ask(NGINX, "/", "HEAD")
     assert (head.status_code, head.content, head.headers["Content-Type"]) == (200, b"", page.headers["Content-Type"])
     assert project.ask(NGINX, "/health", "HEAD").status_code == 200
+    assert project.inside(first_line_without_a_host).startswith(b"HTTP/1.1 200 ")
     assert project.inside(lambda: first_event(authorized)).startswith(b"event: state")
 
 
@@ -144,17 +143,21 @@ UPLOADS = 20
 
 def test_who_has_no_token_is_refused_before_the_body_is_there(project: Project, authorized: dict[str, str]) -> None:
     body = json.dumps({"input": "x" * 150_000}).encode()
-    head = f"POST {RUN}?token=in-a-query HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2**20}\r\n\r\n".encode()
+    length = f"Content-Length: {2**20}\r\n"
+    chunked = f"Transfer-Encoding: chunked\r\n\r\n{2**20 - 1:x}"
+    rests = (f"1.1\r\n{length}", f"1.1\r\n{length}Expect: 100-continue\r\n", f"1.0\r\n{length}", f"1.1\r\n{chunked}")
 
-    def refused() -> tuple[socket.socket, int, object]:
+    def refused(rest: str) -> tuple[socket.socket, int, object]:
         connection = socket.create_connection(("127.0.0.1", NGINX), timeout=15)
-        connection.sendall(head + b" " * (2**20 - 1))
+        version, lines = rest.split("\r\n", 1)
+        head = f"POST {RUN}?token=in-a-query HTTP/{version}\r\nHost: localhost\r\n{lines}\r\n"
+        connection.sendall(head.encode() + b" " * (2**20 - 2))
         answer = http.client.HTTPResponse(connection)
         answer.begin()
         return connection, answer.status, json.loads(answer.read())["error"]["code"]
 
     def asked() -> list[tuple[int, object]]:
-        begun = [refused() for _ in range(UPLOADS)]
+        begun = [refused(rest) for _ in range(UPLOADS // len(rests)) for rest in rests]
         connection = http.client.HTTPConnection("127.0.0.1", NGINX, timeout=15)
         connection.request("POST", RUN, body, {"Content-Type": "application/json", **authorized})
         answer = connection.getresponse()
@@ -179,6 +182,12 @@ def test_agents_run_for_who_has_the_token_and_for_nobody_else(project: Project, 
     assert {answer.status_code for answer in refused} == {401}
     done = project.ask(NGINX, RUN, "POST", json={"input": "hello"}, headers=authorized)
     assert (done.status_code, done.json()["status"]) == (200, "succeeded"), done.text
+
+
+def first_line_without_a_host() -> bytes:
+    with socket.create_connection(("127.0.0.1", NGINX), timeout=15) as connection:
+        connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+        return connection.makefile("rb").readline()
 
 
 def first_event(authorized: dict[str, str]) -> bytes:
@@ -287,27 +296,13 @@ def test_a_replica_that_dies_is_not_missed(deployed: Done, project: Project, pri
     assert set(statuses) == {200}
 
 
-def stop(container: Container) -> None:
-    """Stop the processes of a container but its init, as SIGSTOP does: they are there, and do nothing."""
-    for row in container.top()["Processes"]:
-        pid = int(row[1])
-        if pid != container.attrs["State"]["Pid"]:
-            os.kill(pid, signal.SIGSTOP)
-
-
-def started(container: Container) -> str:
-    container.reload()
-    state = container.attrs["State"]
-    return str(state["StartedAt"]) if state.get("Health", {}).get("Status") == "healthy" else ""
-
-
 def test_a_replica_that_hangs_is_asked_in_vain_for_seconds_and_ended(
     deployed: Done, project: Project, authorized: dict[str, str], private_engine: PrivateEngine
 ) -> None:
     replica = private_engine.client.containers.get(f"promptcraft-{project.stack}-promptcraft-3")
-    until(lambda: started(replica) != "")
-    before, begun = started(replica), time.monotonic()
-    stop(replica)
+    until(lambda: healthy_since(replica) is not None)
+    before, begun = healthy_since(replica), time.monotonic()
+    hang(replica)
 
     def look() -> tuple[int, bool]:
         asked = time.monotonic()
@@ -320,7 +315,7 @@ def test_a_replica_that_hangs_is_asked_in_vain_for_seconds_and_ended(
 
     def is_back() -> bool:
         assert look() == (200, True)
-        return started(replica) not in ("", before)
+        return healthy_since(replica) not in (None, before)
 
     with ThreadPoolExecutor(9) as people:
         working = [people.submit(work, number) for number in range(9)]
