@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 
+from health_checks import REDIS_CHECK, REPLICATED, HealthCheck, http_check, nginx_check, wget_check
+
 PROJECT = "promptcraft-hybrid"
 
 LABEL_PROJECT = "ai.promptcraft.project"
@@ -40,17 +42,6 @@ class Port:
 
     container: int
     published: int | None = None
-
-
-@dataclass(frozen=True)
-class HealthCheck:
-    """A command run inside the container; all times in seconds."""
-
-    command: tuple[str, ...]
-    interval: int = 2
-    timeout: int = 3
-    retries: int = 15
-    start_period: int = 5
 
 
 @dataclass(frozen=True)
@@ -86,43 +77,8 @@ class Service:
         return self.ports[0].container
 
 
-def _asks(port: int, path: str) -> str:
-    # Neither curl nor wget is in every image (Qdrant's has none); bash opens the socket itself.
-    return (
-        f"exec 3<>/dev/tcp/127.0.0.1/{port} && "
-        f"printf 'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && "
-        "read -r line <&3 && [[ $line == HTTP/1.?' 200 '* ]]"
-    )
-
-
-def _http_check(port: int, path: str, then: str = "") -> HealthCheck:
-    return HealthCheck(command=("CMD", "bash", "-c", _asks(port, path) + then))
-
-
 # For the health check and for Prometheus; never published.
 NGINX_STATUS_PORT = 8081
-
-# nginx has no figures of its own about memory and CPU time, and nothing else may look into its container. So its
-# health check sums them over its processes (proc(5): utime, stime and rss) for nginx itself to serve to Prometheus.
-_NGINX_FIGURES = r""" && {
-ticks=0 pages=0
-for stat in /proc/[0-9]*/stat; do
-  read -r line 2>/dev/null <"$stat" && [[ $line == *"(nginx)"* ]] || continue
-  set -- ${line##*) }
-  ticks=$((ticks + ${12} + ${13})) pages=$((pages + ${22}))
-done
-hundredths=$((ticks * 100 / $(getconf CLK_TCK)))
-printf '# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %d.%02d\n' \
-  $((hundredths / 100)) $((hundredths % 100)) >/tmp/process.new
-printf '# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %d\n' \
-  $((pages * $(getconf PAGESIZE))) >>/tmp/process.new
-mv /tmp/process.new /tmp/process.prom
-true
-}"""
-
-
-# The password's file is there only where a password is configured.
-_REDIS_PING = 'REDISCLI_AUTH="$(cat /run/promptcraft/secrets/redis 2>/dev/null)" redis-cli ping | grep -q PONG'
 
 _SERVICES = (
     Service(
@@ -131,7 +87,7 @@ _SERVICES = (
         protocol=Protocol.PROMPTCRAFT,
         # The API comes first: it is the port that proves who the service is.
         ports=(Port(7862, 7862), Port(7860, 7860)),
-        health_check=_http_check(7860, "/health", then=f" && {_asks(7862, '/health')}"),
+        health_check=http_check(7860, "/health", also=(7862, "/health"), misses=REPLICATED),
         memory_mb=384,
         cpu_cores=2.0,
         user="10001:10001",
@@ -145,7 +101,7 @@ _SERVICES = (
         title="Redis",
         protocol=Protocol.REDIS,
         ports=(Port(6379),),
-        health_check=HealthCheck(command=("CMD-SHELL", _REDIS_PING)),
+        health_check=REDIS_CHECK,
         memory_mb=96,
         cpu_cores=0.2,
         user="999:999",
@@ -159,7 +115,7 @@ _SERVICES = (
         title="Zen MCP",
         protocol=Protocol.MCP,
         ports=(Port(8000, 8000),),
-        health_check=_http_check(8000, "/health"),
+        health_check=http_check(8000, "/health"),
         memory_mb=256,
         cpu_cores=0.5,
         user="10001:10001",
@@ -173,7 +129,7 @@ _SERVICES = (
         title="Qdrant",
         protocol=Protocol.QDRANT,
         ports=(Port(6333, 6333),),
-        health_check=_http_check(6333, "/readyz"),
+        health_check=http_check(6333, "/readyz"),
         memory_mb=256,
         cpu_cores=1.0,
         user="1000:1000",
@@ -189,7 +145,7 @@ _SERVICES = (
         protocol=Protocol.NGINX,
         # Plain HTTP and TLS.
         ports=(Port(8080), Port(8443)),
-        health_check=_http_check(NGINX_STATUS_PORT, "/healthz", then=_NGINX_FIGURES),
+        health_check=nginx_check(NGINX_STATUS_PORT, "/healthz"),
         memory_mb=64,
         cpu_cores=0.5,
         user="101:101",
@@ -203,7 +159,7 @@ _SERVICES = (
         protocol=Protocol.PROMETHEUS,
         ports=(Port(9090, 9090),),
         # Its image has no bash, but busybox's wget.
-        health_check=HealthCheck(command=("CMD", "wget", "-q", "-O", "-", "http://127.0.0.1:9090/-/ready")),
+        health_check=wget_check(9090, "/-/ready"),
         memory_mb=256,
         cpu_cores=0.5,
         user="65534:65534",
@@ -219,7 +175,7 @@ _SERVICES = (
         title="Grafana",
         protocol=Protocol.GRAFANA,
         ports=(Port(3000, 3000),),
-        health_check=_http_check(3000, "/api/health"),
+        health_check=http_check(3000, "/api/health"),
         memory_mb=256,
         cpu_cores=0.5,
         user="472:472",
@@ -257,7 +213,7 @@ class Exporter:
     @property
     def health_check(self) -> HealthCheck:
         """Both exporters answer `/` without asking their service; their image has busybox's wget."""
-        return HealthCheck(command=("CMD", "wget", "-q", "-O", "/dev/null", f"http://127.0.0.1:{self.port}/"))
+        return wget_check(self.port, "/")
 
 
 EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
@@ -291,7 +247,7 @@ RUNNER = Service(
     protocol=Protocol.MCP,
     ports=(Port(8000),),
     # Healthy once every server was tried: fetching packages takes tens of seconds.
-    health_check=replace(_http_check(8000, "/health"), retries=60),
+    health_check=replace(http_check(8000, "/health"), retries=60),
     memory_mb=272,
     cpu_cores=1.0,
     user="10001:10001",

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from catalog import SERVICES, HealthCheck
+from catalog import SERVICES
 from discovery.report import DEPLOYED, AgentReport
+from health_checks import HealthCheck
 from image_references import Image
 
 # Where a workload keeps its files and secrets; read-only to it.

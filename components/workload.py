@@ -7,11 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import pulumi
 import pulumi_docker as docker
 
-from catalog import LABEL_JOINED, HealthCheck
+from catalog import LABEL_JOINED
 from components.files import Files, WorkloadFiles
 from components.files_check import FilesCheck
 from components.labels import labels
 from components.network import StackNetwork
+from health_checks import HealthCheck
 from plan import FILES_PATH, Plan, Replica, Workload
 
 # Seconds. The longest a container may take to become healthy before `up` fails.
@@ -159,6 +160,8 @@ class ContainerWorkload(pulumi.ComponentResource):
             volumes=volumes,
             tmpfs={path: f"rw,noexec,nosuid,nodev,size={size}m" for path, size in sorted(workload.tmpfs_mb.items())},
             user=workload.user,
+            # The first process takes no signal from inside its container: under an init, what hangs can be ended there.
+            init=True,
             read_only=True,
             privileged=False,
             capabilities=docker.ContainerCapabilitiesArgs(drops=["ALL"]),

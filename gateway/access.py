@@ -14,11 +14,14 @@ from gateway.errors import error_response
 
 HASH = re.compile(r"[0-9a-f]{64}")
 # Health for the engine and the load balancer, metrics for Prometheus on the internal network, and the page itself,
-# which asks for a token before it asks for data. None of them says anything of agents, inputs or outputs.
+# which asks for a token before it asks for data. None of them says anything of agents, inputs or outputs. Health in
+# detail is open to be told the status; who sees more is in the request's state.
 OPEN_PATHS = frozenset(
     {"/health", "/ready", "/metrics", "/api/health/detailed", "/", "/page.css", "/page.js", "/openapi.json"}
 )
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
+# Where a request's state says whether health may be told in detail.
+SEES_DETAILS = "sees_details"
 
 
 class TokensError(Exception):
@@ -42,8 +45,17 @@ def load_hashes(path: Path) -> frozenset[str]:
     return frozenset(hashes)
 
 
+def came_through_a_proxy(scope: Scope) -> bool:
+    """Whether this comes from the world: the load balancer says for whom it asks, and lets nobody say it for it.
+
+    Who asks this host's loopback, or sits on the stack's own network, has no reason to.
+    """
+    return "x-forwarded-for" in Headers(scope=scope)
+
+
 class BearerTokens:
-    """Asks for a token where there are any. In production without any, what costs money is refused altogether."""
+    """Asks for a token where there are any. In production without any, what costs money is refused altogether, and the
+    world is told nothing."""
 
     def __init__(self, app: ASGIApp, hashes: frozenset[str], production: bool) -> None:
         self._app = app
@@ -51,7 +63,12 @@ class BearerTokens:
         self._production = production
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._is_allowed(scope):
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_allowed = self._is_allowed(scope)
+        scope.setdefault("state", {})[SEES_DETAILS] = is_allowed or not came_through_a_proxy(scope)
+        if is_allowed or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
         code, message = (
@@ -63,7 +80,7 @@ class BearerTokens:
 
     def _is_allowed(self, scope: Scope) -> bool:
         if not self._hashes:
-            return not self._production or scope["method"] in READING
+            return not self._production or (scope["method"] in READING and not came_through_a_proxy(scope))
         kind, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
         given = hashlib.sha256(token.strip().encode()).hexdigest()
         # Every hash is compared, so that time tells nothing of which was close.

@@ -16,7 +16,7 @@ from gateway.access import BearerTokens
 from gateway.errors import install_error_handlers
 from gateway.health import HealthBoard
 from gateway.metrics import Metrics
-from gateway.middleware import QUIET_PATHS, BodyLimit, KnownHost, RequestLog
+from gateway.middleware import QUIET_PATHS, BodyLimit, HeadLikeGet, KnownHost, RequestLog
 from gateway.run_routes import refusals
 from gateway.settings import Settings
 
@@ -94,5 +94,6 @@ def _with(parts: Parts, app: FastAPI) -> FastAPI:
     production = parts.settings.environment == "production"
     app.add_middleware(BearerTokens, hashes=parts.token_hashes, production=production)
     app.add_middleware(KnownHost, allowed=parts.settings.allowed_hosts)
+    app.add_middleware(HeadLikeGet)
     app.add_middleware(RequestLog, metrics=parts.metrics)
     return app

@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -65,7 +66,11 @@ def install_error_handlers(app: FastAPI) -> None:
 def _allowed(request: Request) -> str:
     # Starlette names the methods of the first route with that path, and each method here is a route of its own.
     methods: set[str] = set()
-    for route in request.app.router.routes:
+    # The routers that the application includes are not among its own routes.
+    for context in iter_route_contexts(request.app.router.routes):
+        route = context.original_route
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
             methods |= route.methods or set()
+    if "GET" in methods:
+        methods.add("HEAD")
     return ", ".join(sorted(methods))

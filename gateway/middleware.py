@@ -77,6 +77,37 @@ class RequestLog:
             request_id.reset(token)
 
 
+class HeadLikeGet:
+    """Answers HEAD wherever GET is answered: with the same head, and without a body, which uvicorn leaves out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        begun, is_ended = asyncio.Event(), False
+
+        async def noted(message: Message) -> None:
+            nonlocal is_ended
+            await send(message)
+            is_ended = message["type"] == "http.response.body" and not message.get("more_body", False)
+            begun.set()
+
+        async def gone() -> Message:
+            # Nothing comes after the head; a stream of events would go on until its reader leaves.
+            await begun.wait()
+            return {"type": "http.disconnect"}
+
+        asked = {**scope, "method": "GET"}
+        await self._app(asked, gone, noted)
+        # For the log, which is written outside.
+        scope["route"] = asked.get("route")
+        if begun.is_set() and not is_ended:
+            await send({"type": "http.response.body"})
+
+
 class KnownHost:
     """Refuses requests under a name that this gateway does not have, and from pages of other origins.
 

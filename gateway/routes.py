@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import StreamingResponse
 
 from gateway import SERVICE, VERSION, agents
+from gateway.access import SEES_DETAILS
 from gateway.errors import ApiError, ErrorAnswer
 from gateway.health import HealthBoard, Look
 from gateway.plan import Plan
@@ -46,8 +47,12 @@ def read_routes(
             raise ApiError(503, "stopping", "this replica is ending")
         return {"status": "ok", "service": SERVICE, "version": VERSION}
 
-    @router.get("/api/health/detailed", summary="Every service, asked now")
-    async def detailed() -> dict[str, Any]:
+    @router.get("/api/health/detailed", summary="Every service, asked now; only the status for who has no token")
+    async def detailed(request: Request) -> dict[str, Any]:
+        health = await details()
+        return health if getattr(request.state, SEES_DETAILS) else {"status": health["status"]}
+
+    async def details() -> dict[str, Any]:
         return {
             **(await board.look()).to_json(),
             "limits": load(desk),
@@ -90,7 +95,7 @@ def read_routes(
             yield (
                 "state",
                 {
-                    "health": await detailed(),
+                    "health": await details(),
                     "discovery": await discovery(),
                     "agents": agents.describe(plan),
                     "runs": [record.model_dump(exclude={"output"}) for record in recent],

@@ -8,9 +8,12 @@ import signal
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from gateway.errors import error_response
 
 # Docker kills after 10 s; runs under way get most of that.
 GRACE_SECONDS = 5
@@ -49,6 +52,18 @@ class _Together:
 class _Protocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(cast(asyncio.Transport, _Together(transport, self.loop)))
+
+    def send_400_response(self, msg: str) -> None:
+        # Uvicorn says it in plain text.
+        answer = error_response(400, "bad_request", msg)
+        headers = [*answer.raw_headers, (b"connection", b"close")]
+        for event in (
+            h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+            h11.Data(data=bytes(answer.body)),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event))
+        self.transport.close()
 
 
 class _Server(uvicorn.Server):

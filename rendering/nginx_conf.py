@@ -26,6 +26,41 @@ _STATUS = NGINX_STATUS_PORT
 # Named here because nginx has no way to say a set of paths twice.
 _PAGE_PATHS = ("/", "/page.css", "/page.js")
 
+# What only looks: answered within seconds, and asked of another replica when not. Regular expression.
+QUICK_PATHS = "^/api/(agents/available|discovery|health|mcp/servers|runs|sessions)(/|$)"
+
+# Seconds without a word from a replica.
+_AT_ONCE = 2
+# The gateway gives each service 2 s, and a look that comes second waits for the first.
+_QUICK = 5
+# Embedding a text at somebody else's endpoint may take 15 s, the search itself 3 s.
+_SEARCH = 20
+# The gateway sends something every 10 s at the latest.
+_EVENTS = 15
+# Longer than the longest run of an agent.
+_RUN = 310
+
+# Where nginx's own refusals get their text. No client reaches it.
+_ERROR = "/.error"
+# The code and message of each: the application says the same in the same words.
+_REFUSALS = {
+    400: ("bad_request", "not a request that HTTP allows"),
+    404: ("not_found", "there is nothing here"),
+    405: ("method_not_allowed", "not a method of this path"),
+    408: ("too_slow", "the request did not come in whole in time"),
+    413: ("too_large", "the body may have 1 MiB"),
+    414: ("uri_too_long", "the request line may have 8 KiB"),
+    421: ("unknown_host", "not a name of this server"),
+    429: ("too_many_requests", "too many requests from this address; ask again later"),
+    500: ("internal_error", "unexpected error"),
+    501: ("not_implemented", "not a transfer encoding of this server"),
+    502: ("unavailable", "no replica answers; ask again later"),
+    505: ("http_version_not_supported", "HTTP/1.0 and HTTP/1.1 are spoken here"),
+}
+# nginx's own numbers (a header too large; TLS without, or with a bad, client certificate; plain HTTP to the TLS port),
+# and the one that the two ways of not being answered share.
+_TOLD_AS = {494: 400, 495: 400, 496: 400, 497: 400, 504: 502}
+
 # What a client could say in a proxy's name.
 _NOT_THE_CLIENTS_TO_SAY = ("Forwarded", "Proxy", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Real-IP")
 
@@ -35,7 +70,6 @@ def nginx_conf(edge: Edge, requests_per_second: int = REQUESTS_PER_SECOND) -> st
     return f"""\
 worker_processes 2;
 pid /tmp/nginx.pid;
-# Anything milder quotes the request with its query, which may hold a token; the access log tells of it without.
 error_log stderr crit;
 
 events {{
@@ -43,6 +77,10 @@ events {{
 }}
 
 http {{
+    # Anything milder quotes the request with its query, which may hold a token; the access log tells of it without.
+    # What befalls nginx itself is in the log above.
+    error_log stderr emerg;
+
     client_body_temp_path /tmp/client;
     proxy_temp_path /tmp/proxy;
     fastcgi_temp_path /tmp/fastcgi;
@@ -59,10 +97,13 @@ http {{
 
     log_format json escape=json
         '{{"time":"$time_iso8601","service":"nginx","request_id":"$request_id","client":"$remote_addr",'
-        '"method":"$request_method","path":"$uri","status":$status,"bytes":$bytes_sent,"duration_s":$request_time,'
+        '"method":"$request_method","path":"$path","status":$status,"bytes":$bytes_sent,"duration_s":$request_time,'
         '"upstream":"$upstream_addr","upstream_status":"$upstream_status",'
         '"upstream_duration_s":"$upstream_response_time"}}';
     access_log /dev/stdout json;
+    map $request_uri $path {{
+        "~^(?<until_query>[^?#]*)" $until_query;
+    }}
 
     # No other protocol is switched to: an h2c connection would pass every rule below.
     map $http_upgrade $upgrade {{
@@ -74,9 +115,14 @@ http {{
         default upgrade;
     }}
     # $host is what the server was chosen by; its port is told too, since the application compares both with Origin.
+    # HTTP/1.0 may do without a Host, HTTP/1.1 towards the application may not.
     map $http_host $host_port {{
         "~(?<port>:[0-9]+)$" $port;
         default "";
+    }}
+    map $host $named_host {{
+        "" $server_addr;
+        default $host$host_port;
     }}
     map $https $strict_transport_security {{
         on "max-age=63072000";
@@ -95,11 +141,33 @@ http {{
     reset_timedout_connection on;
     large_client_header_buffers 4 8k;
     client_max_body_size 1m;
+    client_body_buffer_size 8k;
 
-    limit_req_zone $binary_remote_addr zone=requests:2m rate={requests_per_second}r/s;
+    # Refused by nginx itself: in the shape of the application's errors, and no request more against the limits.
+    map $status $error_code {{
+{_texts(0)}
+        default refused;
+    }}
+    map $status $error_message {{
+{_texts(1)}
+        default "refused";
+    }}
+    error_page {" ".join(map(str, _REFUSALS))} {_ERROR};
+{_told_as()}
+    map $uri $client {{
+        {_ERROR} "";
+        default $binary_remote_addr;
+    }}
+    map $uri $request_to_check {{
+        volatile;
+        {_ERROR} "";
+        default $request_uri;
+    }}
+
+    limit_req_zone $client zone=requests:2m rate={requests_per_second}r/s;
     limit_req zone=requests burst={requests_per_second * 2} nodelay;
     limit_req_status 429;
-    limit_conn_zone $binary_remote_addr zone=connections:2m;
+    limit_conn_zone $client zone=connections:2m;
     limit_conn connections 256;
     limit_conn_status 429;
 
@@ -114,6 +182,7 @@ http {{
         listen {_STATUS};
         access_log off;
 
+{_error_text()}
         location = /healthz {{
             return 200 "ok\\n";
         }}
@@ -167,7 +236,10 @@ def _unknown_names(*directives: str) -> str:
     return f"""
     server {{
 {_lines(directives)}
-        {_error(421, "unknown_host", "not a name of this server")}
+{_error_text()}
+        location / {{
+            return 421;
+        }}
     }}
 """
 
@@ -178,8 +250,11 @@ def _redirect(names: str, tls_port: int) -> str:
     server {{
         listen {_HTTP};
         {names}
-        # Unlike 301, it keeps the method and the body.
-        return 308 https://$host{port}$request_uri;
+{_error_text()}
+        location / {{
+            # Unlike 301, it keeps the method and the body.
+            return 308 https://$host{port}$request_uri;
+        }}
     }}
 """
 
@@ -190,45 +265,55 @@ def _application(*directives: str) -> str:
 {_lines(directives)}
 
         proxy_http_version 1.1;
-        proxy_set_header Host $host$host_port;
+        proxy_set_header Host $named_host;
         proxy_set_header Connection $connection_header;
         proxy_set_header Upgrade $upgrade;
         proxy_set_header X-Request-ID $request_id;
         proxy_set_header X-Forwarded-For $remote_addr;
         proxy_set_header X-Forwarded-Proto $scheme;
-        proxy_set_header X-Forwarded-Host $host$host_port;
+        proxy_set_header X-Forwarded-Host $named_host;
 {_lines(f'proxy_set_header {name} "";' for name in _NOT_THE_CLIENTS_TO_SAY)}
         proxy_hide_header X-Request-ID;
         proxy_hide_header X-Content-Type-Options;
         proxy_hide_header X-Frame-Options;
         proxy_hide_header Referrer-Policy;
         proxy_hide_header Strict-Transport-Security;
+        # The replicas refuse whom they do not know before they read a body, and bound how many they hold. Here a body
+        # would take room before anybody was asked for a token.
+        proxy_request_buffering off;
         proxy_connect_timeout 1s;
-        # Longer than the longest run of an agent.
-        proxy_read_timeout 310s;
+        proxy_send_timeout 10s;
+        proxy_read_timeout {_RUN}s;
         proxy_max_temp_file_size 0;
-        # Only what no replica has begun to work on is sent to another.
+        # What a replica may have begun to work on is not sent to another, unless it only looks.
         proxy_next_upstream error timeout;
         proxy_next_upstream_tries 3;
 
         set $application {_APPLICATION};
-        error_page 404 @not_found;
-        error_page 413 @too_large;
-        error_page 429 @too_many;
-        error_page 502 504 @unavailable;
 
         # The application gets the path as it was sent, the locations below compare what it amounts to. Where these
         # differ (`//`, `/../`, `%6d`) the request is refused.
-        if ($request_uri !~ "^(/|(/[A-Za-z0-9_~:@-][A-Za-z0-9._~:@-]*)+)(\\?.*)?$") {{
+        if ($request_to_check !~ "^((/|(/[A-Za-z0-9_~:@-][A-Za-z0-9._~:@-]*)+)(\\?.*)?)?$") {{
             return 404;
         }}
 
+{_error_text()}
 {_page_locations()}
         location = /health {{
+            proxy_read_timeout {_AT_ONCE}s;
             proxy_pass http://$application:{_API};
         }}
         location = /api/events {{
             proxy_buffering off;
+            proxy_read_timeout {_EVENTS}s;
+            proxy_pass http://$application:{_API};
+        }}
+        location = /api/runs/similar {{
+            proxy_read_timeout {_SEARCH}s;
+            proxy_pass http://$application:{_API};
+        }}
+        location ~ "{QUICK_PATHS}" {{
+            proxy_read_timeout {_QUICK}s;
             proxy_pass http://$application:{_API};
         }}
         location /api/ {{
@@ -237,26 +322,14 @@ def _application(*directives: str) -> str:
         location / {{
             return 404;
         }}
-
-        location @not_found {{
-            {_error(404, "not_found", "there is nothing here")}
-        }}
-        location @too_large {{
-            {_error(413, "too_large", "the body may have 1 MiB")}
-        }}
-        location @too_many {{
-            {_error(429, "too_many_requests", "too many requests from this address; ask again later")}
-        }}
-        location @unavailable {{
-            {_error(502, "unavailable", "no replica answers; ask again later")}
-        }}
     }}
 """
 
 
 def _page_locations() -> str:
     return "".join(
-        f"        location = {path} {{\n            proxy_pass http://$application:{_PAGE};\n        }}\n"
+        f"        location = {path} {{\n            proxy_read_timeout {_AT_ONCE}s;\n"
+        f"            proxy_pass http://$application:{_PAGE};\n        }}\n"
         for path in _PAGE_PATHS
     ).rstrip("\n")
 
@@ -265,5 +338,17 @@ def _lines(directives: Iterable[str]) -> str:
     return "\n".join(f"        {directive}" for directive in directives)
 
 
-def _error(status: int, code: str, message: str) -> str:
-    return f"""return {status} '{{"error":{{"code":"{code}","message":"{message}"}}}}';"""
+def _texts(which: int) -> str:
+    return _lines(f'{status} "{texts[which]}";' for status, texts in _REFUSALS.items())
+
+
+def _told_as() -> str:
+    return "\n".join(f"    error_page {status} ={told} {_ERROR};" for status, told in _TOLD_AS.items())
+
+
+def _error_text() -> str:
+    return f"""\
+        location = {_ERROR} {{
+            internal;
+            return 200 '{{"error":{{"code":"$error_code","message":"$error_message"}}}}';
+        }}"""

@@ -11,6 +11,7 @@ from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
+from httpx2 import Client
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.access import BearerTokens
@@ -99,3 +100,34 @@ def test_a_body_that_does_not_come_is_given_up(tmp_path: Path) -> None:
             assert answer.status == 408
             assert json.load(answer)["error"]["code"] == "too_slow"
         assert running.api.get("/health").status_code == 200
+
+
+WORLD = {"X-Forwarded-For": "203.0.113.7"}
+
+
+def test_the_world_is_told_the_status_and_who_has_a_token_all(tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.write_text(hash_of(TOKEN))
+    with gateway(tmp_path, plan_of({}, agents_in(tmp_path)), PROMPTCRAFT_TOKENS_FILE=str(tokens)) as running:
+        for client in (running.api, running.page):
+
+            def told(headers: dict[str, str], client: Client = client) -> set[str]:
+                return set(client.get("/api/health/detailed", headers=headers).json())
+
+            assert told(WORLD) == told({**WORLD, "Authorization": "Bearer nobody"}) == {"status"}
+            all_of_it = told({**WORLD, "Authorization": f"Bearer {TOKEN}"})
+            assert {"status", "services", "limits"} <= all_of_it
+            # This host's own scripts, and the engine, ask without a proxy.
+            assert told({}) == all_of_it
+            assert client.get("/api/discovery/status", headers=WORLD).status_code == 401
+
+
+def test_where_nobody_has_a_token_the_world_sees_a_workshop_and_nothing_of_production(tmp_path: Path) -> None:
+    for environment, status, parts in (("development", 200, 8), ("production", 401, 1)):
+        plan = plan_of({}, agents_in(tmp_path))
+        with gateway(tmp_path, plan, name=environment, ENVIRONMENT=environment) as running:
+            health = running.api.get("/api/health/detailed", headers=WORLD).json()
+            assert (len(health) >= parts, set(health) == {"status"}) == (True, parts == 1)
+            for path in ("/api/discovery/status", "/api/agents/available", "/api/events?once"):
+                with running.api.stream("GET", path, headers=WORLD) as answer:
+                    assert answer.status_code == status

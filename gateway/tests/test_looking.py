@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import sys
 import time
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -173,10 +175,56 @@ def test_a_public_name_is_answered_once_it_is_configured(tmp_path: Path) -> None
         assert running.api.get("/health", headers={"Host": "third.example"}).status_code == 421
 
 
+HEADS = [("api", path) for path in ("/health", "/ready", "/api/health/detailed", "/api/runs", "/metrics", "/nowhere")]
+PAGES = [("page", path) for path in ("/", "/page.js", "/health")]
+
+
+@pytest.mark.parametrize(("port", "path"), [*HEADS, *PAGES])
+def test_head_is_answered_like_get_without_the_body(port: str, path: str, street: Street) -> None:
+    client = getattr(street.gateway, port)
+    got, head = client.get(path), client.head(path)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers["content-type"] == got.headers["content-type"]
+    # Anything of a body would stand before the next answer.
+    assert client.get("/health").json()["status"] == "ok"
+
+
+def test_head_of_a_stream_ends(street: Street) -> None:
+    head = street.gateway.api.head("/api/events", headers={"X-Request-ID": "head-of-events"}, timeout=10)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"].startswith("text/event-stream")
+
+    def line() -> dict[str, Any] | None:
+        lines = street.gateway.log_lines()
+        return next((one for one in lines if one.get("request_id") == "head-of-events"), None)
+
+    wait_until(lambda: line() is not None, "the stream has ended")
+    found = line()
+    assert found is not None
+    assert (found["method"], found["route"]) == ("HEAD", "/api/events")
+
+
+def test_what_is_no_request_is_refused_in_the_same_shape(street: Street) -> None:
+    url = street.gateway.api.base_url
+    for sent in (
+        b"GARBAGE\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: x\r\nX : y\r\n\r\n",
+    ):
+        with socket.create_connection((url.host, url.port), timeout=30) as caller:
+            caller.sendall(sent)
+            answer = HTTPResponse(caller)
+            answer.begin()
+            assert answer.status == 400
+            assert json.load(answer)["error"]["code"] == "bad_request"
+
+
 def test_errors_have_one_shape(street: Street) -> None:
     api = street.gateway.api
     assert api.get("/nowhere").json() == {"error": {"code": "not_found", "message": "Not Found"}}
-    assert api.post("/health").json()["error"]["code"] == "method_not_allowed"
+    refused = api.post("/health")
+    assert refused.json()["error"]["code"] == "method_not_allowed"
+    assert refused.headers["allow"] == "GET, HEAD"
 
 
 def test_logs_are_json_with_the_request_id(street: Street) -> None:

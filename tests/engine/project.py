@@ -145,10 +145,11 @@ class Project:
         *,
         json: object = None,
         headers: Mapping[str, str] | None = None,
+        seconds: float = 15,
     ) -> requests.Response:
-        """Ask a published port of the stack, as somebody on its host would."""
+        """Ask a published port of the stack, as somebody on its host would; without an answer for `seconds` raises."""
         url = f"http://127.0.0.1:{port}{path}"
-        return self.inside(lambda: requests.request(method, url, json=json, headers=headers, timeout=15))
+        return self.inside(lambda: requests.request(method, url, json=json, headers=headers, timeout=seconds))
 
     def containers(self) -> list[Container]:
         """Every container of the stack, running or not."""

@@ -270,6 +270,45 @@ def test_a_request_that_two_readers_could_read_differently_is_refused(
     raw = alone.raw(b"POST /api/x HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n" + rest)
     assert raw.startswith(b"HTTP/1.1 %d " % status)
     assert raw.count(b"HTTP/1.1 ") == 1
+    assert parsed(raw).json()["error"]["code"] == {400: "bad_request", 501: "not_implemented"}[status]
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (b"GARBAGE\r\n\r\n", 400, "bad_request"),
+        (b"GET /health?token=x HTTP/1.1\r\n\r\n", 400, "bad_request"),
+        (b"GET /health HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "bad_request"),
+        (b"GET /%zz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400, "bad_request"),
+        (b"GET /../x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400, "bad_request"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "bad_request"),
+        (b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 400, "bad_request"),
+        (b"TRACE / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 405, "method_not_allowed"),
+        (
+            b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX: " + b"x" * 9000 + b"\r\n\r\n",
+            400,
+            "bad_request",
+        ),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 414, "uri_too_long"),
+        (b"GET /health HTTP/2.0\r\nHost: x\r\nConnection: close\r\n\r\n", 505, "http_version_not_supported"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "bad_request"),
+        (
+            b"POST /api/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: gzip\r\n\r\n",
+            501,
+            "not_implemented",
+        ),
+        (b"GET /.error HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", 404, "not_found"),
+        (b"GET /nowhere HTTP/1.0\r\n\r\n", 404, "not_found"),
+        (b"GET /health HTTP/1.0\r\n\r\n", 502, "unavailable"),
+    ],
+)
+def test_whatever_nginx_refuses_is_refused_in_the_shape_of_the_api(
+    sent: bytes, status: int, code: str, alone: Server
+) -> None:
+    answer = parsed(alone.raw(sent))
+    assert (answer.status, answer.json()["error"]["code"]) == (status, code)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-frame-options"] == "DENY"
 
 
 @pytest.mark.parametrize("method", ["TRACE", "CONNECT"])
@@ -309,6 +348,11 @@ def test_the_log_is_json_with_the_requests_id_and_without_its_query(alone: Serve
     crowd(alone, "/health?token=only-for-tests")
     until(lambda: {429, 502} <= {line["status"] for line in alone.log()})
     assert b"only-for-tests" not in alone.container.logs()
+
+
+def test_a_refusal_to_head_has_no_body(alone: Server) -> None:
+    answer = alone.ask("/nowhere", method="HEAD")
+    assert (answer.status, answer.body) == (404, b"")
 
 
 def test_a_slow_client_is_let_go(alone: Server, slow_client: Future[float]) -> None:
@@ -445,6 +489,119 @@ def test_a_websocket_passes(public: Server) -> None:
             pass
         connection.sendall(b"through\n")
         assert stream.readline() == b"through\n"
+
+
+def test_every_server_refuses_in_the_shape_of_the_api(public: Server) -> None:
+    broken = f"GET / HTTP/1.1\r\nHost: {HOST}\r\nHost: {HOST}\r\n\r\n".encode()
+    for answer in (
+        parsed(public.raw(b"GARBAGE\r\n\r\n")),
+        parsed(public.raw(broken)),
+        parsed(public.raw(broken, port=8443, tls=trusting(PAIR))),
+        # Plain HTTP to the port of TLS.
+        public.ask("/", port=8443),
+    ):
+        assert (answer.status, answer.json()["error"]["code"]) == (400, "bad_request")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An upload that its sender does not end."""
+
+    connection: socket.socket
+    body: bytes
+
+    def end(self) -> Answer:
+        self.connection.sendall(self.body[-1:])
+        return parsed(b"".join(iter(lambda: self.connection.recv(65536), b"")))
+
+
+def unfinished(server: Server, head: bytes, body: bytes) -> Upload:
+    connection = server.connected(8443, trusting(PAIR))
+    start = f"POST /api/agents/a/runs?token=only-for-tests HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n"
+    connection.sendall(start.encode() + head + b"\r\n" + body[:-1])
+    return Upload(connection, body)
+
+
+# Together larger than all that nginx has to write to.
+UPLOADS = 24
+BODY = b"x" * (1024 * 1024 - 1)
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (b"Content-Length: %d\r\n" % len(BODY), BODY),
+        (b"Transfer-Encoding: chunked\r\n", b"%x\r\n" % len(BODY) + BODY + b"\r\n0\r\n\r\n"),
+    ],
+    ids=["declared", "chunked"],
+)
+def test_unfinished_uploads_are_in_nobodys_way(head: bytes, body: bytes, public: Server) -> None:
+    begun = [unfinished(public, head, body) for _ in range(UPLOADS)]
+    try:
+        answer = public.ask("/api/agents/a/runs", method="POST", body=BODY, port=8443, tls=trusting(PAIR))
+        assert (answer.status, answer.json()["length"]) == (200, len(BODY))
+        if b"chunked" not in head:
+            assert [upload.end().status for upload in begun] == [200] * UPLOADS
+    finally:
+        for upload in begun:
+            upload.connection.close()
+    assert b"only-for-tests" not in public.container.logs()
+
+
+def test_http_1_0_may_do_without_a_host(start: Start, public: Server) -> None:
+    anyone = start(LIMITED)
+    answer = parsed(anyone.raw(b"GET /health HTTP/1.0\r\n\r\n"))
+    assert (answer.status, answer.json()["headers"]["Host"]) == (200, anyone.address)
+
+
+LOOKS = (
+    "/",
+    "/health",
+    "/api/health/detailed",
+    "/api/agents/available",
+    "/api/runs",
+    "/api/runs/0a",
+    "/api/sessions/s",
+)
+
+
+def test_what_may_be_asked_elsewhere_is_when_a_replica_hangs(public: Server, replicas: list[Container]) -> None:
+    def asked(path: str) -> tuple[int, bool]:
+        begun = time.monotonic()
+        return public.ask_tls(path).status, time.monotonic() - begun < 8
+
+    replicas[0].pause()
+    try:
+        with ThreadPoolExecutor(4 * len(LOOKS)) as people:
+            assert set(people.map(asked, 4 * LOOKS)) == {(200, True)}
+    finally:
+        replicas[0].unpause()
+
+
+def test_what_is_to_be_done_is_asked_of_one_replica_only(public: Server, replicas: list[Container]) -> None:
+    """Each of some POSTs that go to two replicas, of which one hangs and then dies."""
+
+    def begin(number: int) -> Answer:
+        return public.ask(f"/api/agents/a/runs?{number}", method="POST", body=b"{}", port=8443, tls=trusting(PAIR))
+
+    def upstreams() -> list[str]:
+        return [line["upstream"] for line in public.log() if line["request_id"] in ids]
+
+    replicas[0].pause()
+    with ThreadPoolExecutor(16) as people:
+        begun = [people.submit(begin, number) for number in range(16)]
+        until(lambda: sum(future.done() for future in begun) >= 2)
+        ids: set[str] = set()
+        assert {future.result().status for future in begun if future.done()} == {200}
+        replicas[0].kill("SIGKILL")
+        killed = time.monotonic()
+        answers = [future.result() for future in begun]
+        assert time.monotonic() - killed < 10
+    replicas[0].start()
+    assert {answer.status for answer in answers} == {200, 502}
+    ids = {answer.headers["x-request-id"] for answer in answers}
+    until(lambda: len(upstreams()) == len(answers))
+    assert not [told for told in upstreams() if "," in told]
 
 
 def test_every_replica_is_asked_and_a_dead_one_is_not_missed(public: Server, replicas: list[Container]) -> None:

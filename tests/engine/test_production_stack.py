@@ -5,16 +5,22 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import re
+import socket
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
 import pytest
 
 from catalog import EXPORTERS
+from rendering.nginx_conf import QUICK_PATHS
 from tests.builders import settings_of
 from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Done, Project
 from tests.exposure import exposed
+from tests.hanging import hang, healthy_since
 from tests.hardening import broken_rows
 from tests.waiting import until
 
@@ -27,7 +33,8 @@ SECRETS = {
     "SENTRY_AUTH_TOKEN": "sentry-secret-f2d0",
 }
 SERVICES = ("promptcraft", "redis", "zen-mcp", "qdrant", "nginx", "prometheus", "grafana")
-NGINX = 80
+NGINX, API = 80, 7862
+RUN = "/api/agents/ai-engineer/runs"
 REPLICAS = 3
 
 
@@ -110,21 +117,77 @@ def test_the_page_and_the_api_answer_through_nginx(project: Project, authorized:
     page = project.ask(NGINX, "/")
     assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert page.headers["Server"] == "nginx"
-    detailed = project.ask(NGINX, "/api/health/detailed").json()
-    assert detailed["status"] == "ok"
+    head = project.ask(NGINX, "/", "HEAD")
+    assert (head.status_code, head.content, head.headers["Content-Type"]) == (200, b"", page.headers["Content-Type"])
+    assert project.ask(NGINX, "/health", "HEAD").status_code == 200
+    assert project.inside(first_line_without_a_host).startswith(b"HTTP/1.1 200 ")
     assert project.inside(lambda: first_event(authorized)).startswith(b"event: state")
 
 
+def test_the_world_is_told_the_status_and_who_has_the_token_all(project: Project, authorized: dict[str, str]) -> None:
+    stranger = project.ask(NGINX, "/api/health/detailed", headers={"Authorization": "Bearer promptcraft"})
+    assert project.ask(NGINX, "/api/health/detailed").json() == stranger.json() == {"status": "ok"}
+    # What the client says of proxies is not passed on.
+    for headers in (authorized, {**authorized, "X-Forwarded-For": ""}):
+        told = project.ask(NGINX, "/api/health/detailed", headers=headers).json()
+        assert told["services"].keys() >= {"redis", "qdrant", "zen-mcp"}
+    # By this the table of `make up` and scripts/health-check.sh know what runs.
+    assert project.ask(API, "/api/health/detailed").json().keys() == told.keys()
+    for headers in ({"X-Forwarded-For": ""}, {"Connection": "X-Forwarded-For"}, {"X_Forwarded_For": "1.2.3.4"}):
+        assert project.ask(NGINX, "/api/health/detailed", headers=headers).json() == {"status": "ok"}
+
+
+# Together more than what nginx has to write to.
+UPLOADS = 20
+
+
+def test_who_has_no_token_is_refused_before_the_body_is_there(project: Project, authorized: dict[str, str]) -> None:
+    body = json.dumps({"input": "x" * 150_000}).encode()
+    length = f"Content-Length: {2**20}\r\n"
+    chunked = f"Transfer-Encoding: chunked\r\n\r\n{2**20 - 1:x}"
+    rests = (f"1.1\r\n{length}", f"1.1\r\n{length}Expect: 100-continue\r\n", f"1.0\r\n{length}", f"1.1\r\n{chunked}")
+
+    def refused(rest: str) -> tuple[socket.socket, int, object]:
+        connection = socket.create_connection(("127.0.0.1", NGINX), timeout=15)
+        version, lines = rest.split("\r\n", 1)
+        head = f"POST {RUN}?token=in-a-query HTTP/{version}\r\nHost: localhost\r\n{lines}\r\n"
+        connection.sendall(head.encode() + b" " * (2**20 - 2))
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        return connection, answer.status, json.loads(answer.read())["error"]["code"]
+
+    def asked() -> list[tuple[int, object]]:
+        begun = [refused(rest) for _ in range(UPLOADS // len(rests)) for rest in rests]
+        connection = http.client.HTTPConnection("127.0.0.1", NGINX, timeout=15)
+        connection.request("POST", RUN, body, {"Content-Type": "application/json", **authorized})
+        answer = connection.getresponse()
+        told = json.loads(answer.read())
+        connection.close()
+        for unfinished, _, _ in begun:
+            unfinished.close()
+        assert {(status, code) for _, status, code in begun} == {(401, "unauthorized")}
+        return [(answer.status, told.get("status"))]
+
+    assert project.inside(asked) == [(200, "succeeded")]
+    nginx = project.engine.client.containers.get(f"promptcraft-{project.stack}-nginx")
+    assert b"in-a-query" not in nginx.logs()
+
+
 def test_agents_run_for_who_has_the_token_and_for_nobody_else(project: Project, authorized: dict[str, str]) -> None:
-    run = "/api/agents/ai-engineer/runs"
     refused = [
         project.ask(NGINX, path, method, json=body, headers=headers)
-        for path, method, body in ((run, "POST", {"input": "hello"}), ("/api/agents/available", "GET", None))
+        for path, method, body in ((RUN, "POST", {"input": "hello"}), ("/api/agents/available", "GET", None))
         for headers in (None, {"Authorization": "Bearer promptcraft"})
     ]
     assert {answer.status_code for answer in refused} == {401}
-    done = project.ask(NGINX, run, "POST", json={"input": "hello"}, headers=authorized)
+    done = project.ask(NGINX, RUN, "POST", json={"input": "hello"}, headers=authorized)
     assert (done.status_code, done.json()["status"]) == (200, "succeeded"), done.text
+
+
+def first_line_without_a_host() -> bytes:
+    with socket.create_connection(("127.0.0.1", NGINX), timeout=15) as connection:
+        connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+        return connection.makefile("rb").readline()
 
 
 def first_event(authorized: dict[str, str]) -> bytes:
@@ -166,6 +229,14 @@ def test_nginx_reaches_every_replica(project: Project, authorized: dict[str, str
         return {entry["metric"]["instance"] for entry in series}
 
     until(lambda: len(asked()) == REPLICAS)
+
+
+def test_all_that_only_looks_is_asked_elsewhere_in_time(deployed: Done, project: Project) -> None:
+    paths: dict[str, dict[str, object]] = project.ask(API, "/openapi.json").json()["paths"]
+    looks = {path for path, methods in paths.items() if "get" in methods and path.startswith("/api/")}
+    assert {path for path in looks if not re.search(QUICK_PATHS, path)} == {"/api/events"}
+    # What is worked on takes its time.
+    assert not re.search(QUICK_PATHS, RUN)
 
 
 def test_prometheus_scrapes_every_replica_and_no_alert_is_on(deployed: Done, project: Project) -> None:
@@ -223,3 +294,34 @@ def test_a_replica_that_dies_is_not_missed(deployed: Done, project: Project, pri
     replica.kill("SIGKILL")
     statuses = [project.ask(NGINX, "/health").status_code for _ in range(30)]
     assert set(statuses) == {200}
+
+
+def test_a_replica_that_hangs_is_asked_in_vain_for_seconds_and_ended(
+    deployed: Done, project: Project, authorized: dict[str, str], private_engine: PrivateEngine
+) -> None:
+    replica = private_engine.client.containers.get(f"promptcraft-{project.stack}-promptcraft-3")
+    until(lambda: healthy_since(replica) is not None)
+    before, begun = healthy_since(replica), time.monotonic()
+    hang(replica)
+
+    def look() -> tuple[int, bool]:
+        asked = time.monotonic()
+        status = project.ask(NGINX, "/api/agents/available", headers=authorized).status_code
+        return status, time.monotonic() - asked < 8
+
+    def work(number: int) -> int:
+        answer = project.ask(NGINX, RUN, "POST", json={"input": f"hung {number}"}, headers=authorized, seconds=60)
+        return answer.status_code
+
+    def is_back() -> bool:
+        assert look() == (200, True)
+        return healthy_since(replica) not in (None, before)
+
+    with ThreadPoolExecutor(9) as people:
+        working = [people.submit(work, number) for number in range(9)]
+        until(is_back, seconds=60)
+        statuses = [future.result() for future in working]
+    assert time.monotonic() - begun < 60
+    # Nobody knows whether what was sent to it had begun, so it is not asked of another.
+    assert 200 in statuses and set(statuses) <= {200, 502}
+    assert {look() for _ in range(20)} == {(200, True)}

@@ -14,7 +14,8 @@ STANDARD = set(sys.stdlib_module_names)
 
 # Room: what it may import beyond the standard library and itself.
 MAY_IMPORT = {
-    "catalog": set(),
+    "health_checks": set(),
+    "catalog": {"health_checks"},
     "errors": set(),
     "image_references": {"catalog", "errors", "pydantic"},
     "reading": {"errors", "yaml"},
@@ -33,7 +34,7 @@ MAY_IMPORT = {
         "rich",
     },
     "dashboards": {"errors", "promql_parser", "grafana_foundation_sdk"},
-    "plan": {"catalog", "image_references", "discovery.report"},
+    "plan": {"catalog", "health_checks", "image_references", "discovery.report"},
     "changes": {"catalog", "plan", "discovery.report"},
     "workloads": {"catalog", "plan", "settings", "discovery.config"},
     "decide": {
@@ -51,7 +52,7 @@ MAY_IMPORT = {
     "host_command": {"discovery", "errors", "settings", "psutil"},
     "runner": None,  # its own image, with its own requirements
     "rendering": {"catalog", "plan", "discovery.report"},
-    "components": {"catalog", "plan", "rendering", "pulumi", "pulumi_docker", "pulumi_command"},
+    "components": {"catalog", "health_checks", "plan", "rendering", "pulumi", "pulumi_docker", "pulumi_command"},
     "__main__": {"components.stack", "dashboards", "discovery", "errors", "decide", "settings", "pulumi"},
     "operate": {
         "catalog",

@@ -1,0 +1,106 @@
+"""The commands by which a container says that it is well, and by which what hangs in it is ended.
+
+A container's health changes nothing by itself: the engine starts again what has ended, not what has stopped answering.
+So a check that got no answer too many times in a row kills every process of its container but the first, which is
+the engine's own init (`init` in components/workload.py); that one ends with its child, and the engine's restart policy
+does the rest. Only silence counts. Whoever refuses a connection, or answers that it is loading, starting or stopping,
+does not hang; and nobody is ended who has not been well since the container's start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# What is counted stands there: the one folder that every container may write to, and that is new at each start.
+UNANSWERED = "/dev/shm/unanswered"
+# Seconds that a check waits for an answer.
+ANSWER_SECONDS = 2
+# Checks without an answer, 4 s apart, until all is ended. The replicas of the application answer for each other.
+REPLICATED = 4
+# A minute: others would be missed, may be saving, or have more to do than they can.
+ALONE = 15
+
+END = "kill -9 -1"
+# Never anything outside of such a container, whoever runs the command.
+_IN_A_CONTAINER = 'read -r first </proc/1/comm && [ "$first" = docker-init ]'
+
+
+@dataclass(frozen=True)
+class HealthCheck:
+    """A command run inside the container; all times in seconds."""
+
+    command: tuple[str, ...]
+    interval: int = 2
+    timeout: int = 5
+    retries: int = 15
+    start_period: int = 5
+
+
+def http_check(port: int, path: str, *, misses: int = ALONE, also: tuple[int, str] | None = None) -> HealthCheck:
+    """`path`, and a second port and path in `also`, answer 200; asked by bash."""
+    asked = f"{asks(port, path)} && {asks(*also)}" if also else asks(port, path)
+    return HealthCheck(command=("CMD", "bash", "-c", ending_what_hangs(asked, misses)))
+
+
+def wget_check(port: int, path: str) -> HealthCheck:
+    """`path` answers 200; asked by busybox, where that is all that an image has."""
+    url = f"http://127.0.0.1:{port}{path}"
+    return HealthCheck(
+        command=("CMD", "sh", "-c", ending_what_hangs(f"timeout {ANSWER_SECONDS} wget -q -O /dev/null {url}"))
+    )
+
+
+def asks(port: int, path: str) -> str:
+    """Bash that ends with 0 for an answer of 200, with 1 for another or a refusal, and above 128 for none."""
+    # Neither curl nor wget is in every image (Qdrant's has none); bash opens the socket itself.
+    return (
+        f"exec 3<>/dev/tcp/127.0.0.1/{port} && "
+        f"printf 'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && "
+        f"read -t {ANSWER_SECONDS} -r line <&3 && [[ $line == HTTP/1.?' 200 '* ]]"
+    )
+
+
+def ending_what_hangs(check: str, misses: int = ALONE) -> str:
+    """POSIX shell around `check`, which ends with 0 for well, and with 124 (what `timeout` says) or more for no answer.
+
+    A check is counted before it asks, so that one which the engine breaks off has been counted.
+    """
+    return (
+        f"if read -r misses <{UNANSWERED}; then "
+        f'if [ "$misses" -ge {misses} ] && {_IN_A_CONTAINER}; then {END}; fi; '
+        f"echo $((misses + 1)) >{UNANSWERED}; fi 2>/dev/null\n"
+        f"( {check}\n); status=$?\n"
+        f"if [ $status = 0 ] || {{ [ $status -lt 124 ] && [ -e {UNANSWERED} ]; }}; then echo 0 >{UNANSWERED}; fi\n"
+        "[ $status = 0 ]"
+    )
+
+
+# The password's file is there only where a password is configured. `LOADING …` is an answer too.
+_REDIS_PING = (
+    'pong=$(REDISCLI_AUTH="$(cat /run/promptcraft/secrets/redis 2>/dev/null)" '
+    f'timeout {ANSWER_SECONDS} redis-cli ping) && [ "${{pong%PONG}}" != "$pong" ]'
+)
+REDIS_CHECK = HealthCheck(command=("CMD", "sh", "-c", ending_what_hangs(_REDIS_PING)))
+
+# nginx has no figures of its own about memory and CPU time, and nothing else may look into its container. So its
+# health check sums them over its processes (proc(5): utime, stime and rss) for nginx itself to serve to Prometheus.
+_NGINX_FIGURES = r"""{
+ticks=0 pages=0
+for stat in /proc/[0-9]*/stat; do
+  read -r line 2>/dev/null <"$stat" && [[ $line == *"(nginx)"* ]] || continue
+  set -- ${line##*) }
+  ticks=$((ticks + ${12} + ${13})) pages=$((pages + ${22}))
+done
+hundredths=$((ticks * 100 / $(getconf CLK_TCK)))
+printf '# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %d.%02d\n' \
+  $((hundredths / 100)) $((hundredths % 100)) >/tmp/process.new
+printf '# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %d\n' \
+  $((pages * $(getconf PAGESIZE))) >>/tmp/process.new
+mv /tmp/process.new /tmp/process.prom
+true
+}"""
+
+
+def nginx_check(port: int, path: str) -> HealthCheck:
+    """`path` answers 200; leaves nginx's own figures for it to serve."""
+    return HealthCheck(command=("CMD", "bash", "-c", ending_what_hangs(f"{asks(port, path)} && {_NGINX_FIGURES}")))
