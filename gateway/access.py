@@ -18,6 +18,10 @@ HASH = re.compile(r"[0-9a-f]{64}")
 OPEN_PATHS = frozenset(
     {"/health", "/ready", "/metrics", "/api/health/detailed", "/", "/page.css", "/page.js", "/openapi.json"}
 )
+# Where a request's state says whose it is: the beginning of its token's hash, where there are tokens.
+CALLER = "caller"
+ANYBODY = "anybody"
+_CALLER_LENGTH = 16
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -51,6 +55,8 @@ class BearerTokens:
         self._production = production
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope.setdefault("state", {})[CALLER] = ANYBODY
         if scope["type"] != "http" or scope["path"] in OPEN_PATHS or self._is_allowed(scope):
             await self._app(scope, receive, send)
             return
@@ -68,4 +74,5 @@ class BearerTokens:
         given = hashlib.sha256(token.strip().encode()).hexdigest()
         # Every hash is compared, so that time tells nothing of which was close.
         known = [hmac.compare_digest(given, one) for one in self._hashes]
+        scope["state"][CALLER] = given[:_CALLER_LENGTH]
         return kind.lower() == "bearer" and any(known)
