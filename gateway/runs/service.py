@@ -6,8 +6,10 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
 from gateway import logs
 from gateway.agents import Definition, DefinitionError, runnable
@@ -15,7 +17,7 @@ from gateway.errors import ApiError
 from gateway.metrics import Metrics
 from gateway.plan import Plan
 from gateway.room import RETRY_AFTER_SECONDS, Hold
-from gateway.runs.desk import Desk
+from gateway.runs.desk import PATIENCE_SECONDS, Desk
 from gateway.runs.keys import Claim, KeyReused, Keys
 from gateway.runs.record import RunRecord, now
 from gateway.runs.records import Records, lost
@@ -36,6 +38,8 @@ LOOK_AGAIN_SECONDS = 0.2
 # So long a replica may be missed before its run is given up: after a pause of Redis it has to catch up first.
 LOST_SECONDS = 2 * BEAT_SECONDS
 REMEMBER_SECONDS = 1.0
+
+Answer = TypeVar("Answer")
 
 
 class RunService:
@@ -96,12 +100,10 @@ class RunService:
         missed_from: float | None = None
         while True:
             try:
-                found = await self._keys.claim(claim)
+                found = await _patiently(lambda: self._keys.claim(claim))
             except KeyReused as error:
                 reused = "this Idempotency-Key was used with another input"
                 raise ApiError(409, "idempotency_key_reused", reused) from error
-            except StoreError as error:
-                raise _no_keys(str(error)) from error
             if found is True:
                 return claim
             if isinstance(found, RunRecord):
@@ -278,13 +280,11 @@ class RunService:
         run.is_spent = True
         for claim in tuple(run.claims):
             try:
-                is_kept = await self._keys.keep(claim, run.record)
-            except StoreError as error:
+                if not await _patiently(partial(self._keys.keep, claim, run.record)):
+                    raise _no_keys("it was away while this run waited, and another run has the key by now")
+            except ApiError:
                 run.is_spent = False
-                raise _no_keys(str(error)) from error
-            if not is_kept:
-                run.is_spent = False
-                raise _no_keys("it was away while this run waited, and another run has the key by now")
+                raise
 
     async def _keep_turn(self, run: Run, question: Question, output: str) -> str | None:
         if question.session is None:
@@ -324,6 +324,18 @@ class RunService:
         if record.output is not None:
             run.tell("output", text=record.output)
         run.tell("done", **record.model_dump())
+
+
+async def _patiently(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """What Redis answers, however often it has to be asked. Raises `ApiError` 503 after `PATIENCE_SECONDS`."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await ask()
+        except StoreError as error:
+            if time.monotonic() > until:
+                raise _no_keys(str(error)) from error
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
 
 def _no_keys(why: str) -> ApiError:
