@@ -72,7 +72,7 @@ def deploy(
         join=tuple(sorted(joined)),
         join_ids=tuple(joined[network] for network in sorted(joined)),
         relays=tuple(sorted(_on_the_gateway(used))),
-        secrets=tuple(secret for name in _may_read(service) if (secret := _secret(name, chosen)) in settings.secrets),
+        secrets=tuple(secret for name in _may_read(service) if (secret := _secret(name, chosen, settings))),
     )
     scheme = _SCHEMES.get(service.name, "http")
     endpoint = f"{scheme}://{service.name}:{service.port}{_PATHS.get(service.name, '')}"
@@ -125,9 +125,15 @@ def _exporter(exporter: Exporter, settings: StackSettings) -> Workload:
     )
 
 
-def _secret(name: str, chosen: Mapping[str, Reuse | Relay | HostCommand | str]) -> str:
+def _secret(name: str, chosen: Mapping[str, Reuse | Relay | HostCommand | str], settings: StackSettings) -> str | None:
+    """The secret that opens `name` for its users; None where there is none, or only one of this stack's own making for
+    what is somebody else's."""
     choice = chosen.get(name)
-    return secret_of(name, choice) if isinstance(choice, Reuse) else name
+    key = secret_of(name, choice) if isinstance(choice, Reuse) else name
+    secret = settings.secrets.get(key)
+    if secret is None or (secret.is_own and isinstance(choice, Reuse | Relay)):
+        return None
+    return key
 
 
 def _memory(service: Service, settings: StackSettings, required: Resources | None) -> int:
@@ -187,6 +193,8 @@ def _environment(service: Service, settings: StackSettings) -> dict[str, str]:
             # On a read-only root, everything it writes must lie on the volume.
             return {
                 "QDRANT_INIT_FILE_PATH": f"{service.data_path}/.qdrant-initialized",
+                # By default a page of any origin may ask it and read what it answers.
+                "QDRANT__SERVICE__ENABLE_CORS": "false",
                 # No page of its own, which no key would guard.
                 "QDRANT__SERVICE__ENABLE_STATIC_CONTENT": "false",
                 "QDRANT__STORAGE__SNAPSHOTS_PATH": f"{service.data_path}/snapshots",

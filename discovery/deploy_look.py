@@ -129,7 +129,12 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
         pins=settings.config.pin,
         host_commands=settings.config.allow_host_commands,
         servers=tuple(name for name in settings.config.mcp_servers if name not in SERVICES),
-        credentials={name: Credential(secret.username, secret.value) for name, secret in settings.secrets.items()},
+        # Nobody that a look finds is to be shown what was generated for this stack's own.
+        credentials={
+            name: Credential(secret.username, secret.value)
+            for name, secret in settings.secrets.items()
+            if not secret.is_own
+        },
         authorities=settings.authorities,
         checkpoint=read_checkpoint(root, settings.project, settings.stack, os.environ),
         lock_dir=lock_folder(environment),
