@@ -107,7 +107,7 @@ def _gateway_variable(name: str) -> str:
 # What a person may tune. The program itself sets where things lie, and secrets come as secrets.
 _GATEWAY_VARIABLE = re.compile(
     r"PROMPTCRAFT_(AGENT_(SERVER|TOOL|PROMPT_ARGUMENT|MODEL_ARGUMENT|ARGUMENTS)|(RUN|QUEUE|CACHE|BODY|CHECK)_SECONDS"
-    r"|QUEUE_LIMIT|SESSION_(TURNS|BYTES|SECONDS)|EMBEDDINGS_(URL|MODEL)|SIMILAR_DAYS)"
+    r"|QUEUE_LIMIT|STORE_MIB|SESSION_(TURNS|BYTES|SECONDS)|EMBEDDINGS_(URL|MODEL)|SIMILAR_DAYS)"
     r"|OTEL_(?!.*(HEADERS|KEY|CERTIFICATE))[A-Z_]+"
 )
 ServiceName = Annotated[str, AfterValidator(_known)]

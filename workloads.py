@@ -8,6 +8,7 @@ from catalog import (
     EXPORTERS,
     EXPORTERS_IMAGE,
     RELAY,
+    SERVICES,
     Exporter,
     Service,
     container_name,
@@ -64,7 +65,7 @@ def deploy(
         pids=service.pids,
         health_check=service.health_check,
         disk_gb=service.disk_gb,
-        environment=_environment(service, settings),
+        environment=_store(service, settings, config, chosen) | _environment(service, settings),
         tmpfs_mb=service.tmpfs_mb,
         volume=volume_name(settings.stack, service.name) if service.data_path else None,
         data_path=service.data_path,
@@ -218,6 +219,24 @@ def _environment(service: Service, settings: StackSettings) -> dict[str, str]:
             }
         case _:
             return {}
+
+
+# Of its container's memory: below what redis.conf gives its data, so that it is never full of the application's.
+_STORE_SHARE = 0.5
+
+
+def _store(
+    service: Service,
+    settings: StackSettings,
+    config: DiscoveryConfig,
+    chosen: Mapping[str, Reuse | Relay | HostCommand | str],
+) -> dict[str, str]:
+    """How much of this stack's own Redis the application may fill; of somebody else's it has its default."""
+    if service.name != "promptcraft" or not isinstance(chosen.get("redis"), str):
+        return {}
+    redis = config.servers.get("redis")
+    memory = _memory(SERVICES["redis"], settings, redis.resource_requirements if redis else None)
+    return {"PROMPTCRAFT_STORE_MIB": str(int(memory * _STORE_SHARE))}
 
 
 def _application(settings: StackSettings) -> dict[str, str]:
