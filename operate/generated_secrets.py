@@ -27,7 +27,7 @@ def ensure_secrets(pulumi: PulumiCommand, settings: StackSettings) -> list[str]:
         secret = secrets.token_urlsafe(_LENGTH)
         if key in _OFTEN_ELSEWHERE:
             # Before the secret itself, so that there is no moment in which it could pass for a person's own.
-            _set(pulumi, key, fingerprint(secret), "--path", f"generated.{key}")
+            _set(pulumi, key, fingerprint(secret), "--path", f"generated.{key}", "--plaintext")
         _set(pulumi, key, secret, "--secret", key)
     return [
         f"{key}: generated, and kept encrypted in Pulumi.{pulumi.stack}.yaml; "
