@@ -193,7 +193,7 @@ def test_no_neighbour_reads_sessions_or_vectors(
 )
 def test_no_page_of_another_origin_may_read_an_answer(port: int, path: str, deployed: Done, project: Project) -> None:
     answer = project.ask(port, path, headers={"Origin": "http://evil.example"})
-    assert [name for name in answer.headers if name.lower().startswith("access-control-")] == []
+    assert "Access-Control-Allow-Origin" not in answer.headers
 
 
 @pytest.mark.parametrize(
