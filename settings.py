@@ -6,10 +6,11 @@ default in `Pulumi.yaml`. Everything after this file sees one frozen value.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -54,11 +55,24 @@ VARIABLES = {
     "GATEWAY_TOKENS": "gatewayTokens",
     "EMBEDDINGS_API_KEY": "embeddingsKey",
     "QDRANT_API_KEY": "qdrantApiKey",
+    "REDIS_PASSWORD": "redisPassword",
     "ZEN_MCP_TOKEN": "zenMcpToken",
     "PERPLEXITY_API_KEY": "perplexityApiKey",
     "UPSTASH_REDIS_REST_TOKEN": "upstashRedisRestToken",
     "SENTRY_AUTH_TOKEN": "sentryAuthToken",
 }
+
+# Which of the services each secret opens.
+OPENS = {
+    "redisPassword": "redis",
+    "qdrantApiKey": "qdrant",
+    "zenMcpToken": "zen-mcp",
+    "grafanaPassword": "grafana",
+    "upstashRedisRestToken": "upstash",
+}
+
+# Where a preview names what it was given of its own making: as `generated` does, apart by spaces.
+GENERATED_VARIABLE = "PROMPTCRAFT_GENERATED"
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
@@ -113,7 +127,7 @@ def _gateway_variable(name: str) -> str:
 # What a person may tune. The program itself sets where things lie, and secrets come as secrets.
 _GATEWAY_VARIABLE = re.compile(
     r"PROMPTCRAFT_(AGENT_(SERVER|TOOL|PROMPT_ARGUMENT|MODEL_ARGUMENT|ARGUMENTS)|(RUN|QUEUE|CACHE|BODY|CHECK)_SECONDS"
-    r"|QUEUE_LIMIT|SESSION_(TURNS|BYTES|SECONDS)|EMBEDDINGS_(URL|MODEL)|SIMILAR_DAYS)"
+    r"|QUEUE_LIMIT|STORE_MIB|SESSION_(TURNS|BYTES|SECONDS)|EMBEDDINGS_(URL|MODEL)|SIMILAR_DAYS)"
     r"|OTEL_(?!.*(HEADERS|KEY|CERTIFICATE))[A-Z_]+"
 )
 ServiceName = Annotated[str, AfterValidator(_known)]
@@ -172,6 +186,7 @@ class StackConfig(BaseModel):
     allow_host_commands: bool
     memory_limits: dict[LimitedName, Annotated[int, Field(ge=16, le=1_048_576)]]
     gateway: dict[GatewayVariable, GatewayValue]
+    generated: dict[str, str]
     npm_registry: RegistryUrl
     python_index: RegistryUrl
     package_certificates: str
@@ -183,10 +198,19 @@ class StackConfig(BaseModel):
 
 @dataclass(frozen=True)
 class Secret:
-    """A secret and, for a login, its user name. Neither is ever printed."""
+    """A secret and, for a login, its user name. Neither is ever printed.
+
+    `is_own` when it was generated: it opens what this stack runs, and nobody else is ever shown it.
+    """
 
     value: str = field(repr=False)
     username: str | None = field(default=None, repr=False)
+    is_own: bool = False
+
+
+def fingerprint(secret: str) -> str:
+    """What tells a generated secret from one that a person set; it is too random to be guessed back from this."""
+    return f"sha256:{hashlib.sha256(secret.encode()).hexdigest()[:32]}"
 
 
 @dataclass(frozen=True)
@@ -263,7 +287,12 @@ def load_settings(
         images=load_images(root, config.images),
         environment=environment,
         origins=origins,
-        secrets=_secrets(secrets, environment, f"Pulumi.{stack}.yaml")
+        secrets=_secrets(
+            secrets,
+            environment,
+            f"Pulumi.{stack}.yaml",
+            {*config.generated.values(), *environment.get(GENERATED_VARIABLE, "").split()},
+        )
         | ({"tlsKey": Secret(tls.key)} if tls and tls.key else {}),
         authorities=_authorities(root, config.ca_file, values["caFile"].where) if config.ca_file else None,
         tls=tls,
@@ -461,21 +490,17 @@ def _key_entry(written: _Value | None, decrypted: str | None) -> Entry | None:
     return Entry(decrypted, written.where)
 
 
-def _secrets(configured: Mapping[str, str], environment: Mapping[str, str], file: str) -> dict[str, Secret]:
+def _secrets(
+    configured: Mapping[str, str], environment: Mapping[str, str], file: str, generated: Collection[str]
+) -> dict[str, Secret]:
     """Secrets by the service they open; the stack's own win over the environment's."""
     found = {key: environment[variable] for variable, key in VARIABLES.items() if environment.get(variable)}
     keys = {key: value for key, value in found.items() if key in SECRET_KEYS} | dict(configured)
-    secrets = {key: Secret(value) for key, value in keys.items() if value}
+    secrets = {key: Secret(value, is_own=fingerprint(value) in generated) for key, value in keys.items() if value}
     if "gatewayTokens" in secrets:
         where = file if configured.get("gatewayTokens") else "environment: GATEWAY_TOKENS"
         _check_tokens(secrets["gatewayTokens"].value.split(), where)
-    for key, service in (
-        ("redisPassword", "redis"),
-        ("qdrantApiKey", "qdrant"),
-        ("zenMcpToken", "zen-mcp"),
-        ("grafanaPassword", "grafana"),
-        ("upstashRedisRestToken", "upstash"),
-    ):
+    for key, service in OPENS.items():
         if key in secrets:
             secrets[service] = secrets.pop(key)
     if "redis" not in secrets and (login := _redis_login(environment.get("REDIS_URL", ""))):

@@ -8,6 +8,7 @@ from catalog import (
     EXPORTERS,
     EXPORTERS_IMAGE,
     RELAY,
+    SERVICES,
     Exporter,
     Service,
     container_name,
@@ -64,7 +65,7 @@ def deploy(
         pids=service.pids,
         health_check=service.health_check,
         disk_gb=service.disk_gb,
-        environment=_environment(service, settings),
+        environment=_store(service, settings, config, chosen) | _environment(service, settings),
         tmpfs_mb=service.tmpfs_mb,
         volume=volume_name(settings.stack, service.name) if service.data_path else None,
         data_path=service.data_path,
@@ -72,7 +73,7 @@ def deploy(
         join=tuple(sorted(joined)),
         join_ids=tuple(joined[network] for network in sorted(joined)),
         relays=tuple(sorted(_on_the_gateway(used))),
-        secrets=tuple(secret for name in _may_read(service) if (secret := _secret(name, chosen)) in settings.secrets),
+        secrets=tuple(secret for name in _may_read(service) if (secret := _secret(name, chosen, settings))),
     )
     scheme = _SCHEMES.get(service.name, "http")
     endpoint = f"{scheme}://{service.name}:{service.port}{_PATHS.get(service.name, '')}"
@@ -125,9 +126,15 @@ def _exporter(exporter: Exporter, settings: StackSettings) -> Workload:
     )
 
 
-def _secret(name: str, chosen: Mapping[str, Reuse | Relay | HostCommand | str]) -> str:
+def _secret(name: str, chosen: Mapping[str, Reuse | Relay | HostCommand | str], settings: StackSettings) -> str | None:
+    """The secret that opens `name` for its users; None where there is none, or only one of this stack's own making for
+    what is somebody else's."""
     choice = chosen.get(name)
-    return secret_of(name, choice) if isinstance(choice, Reuse) else name
+    key = secret_of(name, choice) if isinstance(choice, Reuse) else name
+    secret = settings.secrets.get(key)
+    if secret is None or (secret.is_own and isinstance(choice, Reuse | Relay)):
+        return None
+    return key
 
 
 def _memory(service: Service, settings: StackSettings, required: Resources | None) -> int:
@@ -187,6 +194,8 @@ def _environment(service: Service, settings: StackSettings) -> dict[str, str]:
             # On a read-only root, everything it writes must lie on the volume.
             return {
                 "QDRANT_INIT_FILE_PATH": f"{service.data_path}/.qdrant-initialized",
+                # By default a page of any origin may ask it and read what it answers.
+                "QDRANT__SERVICE__ENABLE_CORS": "false",
                 # No page of its own, which no key would guard.
                 "QDRANT__SERVICE__ENABLE_STATIC_CONTENT": "false",
                 "QDRANT__STORAGE__SNAPSHOTS_PATH": f"{service.data_path}/snapshots",
@@ -210,6 +219,24 @@ def _environment(service: Service, settings: StackSettings) -> dict[str, str]:
             }
         case _:
             return {}
+
+
+# Of its container's memory: below what redis.conf gives its data, so that it is never full of the application's.
+_STORE_SHARE = 0.5
+
+
+def _store(
+    service: Service,
+    settings: StackSettings,
+    config: DiscoveryConfig,
+    chosen: Mapping[str, Reuse | Relay | HostCommand | str],
+) -> dict[str, str]:
+    """How much of this stack's own Redis the application may fill; of somebody else's it has its default."""
+    if service.name != "promptcraft" or not isinstance(chosen.get("redis"), str):
+        return {}
+    redis = config.servers.get("redis")
+    memory = _memory(SERVICES["redis"], settings, redis.resource_requirements if redis else None)
+    return {"PROMPTCRAFT_STORE_MIB": str(int(memory * _STORE_SHARE))}
 
 
 def _application(settings: StackSettings) -> dict[str, str]:

@@ -178,7 +178,12 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
             problem=problem,
         ),
         only_named=production,
-        credentials={name: Credential(secret.username, secret.value) for name, secret in settings.secrets.items()},
+        # Nobody that a look finds is to be shown what was generated for this stack's own.
+        credentials={
+            name: Credential(secret.username, secret.value)
+            for name, secret in settings.secrets.items()
+            if not secret.is_own
+        },
         authorities=settings.authorities,
         checkpoint=read_checkpoint(root, settings.project, settings.stack, os.environ),
         lock_dir=lock_folder(environment),

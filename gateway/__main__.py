@@ -15,15 +15,18 @@ from gateway.health import HealthBoard
 from gateway.metrics import Metrics
 from gateway.past_routes import session_routes, similar_routes
 from gateway.plan import Plan, PlanError, load_plan
+from gateway.room import Room, container_limit
 from gateway.routes import read_routes
 from gateway.run_routes import run_routes
 from gateway.runs.desk import Desk
 from gateway.runs.embedding import choose_embedder
+from gateway.runs.keys import Keys
 from gateway.runs.records import Records
 from gateway.runs.results import Results
 from gateway.runs.service import RunService
 from gateway.runs.sessions import Sessions
 from gateway.runs.shared import connect
+from gateway.runs.shelves import Shelf, shares
 from gateway.runs.similar import SimilarRuns
 from gateway.runs.slots import RedisLedger, SlotLimits
 from gateway.runs.tool import ToolCaller, choose_tool
@@ -41,14 +44,24 @@ async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str]) -> N
     limits = SlotLimits(plan.limits.max_concurrent_agents, plan.limits.models, settings.queue_limit)
     ledger = RedisLedger(shared.redis, shared.prefix, limits) if shared.redis else None
     desk = Desk(limits, ledger, settings.queue_seconds)
-    sessions = Sessions(shared, settings.session_turns, settings.session_bytes, settings.session_seconds)
+    room = Room(min(container_limit() or sys.maxsize, plan.limits.agent_memory_mb * 2**20))
+    share = shares(settings.store_mib * 2**20, callers=max(1, len(token_hashes)))
+    shelf = partial(Shelf, shared, forgotten=metrics.forgotten)
+    sessions = Sessions(
+        shared,
+        shelf("sessions", share.sessions),
+        settings.session_turns,
+        settings.session_bytes,
+        settings.session_seconds,
+    )
     similar = SimilarRuns(plan, choose_embedder(settings), settings.similar_days, metrics)
     service = RunService(
         plan,
         partial(choose_tool, plan, settings),
         desk,
-        Records(shared, replica),
-        Results(shared, settings.cache_seconds),
+        Records(shared, shelf("records", share.records), replica),
+        Keys(shared, shelf("keys", share.keys)),
+        Results(shared, shelf("results", share.results), settings.cache_seconds),
         sessions,
         similar,
         ToolCaller(settings.run_seconds, metrics),
@@ -63,9 +76,10 @@ async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str]) -> N
         run_routes(service),
         session_routes(sessions),
     ]
-    parts = Parts(settings, routers, metrics, board, token_hashes)
+    parts = Parts(settings, routers, metrics, board, token_hashes, room)
 
     working = asyncio.create_task(service.work())
+    tidying = asyncio.create_task(shared.tidy())
     apps = {settings.page_port: build_page(parts), settings.api_port: build_api(parts)}
     serving = asyncio.create_task(serve(settings.host, apps, stopping))
     # The work beside the requests never ends by itself: if it does, that is a fault, and the process goes with it.
@@ -75,6 +89,7 @@ async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str]) -> N
     await serving
     await service.close()
     working.cancel()
+    tidying.cancel()
     # With an end, since a cancellation can get lost inside Redis's client; `asyncio.run` cancels once more.
     await asyncio.wait({working}, timeout=1)
     await similar.close()

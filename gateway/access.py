@@ -19,6 +19,10 @@ HASH = re.compile(r"[0-9a-f]{64}")
 OPEN_PATHS = frozenset(
     {"/health", "/ready", "/metrics", "/api/health/detailed", "/", "/page.css", "/page.js", "/openapi.json"}
 )
+# Where a request's state says whose it is: the beginning of its token's hash, where there are tokens.
+CALLER = "caller"
+ANYBODY = "anybody"
+_CALLER_LENGTH = 16
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 # Where a request's state says whether health may be told in detail.
 SEES_DETAILS = "sees_details"
@@ -66,8 +70,10 @@ class BearerTokens:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        state = scope.setdefault("state", {})
+        state[CALLER] = ANYBODY
         is_allowed = self._is_allowed(scope)
-        scope.setdefault("state", {})[SEES_DETAILS] = is_allowed or not came_through_a_proxy(scope)
+        state[SEES_DETAILS] = is_allowed or not came_through_a_proxy(scope)
         if is_allowed or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)
             return
@@ -85,4 +91,5 @@ class BearerTokens:
         given = hashlib.sha256(token.strip().encode()).hexdigest()
         # Every hash is compared, so that time tells nothing of which was close.
         known = [hmac.compare_digest(given, one) for one in self._hashes]
+        scope["state"][CALLER] = given[:_CALLER_LENGTH]
         return kind.lower() == "bearer" and any(known)

@@ -97,6 +97,8 @@ def _parse(text: str, path: str, *, is_yaml: bool) -> tuple[FrontMatter, str]:
     try:
         document: Any = yaml.safe_load(head) or {}
         return FrontMatter.model_validate(document), body.strip()
+    except RecursionError as error:
+        raise DefinitionError(f"{path}: nested too deeply") from error
     except yaml.YAMLError as error:
         mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
         # Lines count from 1, and front matter begins on the second.

@@ -17,6 +17,7 @@ from gateway.errors import install_error_handlers
 from gateway.health import HealthBoard
 from gateway.metrics import Metrics
 from gateway.middleware import QUIET_PATHS, BodyLimit, HeadLikeGet, KnownHost, RequestLog
+from gateway.room import Room
 from gateway.run_routes import refusals
 from gateway.settings import Settings
 
@@ -40,6 +41,7 @@ class Parts:
     metrics: Metrics
     board: HealthBoard
     token_hashes: frozenset[str]
+    room: Room
 
 
 def build_api(parts: Parts) -> FastAPI:
@@ -90,7 +92,7 @@ def _with(parts: Parts, app: FastAPI) -> FastAPI:
         app.include_router(router, responses=refusals(403, 421))
     install_error_handlers(app)
     # Added last is outermost.
-    app.add_middleware(BodyLimit, seconds=parts.settings.body_seconds)
+    app.add_middleware(BodyLimit, seconds=parts.settings.body_seconds, room=parts.room)
     production = parts.settings.environment == "production"
     app.add_middleware(BearerTokens, hashes=parts.token_hashes, production=production)
     app.add_middleware(KnownHost, allowed=parts.settings.allowed_hosts)

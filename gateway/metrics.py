@@ -103,6 +103,13 @@ class Metrics:
             ("outcome",),
             registry=self.registry,
         )
+        self._forgotten = Counter(
+            "promptcraft_forgotten_total",
+            "What was forgotten before its time, to make room for newer of the same kind and caller: results, records, "
+            "sessions, keys.",
+            ("kind",),
+            registry=self.registry,
+        )
 
     def model(self, name: str) -> str:
         """The model as a label; one without a limit of its own counts as `other`."""
@@ -143,6 +150,9 @@ class Metrics:
 
     def session_turn(self, outcome: str) -> None:
         self._session_turns.labels(outcome).inc()
+
+    def forgotten(self, kind: str, count: int) -> None:
+        self._forgotten.labels(kind).inc(count)
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

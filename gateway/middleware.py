@@ -15,8 +15,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.errors import ApiError, error_response
+from gateway.json_bounds import extent
 from gateway.logs import request_id
 from gateway.metrics import Metrics
+from gateway.room import Hold, Room
 
 log = logging.getLogger("gateway.http")
 
@@ -25,6 +27,8 @@ MAX_BODY_BYTES = 1024 * 1024
 TOO_LARGE = f"the body may have {MAX_BODY_BYTES} bytes"
 # Asked every few seconds by health checks and scrapers; logged only when they fail, and not traced.
 QUIET_PATHS = ("/health", "/ready", "/metrics")
+# Where a request's hold of the room stands in its state, for the run that goes on with it.
+HOLD = "hold"
 
 
 def route_of(scope: Scope) -> str:
@@ -146,12 +150,14 @@ class KnownHost:
 
 
 class BodyLimit:
-    """Refuses a body that is too large, by its declared length or as soon as it has come in too far, and one that has
-    not come in whole after `seconds`."""
+    """Refuses a body before anybody parses it: one that is too large, by its declared length or as soon as it has come
+    in too far; one that has not come in whole after `seconds`; JSON that would be too much or too deep; and any body
+    for which there is no room."""
 
-    def __init__(self, app: ASGIApp, seconds: float) -> None:
+    def __init__(self, app: ASGIApp, seconds: float, room: Room) -> None:
         self._app = app
         self._seconds = seconds
+        self._room = room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -161,24 +167,47 @@ class BodyLimit:
         if not declared.isdecimal() or int(declared) > MAX_BODY_BYTES:
             await error_response(413, "too_large", TOO_LARGE)(scope, receive, send)
             return
-        received, is_whole = 0, False
-        deadline = asyncio.get_running_loop().time() + self._seconds
+        hold, is_whole = Hold(self._room), False
 
-        async def counted() -> Message:
-            nonlocal received, is_whole
-            try:
-                # After the body comes only word that the caller has gone, which may take as long as the answer does.
-                async with asyncio.timeout_at(None if is_whole else deadline):
-                    message = await receive()
-            except TimeoutError as error:
-                raise ApiError(408, "too_slow", f"the body may take {self._seconds:g} s") from error
-            is_whole = not message.get("more_body", False)
-            received += len(message.get("body", b""))
-            if received > MAX_BODY_BYTES:
-                raise ApiError(413, "too_large", TOO_LARGE)
+        async def whole() -> Message:
+            nonlocal is_whole
+            # After the body comes only word that the caller has gone, which may take as long as the answer does.
+            if is_whole:
+                return await receive()
+            message = await self._whole(receive, hold)
+            is_whole = True
             return message
 
-        await self._app(scope, counted, send)
+        scope.setdefault("state", {})[HOLD] = hold
+        try:
+            await self._app(scope, whole, send)
+        finally:
+            hold.release()
+
+    async def _whole(self, receive: Receive, hold: Hold) -> Message:
+        received = bytearray()
+        more = True
+        try:
+            async with asyncio.timeout(self._seconds):
+                while more:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        return message
+                    part, more = message.get("body", b""), message.get("more_body", False)
+                    if len(received) + len(part) > MAX_BODY_BYTES:
+                        raise ApiError(413, "too_large", TOO_LARGE)
+                    if part:
+                        self._room.check()
+                        hold.grow(len(part))
+                        received += part
+        except TimeoutError as error:
+            raise ApiError(408, "too_slow", f"the body may take {self._seconds:g} s") from error
+        body = bytes(received)
+        found = extent(body)
+        if found.problem is not None:
+            raise ApiError(422, "invalid_request", f"body: {found.problem}")
+        hold.grow(0, found.values)
+        return {"type": "http.request", "body": body, "more_body": False}
 
 
 def _host_name(authority: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel
 
+from gateway.access import CALLER
 from gateway.errors import ApiError
 from gateway.run_routes import Text, refusals
 from gateway.runs.sessions import Sessions, Turn
@@ -63,9 +64,9 @@ def session_routes(sessions: Sessions) -> APIRouter:
     router = APIRouter()
 
     @router.get("/api/sessions/{session}", summary="A conversation's turns", responses=refusals(401, 404, 422, 503))
-    async def get(session: SessionId) -> Session:
+    async def get(session: SessionId, request: Request) -> Session:
         try:
-            turns = await sessions.get(session)
+            turns = await sessions.get(request.scope["state"][CALLER], session)
         except StoreError as error:
             raise _sessions_unavailable(error) from error
         if not turns:
@@ -78,9 +79,9 @@ def session_routes(sessions: Sessions) -> APIRouter:
         status_code=204,
         responses=refusals(401, 422, 503),
     )
-    async def forget(session: SessionId) -> None:
+    async def forget(session: SessionId, request: Request) -> None:
         try:
-            await sessions.forget(session)
+            await sessions.forget(request.scope["state"][CALLER], session)
         except StoreError as error:
             raise _sessions_unavailable(error) from error
 

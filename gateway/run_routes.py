@@ -7,17 +7,19 @@ import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path
+from fastapi import APIRouter, Header, Path, Request
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from starlette.responses import Response, StreamingResponse
 
+from gateway.access import CALLER
 from gateway.errors import ErrorAnswer
+from gateway.middleware import HOLD
 from gateway.runs.record import RunRecord
-from gateway.runs.service import Question, Run, RunService
+from gateway.runs.run import Question, Run
+from gateway.runs.service import RunService
 
 MAX_INPUT_CHARACTERS = 200_000
 KEEP_ALIVE_SECONDS = 10.0
-LOOK_AGAIN_SECONDS = 0.2
 
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 Agent = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
@@ -47,7 +49,8 @@ SessionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")
 
 
 def _all_encodable(arguments: dict[str, Any]) -> dict[str, Any]:
-    _encodable(json.dumps(arguments, ensure_ascii=False))
+    # Python reads NaN, which is no JSON and which no MCP server would take.
+    _encodable(json.dumps(arguments, ensure_ascii=False, allow_nan=False))
     return arguments
 
 
@@ -84,14 +87,16 @@ def run_routes(service: RunService) -> APIRouter:
     async def start(
         agent: Agent,
         body: RunRequest,
+        request: Request,
         accept: Annotated[str, Header()] = "",
         idempotency_key: Annotated[str | None, Header(max_length=128, min_length=1)] = None,
     ) -> Response | RunRecord:
-        question = Question(agent, body.input, body.session, body.arguments)
-        run = await service.start(question, idempotency_key)
+        caller, hold = request.scope["state"][CALLER], request.scope["state"][HOLD]
+        question = Question(caller, agent, body.input, body.session, body.arguments, idempotency_key)
+        run = await service.start(question, hold)
         if "text/event-stream" in accept and isinstance(run, Run):
             return StreamingResponse(stream(run.events()), media_type="text/event-stream", headers=NO_BUFFERING)
-        return await run.ended() if isinstance(run, Run) else await _ended(service, run)
+        return await run.ended() if isinstance(run, Run) else run
 
     @router.get("/api/runs/{run}", summary="A run's record", responses=refusals(401, 404, 422))
     async def get(run: Id) -> RunRecord:
@@ -131,11 +136,3 @@ async def stream(events: AsyncIterator[tuple[str, dict[str, Any]]]) -> AsyncIter
     finally:
         if waiting is not None:
             waiting.cancel()
-
-
-async def _ended(service: RunService, record: RunRecord) -> RunRecord:
-    # The run of an earlier request with the same key, in another replica.
-    while not record.has_ended:
-        await asyncio.sleep(LOOK_AGAIN_SECONDS)
-        record = await service.get(record.id)
-    return record

@@ -56,6 +56,8 @@ class Settings(BaseModel):
     # A run that got no slot within this is refused.
     queue_seconds: float = Field(120.0, gt=0, le=3600, alias="PROMPTCRAFT_QUEUE_SECONDS")
     cache_seconds: int = Field(3600, ge=0, alias="PROMPTCRAFT_CACHE_SECONDS")
+    # MiB of Redis that results, records, sessions and keys may take together; what the stack's own Redis has for them.
+    store_mib: int = Field(48, ge=4, le=65_536, alias="PROMPTCRAFT_STORE_MIB")
 
     # What of a conversation is kept and sent again: its latest turns, within both bounds.
     session_turns: int = Field(20, ge=1, le=200, alias="PROMPTCRAFT_SESSION_TURNS")

@@ -77,7 +77,7 @@ def _checkpoint(pulumi: PulumiCommand) -> Checkpoint:
 def preview(pulumi: PulumiCommand, console: Console) -> int:
     """Show what would change; nothing is written, so a secret that `up` would generate is only stood in for."""
     stands_in = secrets_to_preview_with(pulumi, load_settings(pulumi.root, pulumi.stack, os.environ))
-    for variable in stands_in:
+    for variable in (name for name in stands_in if name in VARIABLES):
         console.print(f"{VARIABLES[variable]}: none is set; `make up` generates one", soft_wrap=True)
     return pulumi.run("preview", "--stack", pulumi.stack, *_QUIET, **stands_in)
 

@@ -100,7 +100,14 @@ def _memory_rules(deployed: dict[str, Workload]) -> Iterator[dict[str, Any]]:
             f"redis_memory_used_bytes / (redis_memory_max_bytes > 0) > {_NEAR}",
             "1m",
             "warning",
-            "Redis has used {{ $value | humanizePercentage }} of its memory and begins to forget",
+            "Redis has used {{ $value | humanizePercentage }} of its memory and soon takes nothing more",
+        )
+        yield _rule(
+            "RedisEvicts",
+            "increase(redis_evicted_keys_total[5m]) > 0",
+            "0s",
+            "warning",
+            "Redis evicts, and what it takes may be a session, a key or a record",
         )
 
 

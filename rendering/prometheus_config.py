@@ -33,13 +33,15 @@ _METRICS_PORTS = {
 
 
 def prometheus_command(data_path: str) -> tuple[str, ...]:
-    """Prometheus' arguments. Neither its lifecycle API nor its admin API is enabled."""
+    """Prometheus' arguments. Neither its lifecycle API nor its admin API is enabled; no page of another origin may read
+    an answer (no browser sends the origin `none`), as by default each may."""
     megabytes = int(SERVICES["prometheus"].disk_gb * 1024 * _BLOCKS_SHARE)
     return (
         f"--config.file={FILES_PATH}/{CONFIG_FILE}",
         f"--storage.tsdb.path={data_path}",
         f"--storage.tsdb.retention.time={RETENTION_DAYS}d",
         f"--storage.tsdb.retention.size={megabytes}MB",
+        "--web.cors.origin=none",
         "--log.format=json",
     )
 

@@ -24,7 +24,8 @@ def redis_conf(memory_mb: int, data_path: str, *, protected: bool) -> str:
         "appendfsync everysec",
         "save 300 100",
         f"maxmemory {int(memory_mb * _DATA_SHARE)}mb",
-        "maxmemory-policy volatile-lru",
+        # The application shares its room out, by kind and caller; Redis would take whatever was used least.
+        "maxmemory-policy noeviction",
     ]
     lines.append(f"include {CREDENTIAL_FILE}" if protected else _user("nopass"))
     return "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from gateway.runs.shared import Shared
+from gateway.runs.shelves import Shelf
 
 # A flight whose replica died is taken over after this long; a living one renews it.
 FLIGHT_SECONDS = 10
@@ -22,10 +23,14 @@ def digest(*parts: Any) -> str:
 
 
 class Results:
-    """The cache in Redis, for `ttl_seconds`; 0 turns it off. Without Redis nothing is remembered."""
+    """The cache in Redis, for `ttl_seconds`; 0 turns it off. Without Redis nothing is remembered.
 
-    def __init__(self, shared: Shared, ttl_seconds: int) -> None:
+    All callers share its room: what it forgets is made again.
+    """
+
+    def __init__(self, shared: Shared, shelf: Shelf, ttl_seconds: int) -> None:
         self._shared = shared
+        self._shelf = shelf
         self._ttl = ttl_seconds
 
     async def get(self, key: str) -> str | None:
@@ -35,8 +40,15 @@ class Results:
         return None if replies is None or replies[0] is None else str(replies[0])
 
     async def put(self, key: str, output: str) -> None:
-        if self._ttl:
-            await self._shared.use(("SET", self._shared.key("result", key), output, "EX", self._ttl))
+        size = len(output.encode())
+        if not self._ttl or not self._shelf.fits(size):
+            return
+        name = self._shared.key("result", key)
+        replies = await self._shared.use(
+            self._shelf.note("all", name, size, self._ttl), ("SET", name, output, "EX", self._ttl)
+        )
+        if replies is not None:
+            self._shelf.told(replies[0])
 
     @asynccontextmanager
     async def flight(self, key: str, run: str) -> AsyncIterator[str | None]:

@@ -3,137 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import TypeVar
 
 from gateway import logs
 from gateway.agents import Definition, DefinitionError, runnable
 from gateway.errors import ApiError
 from gateway.metrics import Metrics
 from gateway.plan import Plan
-from gateway.runs.desk import Desk, QueueFull, WaitedTooLong
-from gateway.runs.memory import resident_mib
-from gateway.runs.record import RunRecord, Status, now
-from gateway.runs.records import Records
+from gateway.room import RETRY_AFTER_SECONDS, Hold
+from gateway.runs.desk import PATIENCE_SECONDS, Desk
+from gateway.runs.keys import Claim, KeyReused, Keys
+from gateway.runs.record import RunRecord, now
+from gateway.runs.records import Records, lost
 from gateway.runs.results import Results, digest
+from gateway.runs.run import Call, Flown, Question, Run
 from gateway.runs.sessions import Sessions, Turn, conversation
 from gateway.runs.similar import SimilarRuns
 from gateway.runs.stores import StoreError
-from gateway.runs.tool import Progress, Tool, ToolCaller, ToolError
+from gateway.runs.tool import Progress, Tool, ToolCaller
 from gateway.tracing import tracer
 
 log = logging.getLogger(__name__)
 
 CANCEL_LOOK_SECONDS = 1.0
-RETRY_AFTER_SECONDS = 2
+BEAT_SECONDS = 4.0
+# Between two looks at what became of the run of a key.
+LOOK_AGAIN_SECONDS = 0.2
+# So long a replica may be missed before its run is given up: after a pause of Redis it has to catch up first.
+LOST_SECONDS = 2 * BEAT_SECONDS
 REMEMBER_SECONDS = 1.0
 
-Event = tuple[str, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a caller wants of an agent. `arguments` go to the tool beside the gateway's own."""
-
-    agent: str
-    text: str
-    session: str | None = None
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Call:
-    """A question made ready: the tool, what it is called with, and the hash of all that makes the answer."""
-
-    question: Question
-    tool: Tool
-    arguments: dict[str, Any]
-    key: str
-
-
-class Run:
-    """A run under way in this process: its record as it changes, and the events that tell of it."""
-
-    def __init__(self, record: RunRecord) -> None:
-        self.record = record
-        self.refusal: ApiError | None = None
-        self.task: asyncio.Task[None] | None = None
-        self._has_begun = False
-        self._stopped: tuple[Status, str] | None = None
-        self._events: list[Event] = []
-        self._changed = asyncio.Event()
-        self._begun = time.perf_counter()
-
-    def tell(self, name: str, **data: Any) -> None:
-        self._events.append((name, data))
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    def change(self, status: Status, **fields: Any) -> None:
-        self.record = self.record.model_copy(update={"status": status, **fields})
-
-    def stop(self, status: Status, why: str) -> None:
-        """Ends the run as `status`, whatever its cancelled parts raise on their way out."""
-        # Once only: a second cancellation would cut short what the first one makes it clear away.
-        if self.task is None or self._stopped is not None:
-            return
-        self._stopped = (status, why)
-        # A task that is cancelled before its first step never takes it, and would leave no record.
-        if self._has_begun:
-            self.task.cancel()
-
-    def begin(self) -> None:
-        self._has_begun = True
-        self.go_on()
-
-    def go_on(self) -> None:
-        """Raises `CancelledError` where the run was stopped and a library kept its cancellation to itself."""
-        if self._stopped is not None:
-            raise asyncio.CancelledError
-
-    def fail(self, error: BaseException) -> None:
-        """Ends the run with what `error` means for it."""
-        if self._stopped is not None:
-            status, why = self._stopped
-            self.end(status, error=why)
-        elif isinstance(error, QueueFull | WaitedTooLong):
-            self.refusal = busy("queue_full" if isinstance(error, QueueFull) else "queue_timeout", str(error))
-            self.end("failed", error=str(error))
-        elif isinstance(error, ToolError):
-            self.end("failed", error=str(error))
-        else:
-            log.error("unexpected error in a run", exc_info=error)
-            self.end("failed", error="unexpected error; the log has it under the run's id")
-
-    def end(self, status: Status, **fields: Any) -> None:
-        milliseconds = round((time.perf_counter() - self._begun) * 1000, 1)
-        self.change(status, duration_ms=milliseconds, ended=now(), **fields)
-
-    async def events(self) -> AsyncIterator[Event]:
-        """Every event from the first on; ends after `done`."""
-        told = 0
-        while True:
-            changed = self._changed
-            for event in self._events[told:]:
-                yield event
-                told += 1
-                if event[0] == "done":
-                    return
-            await changed.wait()
-
-    async def ended(self) -> RunRecord:
-        """The record at the end. Raises `ApiError` when the run was refused."""
-        async for _ in self.events():
-            pass
-        if self.refusal is not None:
-            raise self.refusal
-        return self.record
+Answer = TypeVar("Answer")
 
 
 class RunService:
@@ -143,6 +49,7 @@ class RunService:
         choose: Callable[[Definition], Tool | None],
         desk: Desk,
         records: Records,
+        keys: Keys,
         results: Results,
         sessions: Sessions,
         similar: SimilarRuns,
@@ -154,6 +61,7 @@ class RunService:
         self._choose = choose
         self._desk = desk
         self._records = records
+        self._keys = keys
         self._results = results
         self._sessions = sessions
         self._similar = similar
@@ -161,33 +69,65 @@ class RunService:
         self._metrics = metrics
         self._replica = replica
         self._live: dict[str, Run] = {}
-        self._flights: dict[tuple[str, str | None], Run] = {}
+        self._flights: dict[Flown, Run] = {}
 
-    async def start(self, question: Question, idempotency_key: str | None) -> Run | RunRecord:
-        """A run of the agent, or the record of the one that `idempotency_key` stands for.
+    async def start(self, question: Question, hold: Hold) -> Run | RunRecord:
+        """A run of the agent, or the record of the one that the question's key stands for. The run shares `hold`.
 
         Raises `ApiError`: 404 unknown agent, 409 agent unavailable or the key was used with another input,
-        422 an argument that is not the caller's, 429 memory, 503 no MCP server to ask or no Redis for the session.
+        422 an argument that is not the caller's, 503 no MCP server to ask or no Redis for the session or the key.
         """
         definition, tool = self._ready(question)
-        run = uuid.uuid4().hex
-        if idempotency_key is not None:
-            asked = digest(question.agent, question.text, question.session, dict(question.arguments))
-            name = hashlib.sha256(f"{question.agent}\0{idempotency_key}".encode()).hexdigest()
-            # The run's id carries the question's hash, so that a key used twice with different ones is noticed.
-            run = f"{run[:16]}{asked[:16]}"
-            first = await self._records.remember_key(name, run)
-            if first != run:
-                return await self._earlier(first, asked)
+        if question.key is None:
+            return await self._run(question, definition, tool, hold)
+        claimed = await self._claimed(question, question.key)
+        if not isinstance(claimed, Claim):
+            return claimed
+        try:
+            run = await self._run(question, definition, tool, hold)
+        except BaseException:
+            await asyncio.shield(self._keys.release(claimed))
+            raise
+        run.claims.append(claimed)
+        if run.is_spent:
+            await self._keys.keep_soon(claimed, run.record)
+        return run
+
+    async def _claimed(self, question: Question, key: str) -> Claim | Run | RunRecord:
+        """The key for this request alone, or what it stands for already; waits while another request has it."""
+        asked = digest(question.agent, question.text, question.session, dict(question.arguments))
+        claim = self._keys.draft(question.caller, question.agent, key, asked)
+        missed_from: float | None = None
+        while True:
+            try:
+                found = await _patiently(lambda: self._keys.claim(claim))
+            except KeyReused as error:
+                reused = "this Idempotency-Key was used with another input"
+                raise ApiError(409, "idempotency_key_reused", reused) from error
+            if found is True:
+                return claim
+            if isinstance(found, RunRecord):
+                if (live := self._live.get(found.id)) is not None:
+                    return live
+                if found.has_ended:
+                    return found
+                if not await self._records.is_lost(found):
+                    missed_from = None
+                elif time.monotonic() - (missed_from := missed_from or time.monotonic()) > LOST_SECONDS:
+                    return lost(found)
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    async def _run(self, question: Question, definition: Definition, tool: Tool, hold: Hold) -> Run:
         turns = await self._turns(question)
         prompt = conversation(definition.prompt, turns, question.text)
         arguments = tool.arguments(prompt, definition.model, question.arguments)
         key = digest(tool.server, tool.service.endpoint, tool.name, definition.model, arguments)
-        if (flight := self._flights.get((key, question.session))) is not None:
+        flown = (key, question.caller if question.session else "", question.session)
+        if (flight := self._flights.get(flown)) is not None:
             self._metrics.cache("joined")
             return flight
         record = RunRecord(
-            id=run,
+            id=uuid.uuid4().hex,
             agent=question.agent,
             status="queued",
             model=definition.model,
@@ -197,9 +137,11 @@ class RunService:
             session=question.session,
             created=now(),
         )
-        made = Run(record)
-        self._live[run] = self._flights[key, question.session] = made
-        made.task = asyncio.create_task(self._carry_out(made, Call(question, tool, arguments, key)))
+        made = Run(record, question.caller)
+        hold.share()
+        self._live[record.id] = self._flights[flown] = made
+        made.task = asyncio.create_task(self._carry_out(made, Call(question, tool, arguments, key, flown)))
+        made.task.add_done_callback(lambda _: hold.release())
         return made
 
     def _ready(self, question: Question) -> tuple[Definition, Tool]:
@@ -216,15 +158,13 @@ class RunService:
             raise ApiError(503, "no_mcp_server", "the plan has no MCP server that could answer")
         if fixed := sorted(tool.own_arguments & question.arguments.keys()):
             raise ApiError(422, "fixed_argument", f"arguments: {fixed[0]!r} is given by the gateway; leave it out")
-        if resident_mib() > self._plan.limits.agent_memory_mb:
-            raise busy("memory_limit", f"this replica is above its {self._plan.limits.agent_memory_mb} MiB")
         return definition, tool
 
     async def _turns(self, question: Question) -> list[Turn]:
         if question.session is None:
             return []
         try:
-            return await self._sessions.get(question.session)
+            return await self._sessions.get(question.caller, question.session)
         except StoreError as error:
             message = f"sessions are kept in Redis, which does not answer: {error}; run without a session meanwhile"
             raise ApiError(503, "sessions_unavailable", message) from error
@@ -257,7 +197,7 @@ class RunService:
         """What goes on beside the requests: leases, signs of life, cancellations from other replicas, gauges."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._desk.work())
-            group.create_task(self._records.beat())
+            group.create_task(self._beat())
             group.create_task(self._similar.work())
             group.create_task(self._watch())
 
@@ -278,12 +218,11 @@ class RunService:
             self._metrics.slots(standing.running, self._desk.limits.models, standing.waiting)
             await asyncio.sleep(CANCEL_LOOK_SECONDS)
 
-    async def _earlier(self, run: str, asked: str) -> Run | RunRecord:
-        if run[16:] != asked[:16]:
-            raise ApiError(409, "idempotency_key_reused", "this Idempotency-Key was used with another input")
-        if (live := self._live.get(run)) is not None:
-            return live
-        return await self.get(run)
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            await self._records.beat()
+            await self._keys.beat()
 
     async def _carry_out(self, run: Run, call: Call) -> None:
         token = logs.run_id.set(run.record.id)
@@ -298,7 +237,7 @@ class RunService:
                 run.fail(error)
             finally:
                 # Out of the tables first: whoever comes now starts anew or finds the saved result.
-                self._flights.pop((call.key, run.record.session), None)
+                self._flights.pop(call.flown, None)
                 await asyncio.shield(self._conclude(run))
                 span.set_attributes(
                     {
@@ -321,7 +260,7 @@ class RunService:
             self._metrics.cache("hit")
             return known, True
         run.tell("queued", id=run.record.id)
-        await self._records.save(run.record)
+        await self._records.save(run.record, run.caller)
         async with self._results.flight(call.key, run.record.id) as made_elsewhere:
             if made_elsewhere is not None:
                 self._metrics.cache("joined")
@@ -330,17 +269,29 @@ class RunService:
             async with self._desk.slot(run.record.id, run.record.model):
                 run.change("running", started=now())
                 run.tell("started", id=run.record.id)
-                await self._records.save(run.record)
+                await self._records.save(run.record, run.caller)
+                await self._spend(run)
                 output = await self._caller.call(call.tool, call.arguments, _progress(run), _attempt(run))
             await self._results.put(call.key, output)
             return output, False
+
+    async def _spend(self, run: Run) -> None:
+        """From here on the keys stand for this run, whatever becomes of it. Raises `ApiError` 503 where one can't."""
+        run.is_spent = True
+        for claim in tuple(run.claims):
+            try:
+                if not await _patiently(partial(self._keys.keep, claim, run.record)):
+                    raise _no_keys("it was away while this run waited, and another run has the key by now")
+            except ApiError:
+                run.is_spent = False
+                raise
 
     async def _keep_turn(self, run: Run, question: Question, output: str) -> str | None:
         if question.session is None:
             return None
         turn = Turn(run=run.record.id, agent=question.agent, at=now(), input=question.text, output=output)
         try:
-            await self._sessions.add(question.session, turn)
+            await self._sessions.add(question.caller, question.session, turn)
         except StoreError as error:
             # The answer is there and was paid for: it is given, and the caller told what is lost.
             self._metrics.session_turn("failed")
@@ -351,7 +302,12 @@ class RunService:
     async def _conclude(self, run: Run) -> None:
         record = run.record
         assert record.duration_ms is not None
-        await self._records.save(record)
+        await self._records.save(record, run.caller)
+        for claim in run.claims:
+            if run.is_spent or record.status == "succeeded":
+                await self._keys.keep_soon(claim, record)
+            else:
+                await self._keys.release(claim)
         self._live.pop(record.id, None)
         outcome = "refused" if run.refusal else record.status
         self._metrics.run(record.agent, record.model, outcome, record.duration_ms / 1000)
@@ -370,8 +326,21 @@ class RunService:
         run.tell("done", **record.model_dump())
 
 
-def busy(code: str, message: str) -> ApiError:
-    return ApiError(429, code, message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+async def _patiently(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """What Redis answers, however often it has to be asked. Raises `ApiError` 503 after `PATIENCE_SECONDS`."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return await ask()
+        except StoreError as error:
+            if time.monotonic() > until:
+                raise _no_keys(str(error)) from error
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+
+def _no_keys(why: str) -> ApiError:
+    message = f"Idempotency-Keys are kept in Redis, which does not answer: {why}; ask again, or without a key"
+    return ApiError(503, "keys_unavailable", message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def _attempt(run: Run) -> Callable[[], None]:

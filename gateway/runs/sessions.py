@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pydantic import BaseModel
 
 from gateway.runs.shared import Shared
+from gateway.runs.shelves import Shelf
 
 
 class Turn(BaseModel):
@@ -20,33 +21,42 @@ class Turn(BaseModel):
 
 
 class Sessions:
-    """At most `turns` turns and `max_bytes` bytes of JSON a session, for `seconds` after its last turn."""
+    """At most `turns` turns and `max_bytes` bytes of JSON a session, for `seconds` after its last turn.
 
-    def __init__(self, shared: Shared, turns: int, max_bytes: int, seconds: int) -> None:
+    A session is its caller's: another's of the same name is another, and takes no room of it.
+    """
+
+    def __init__(self, shared: Shared, shelf: Shelf, turns: int, max_bytes: int, seconds: int) -> None:
         self._shared = shared
+        self._shelf = shelf
         self._turns = turns
         self._max_bytes = max_bytes
         self._seconds = seconds
 
-    async def get(self, session: str) -> list[Turn]:
+    async def get(self, caller: str, session: str) -> list[Turn]:
         """The turns kept, oldest first; none for an unknown session. Raises `StoreError`."""
-        (texts,) = await self._shared.need(("LRANGE", self._key(session), 0, -1))
+        (texts,) = await self._shared.need(("LRANGE", self._key(caller, session), 0, -1))
         return [Turn.model_validate_json(text) for text in texts]
 
-    async def add(self, session: str, turn: Turn) -> None:
+    async def add(self, caller: str, session: str, turn: Turn) -> None:
         """Adds a turn and forgets the oldest beyond the bounds. Raises `StoreError`."""
-        key = self._key(session)
-        _, texts, _ = await self._shared.need(
-            ("RPUSH", key, self._fitted(turn).model_dump_json()),
-            ("LRANGE", key, 0, -1),
+        key, text = self._key(caller, session), self._fitted(turn).model_dump_json()
+        (before,) = await self._shared.need(("LRANGE", key, 0, -1))
+        texts = [*before, text]
+        kept = self._fitting(texts)
+        size = sum(len(one.encode()) for one in texts[-kept:])
+        forgotten, *_ = await self._shared.need(
+            self._shelf.note(caller, key, size, self._seconds),
+            ("RPUSH", key, text),
+            ("LTRIM", key, -kept, -1),
             ("EXPIRE", key, self._seconds),
         )
-        if (kept := self._fitting(texts)) < len(texts):
-            await self._shared.need(("LTRIM", key, -kept, -1))
+        self._shelf.told(forgotten)
 
-    async def forget(self, session: str) -> None:
+    async def forget(self, caller: str, session: str) -> None:
         """Raises `StoreError`."""
-        await self._shared.need(("DEL", self._key(session)))
+        key = self._key(caller, session)
+        await self._shared.need(("DEL", key), self._shelf.dropped(caller, key))
 
     def _fitting(self, texts: Sequence[str]) -> int:
         # How many of the latest fit; the last one always does.
@@ -62,8 +72,8 @@ class Sessions:
         room = self._max_bytes // 2
         return turn.model_copy(update={"input": _first(turn.input, room), "output": _first(turn.output, room)})
 
-    def _key(self, session: str) -> str:
-        return self._shared.key("session", session)
+    def _key(self, caller: str, session: str) -> str:
+        return self._shared.key("session", caller, session)
 
 
 def conversation(prompt: str, turns: Sequence[Turn], text: str) -> str:

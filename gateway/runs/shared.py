@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import Any
@@ -14,6 +15,9 @@ from gateway.runs.stores import Command, RedisStore, RestStore, Store, StoreErro
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+# Part of every key. Changed when keys change their meaning: those of an earlier layout are deleted.
+LAYOUT = "2"
+_SCANNED = 1000
 
 
 class Shared:
@@ -55,6 +59,27 @@ class Shared:
         except StoreError:
             return None
 
+    async def tidy(self) -> None:
+        """Deletes what an earlier layout left, once for all replicas and as soon as the store is there: nothing bounds
+        it, and Redis evicts nothing."""
+        while self._store is not None:
+            try:
+                await self._delete_earlier()
+                return
+            except StoreError:
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _delete_earlier(self) -> None:
+        (is_tidy,) = await self.need(("EXISTS", self.key("tidy")))
+        of_stack, cursor = self.prefix.removesuffix(f":{LAYOUT}"), "0"
+        while not is_tidy:
+            ((cursor, keys),) = await self.need(("SCAN", cursor, "MATCH", f"{of_stack}:*", "COUNT", _SCANNED))
+            if earlier := [key for key in keys if not key.startswith(f"{self.prefix}:")]:
+                await self.need(("UNLINK", *earlier))
+            is_tidy = str(cursor) == "0"
+        # Last, since a full Redis takes it only then.
+        await self.need(("SET", self.key("tidy"), "1"))
+
     async def close(self) -> None:
         if self._store is not None:
             await self._store.close()
@@ -63,7 +88,7 @@ class Shared:
 def connect(plan: Plan) -> Shared:
     """The plan's Redis by its protocol or by Upstash's REST, or none."""
     # The braces keep all keys of a stack on one node of a cluster, which the ledger's script needs.
-    prefix = f"{{promptcraft:{plan.project}:{plan.stack}}}"
+    prefix = f"{{promptcraft:{plan.project}:{plan.stack}}}:{LAYOUT}"
     for service in plan.used("redis").values():
         assert service.endpoint is not None
         return Shared(RestStore(service) if is_rest(service.endpoint) else RedisStore(service), prefix)

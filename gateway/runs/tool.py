@@ -14,6 +14,7 @@ import httpx2
 from mcp_types import CallToolResult, TextContent
 
 from gateway.agents import Definition
+from gateway.json_bounds import extent
 from gateway.mcp_client import MCP_ERRORS, connected
 from gateway.metrics import Metrics
 from gateway.outbound import one_line
@@ -113,6 +114,8 @@ def _text_of(result: CallToolResult) -> str:
     if result.is_error:
         raise ToolError(" ".join(text.split())[:500] or "the tool reported an error without a text")
     # Zen MCP wraps its answers: {"status": "success", "content": "…", "content_type": "text"}
+    if not text.lstrip().startswith("{") or extent(text.encode(errors="replace")).problem is not None:
+        return text
     try:
         wrapped = json.loads(text)
     except ValueError:

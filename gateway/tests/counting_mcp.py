@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 from collections import Counter
+from typing import Any
 
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
@@ -46,6 +47,12 @@ async def chat(prompt: str, model: str, context: Context, working_directory_abso
 async def look_up(topic: str, library: str) -> str:
     """Says what was asked of it."""
     return f"{library} on {topic}"
+
+
+@server.tool(structured_output=False)
+async def keep(topic: str, what: Any) -> str:
+    """Says what it was given, a text as it is and anything else as JSON."""
+    return what if isinstance(what, str) else json.dumps(what, separators=(",", ":"))
 
 
 @server.tool(structured_output=False)

@@ -172,7 +172,7 @@ def test_a_session_is_bounded_in_turns_and_in_bytes(memory: Memory) -> None:
     assert [turn["input"] for turn in turns(memory.gateway, "many")] == ["Second", "Third", "Last"]
     talk(memory.gateway, "long", "x" * 50_000)
     talk(memory.gateway, "long", "y" * 50_000)
-    key = next(key for key in memory.redis.keys("*session:long"))
+    key = next(key for key in memory.redis.keys("*:session:*:long"))
     texts = memory.redis.lrange(key, 0, -1)
     assert len(texts) == 1
     assert len(texts[0]) < 2 * 4096

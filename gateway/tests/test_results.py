@@ -8,13 +8,14 @@ from pathlib import Path
 from gateway.plan import Plan
 from gateway.runs.results import Results
 from gateway.runs.shared import connect
+from gateway.runs.shelves import Shelf
 from gateway.tests.conftest import plan_of, redis_server, service
 
 
 def test_a_run_that_looked_before_the_flight_landed_does_not_fly_again(tmp_path: Path) -> None:
     async def check(url: str) -> None:
         shared = connect(Plan.model_validate(plan_of({"redis": service("redis", url)})))
-        results = Results(shared, ttl_seconds=60)
+        results = Results(shared, Shelf(shared, "results", 2**20, lambda kind, count: None), ttl_seconds=60)
         assert await results.get("k") is None
         async with results.flight("k", "first") as made_elsewhere:
             assert made_elsewhere is None

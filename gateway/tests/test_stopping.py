@@ -7,13 +7,14 @@ import asyncio
 import pytest
 
 from gateway.runs.record import RunRecord, now
-from gateway.runs.service import Run
+from gateway.runs.run import Run
 from gateway.runs.tool import ToolError
 
 
 def made() -> Run:
     return Run(
-        RunRecord(id="1", agent="a", status="queued", model="m", server="s", tool="t", replica="r", created=now())
+        RunRecord(id="1", agent="a", status="queued", model="m", server="s", tool="t", replica="r", created=now()),
+        "anybody",
     )
 
 

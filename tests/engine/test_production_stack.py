@@ -27,11 +27,11 @@ from tests.waiting import until
 pytestmark = pytest.mark.engine
 
 SECRETS = {
-    "QDRANT_API_KEY": "qdrant-secret-2c61",
     "ZEN_MCP_TOKEN": "zen-secret-5a0e",
     "PERPLEXITY_API_KEY": "perplexity-secret-83bb",
     "SENTRY_AUTH_TOKEN": "sentry-secret-f2d0",
 }
+GENERATED = ("grafanaPassword", "gatewayTokens", "redisPassword", "qdrantApiKey")
 SERVICES = ("promptcraft", "redis", "zen-mcp", "qdrant", "nginx", "prometheus", "grafana")
 NGINX, API = 80, 7862
 RUN = "/api/agents/ai-engineer/runs"
@@ -220,6 +220,64 @@ def test_what_is_not_for_everybody_is_refused(
     assert project.ask(port, path, method, json={} if method == "POST" else None).status_code == status
 
 
+# What an MCP server of the stack could try: it is on the same network.
+INTRUDE = """
+import socket, urllib.request, urllib.error
+with socket.create_connection(("redis", 6379), timeout=5) as redis:
+    redis.sendall(b"GET x\\r\\n")
+    print(redis.recv(100).decode().split()[0])
+request = urllib.request.Request("http://qdrant:6333/collections")
+try:
+    print(urllib.request.urlopen(request, timeout=5).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+def test_no_neighbour_reads_sessions_or_vectors(
+    deployed: Done, project: Project, private_engine: PrivateEngine
+) -> None:
+    image = settings_of("production").images["promptcraft"].reference
+    said: bytes = private_engine.client.containers.run(
+        image, ["python3", "-c", INTRUDE], network=f"promptcraft-{project.stack}-network", remove=True
+    )
+    assert said.split() == [b"-NOAUTH", b"401"]
+
+
+@pytest.mark.parametrize(
+    ("port", "path"),
+    [
+        (9090, "/api/v1/status/buildinfo"),
+        (6333, "/readyz"),
+        (3000, "/api/health"),
+        (8000, "/health"),
+        (7862, "/health"),
+    ],
+)
+def test_no_page_of_another_origin_may_read_an_answer(port: int, path: str, deployed: Done, project: Project) -> None:
+    answer = project.ask(port, path, headers={"Origin": "http://evil.example"})
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("port", "method", "path", "status"),
+    [
+        # The application and Zen know their names; Qdrant and Grafana ask for a key that no page has.
+        (7860, "GET", "/", 421),
+        (7862, "GET", "/api/agents/available", 421),
+        (8000, "POST", "/mcp", 401),
+        (6333, "GET", "/collections", 401),
+        (3000, "GET", "/api/dashboards", 401),
+    ],
+)
+def test_a_name_that_a_page_bound_to_the_loopback_gets_nothing(
+    port: int, method: str, path: str, status: int, deployed: Done, project: Project
+) -> None:
+    rebound = {"Host": f"evil.example:{port}", "Origin": f"http://evil.example:{port}"}
+    answer = project.ask(port, path, method, json={} if method == "POST" else None, headers=rebound)
+    assert answer.status_code == status
+
+
 def test_nginx_reaches_every_replica(project: Project, authorized: dict[str, str]) -> None:
     def asked() -> set[str]:
         for _ in range(20):
@@ -277,7 +335,8 @@ def administrator(password: str) -> dict[str, str]:
 
 
 def test_no_secret_stands_anywhere_in_the_open(deployed: Done, project: Project) -> None:
-    generated = [project.pulumi("config", "get", key).text.strip() for key in ("grafanaPassword", "gatewayTokens")]
+    generated = [project.pulumi("config", "get", key).text.strip() for key in GENERATED]
+    assert all(len(secret) >= 24 for secret in generated)
     told = [deployed.text, json.dumps(project.discover()), project.ask(9090, "/api/v1/status/config").text]
     assert exposed(project, [*SECRETS.values(), *generated], *told) == []
 

@@ -70,7 +70,7 @@ def test_promtool_takes_the_configuration(environment: dict[str, str], promtool:
     assert ("authorization" in jobs["qdrant"]) is bool(environment)
     files = {"prometheus.yml": config, "rules.yml": alert_rules(plan), "secrets/qdrant": "only-for-tests"}
     said = promtool(files, "check", "config", "/run/promptcraft/prometheus.yml")
-    assert "9 rules found" in said
+    assert "10 rules found" in said
 
 
 def series(labels: str, values: str) -> dict[str, str]:
@@ -140,6 +140,9 @@ SCENES: list[tuple[str | None, list[dict[str, str]]]] = [
     ("RedisMemory", [*UP, gauge("redis_memory_used_bytes", 95), gauge("redis_memory_max_bytes", 100)]),
     # No limit is no alert.
     (None, [*UP, gauge("redis_memory_used_bytes", 95), gauge("redis_memory_max_bytes", 0)]),
+    ("RedisEvicts", [*UP, series('redis_evicted_keys_total{job="redis"}', "0+5x40")]),
+    # Its count begins anew with a new Redis.
+    (None, [*UP, series('redis_evicted_keys_total{job="redis"}', "7x40")]),
     ("QdrantNotReady", [*UP, *(gauge("promptcraft_service_healthy", 0, service="qdrant", i=i) for i in "12")]),
 ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from errors import ConfigError
-from settings import StackSettings, load_settings
+from settings import StackSettings, fingerprint, load_settings
 from tests.builders import ROOT
 from tests.scenarios.tls import certificate
 
@@ -125,6 +125,12 @@ def test_a_stack_secret_outranks_the_environments_and_neither_prints(project: Pa
     settings = load(project, {"QDRANT_API_KEY": "from-environment"}, qdrantApiKey="from-stack")
     assert settings.secrets["qdrant"].value == "from-stack"
     assert "from-" not in repr(settings)
+
+
+def test_a_generated_secret_is_the_stacks_own_until_a_person_sets_another(project: Path) -> None:
+    write(project, f"generated: {{qdrantApiKey: '{fingerprint('made')}'}}")
+    assert load(project, qdrantApiKey="made").secrets["qdrant"].is_own
+    assert not load(project, qdrantApiKey="by-hand").secrets["qdrant"].is_own
 
 
 def test_a_password_in_redis_url_is_a_secret_with_its_user(project: Path) -> None:

@@ -1,0 +1,54 @@
+"""How much a JSON text holds, told from its bytes: parsed, a megabyte of `[]` is a hundred times its size."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+# Python's and pydantic's own recursion end at a few hundred levels; what comes near may fail in the middle of a run.
+MAX_DEPTH = 64
+MAX_VALUES = 10_000
+
+# Possessive, so that no text makes it look twice at a byte; the last string may lack its end.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+@dataclass(frozen=True)
+class Extent:
+    """`values` is how many values a text has at most; `problem` what is too much of it, in one line, None when all is
+    well."""
+
+    values: int
+    problem: str | None = None
+
+
+def extent(text: bytes) -> Extent:
+    """What parsing `text` would make, whether or not it is valid JSON in UTF-8."""
+    if b"\0" in text:
+        # Python's parser would take UTF-16 and UTF-32, in which a byte is no character.
+        return Extent(0, "is not JSON in UTF-8")
+    values = _values(text)
+    if values > MAX_DEPTH:
+        text = _STRING.sub(b"", text)
+        values = _values(text)
+    if values > MAX_VALUES:
+        return Extent(values, f"has more than {MAX_VALUES} values")
+    if values > MAX_DEPTH and _is_deep(text.translate(None, _ALL_BUT_BRACKETS)):
+        return Extent(values, f"is nested more than {MAX_DEPTH} levels deep")
+    return Extent(values)
+
+
+def _values(text: bytes) -> int:
+    # A value is the first of its list or map, or comes after a comma.
+    return 1 + text.count(b",") + text.count(b"[") + text.count(b"{")
+
+
+def _is_deep(brackets: bytes) -> bool:
+    # More closed than opened is no JSON, and its parser stops there.
+    depth = 0
+    for bracket in brackets[: 2 * MAX_VALUES]:
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            return True
+    return False
