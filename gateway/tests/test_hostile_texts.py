@@ -50,7 +50,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway where everything that others name or say is hostile, and has been said."""
     folder = tmp_path_factory.mktemp("hostile")
     definition = folder / "loud.md"
-    definition.write_text("---\nname: loud\ndescription: >-\n  " + " ".join(WORDS.replace("\x1b", "").replace("\x07", "").split()) + "\nmodel: sonnet\n---\nBe loud.\n")
+    definition.write_text(
+        "---\nname: loud\ndescription: >-\n  "
+        + " ".join(WORDS.replace("\x1b", "").replace("\x07", "").split())
+        + "\nmodel: sonnet\n---\nBe loud.\n"
+    )
     with ExitStack() as stack:
         port, _ = stack.enter_context(redis_server(folder))
         url = stack.enter_context(hostile_mcp(folder))

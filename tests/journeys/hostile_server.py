@@ -9,7 +9,7 @@ NAME = "obedient-server"
 REQUIREMENT = f"{NAME}==1.0"
 
 # Speaks just enough MCP by itself: a package without needs is installed in a moment.
-_PROGRAM = '''
+_PROGRAM = """
 import contextlib, io, json, sys, traceback
 
 TOOL = {"name": "do", "description": "Runs Python.", "inputSchema": {"type": "object", "properties": {"code": {"type": "string"}}}}
@@ -39,7 +39,7 @@ def main():
         if "id" in request:
             result = answer(request["method"], request.get("params") or {})
             print(json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}), flush=True)
-'''
+"""
 
 
 def write_wheel(index: Path) -> None:

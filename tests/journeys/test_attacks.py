@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -153,7 +152,7 @@ def test_head_is_get_without_a_body(path: str, door: Door) -> None:
 def test_without_a_token_health_is_one_word(door: Door) -> None:
     for path in (DETAILED, f"{DETAILED}?verbose=1", "/api/discovery/status"):
         answer = door.ask(path)
-        assert answer.status == 401 and answer.code or set(answer.json()) == {"status"}, answer
+        assert (answer.status == 401 and answer.code) or set(answer.json()) == {"status"}, answer
     assert {"status", "services"} <= set(door.ask(DETAILED, headers=authorized(MALLORY)).json())
 
 
@@ -180,7 +179,9 @@ IN_A_PATH = FORGED.replace('"', "%22")
 FORGING = [
     said(f"GET /api/runs/x%0d%0a{IN_A_PATH} HTTP/1.1", "Connection: close"),
     said("GET /health HTTP/1.1", 'X-Request-ID: a","level":"forged', "Connection: close"),
-    said("GET /health HTTP/1.1", "X-Forwarded-For: 1.2.3.4\x1b[2J", "User-Agent: \x1b]0;forged\x07", "Connection: close"),
+    said(
+        "GET /health HTTP/1.1", "X-Forwarded-For: 1.2.3.4\x1b[2J", "User-Agent: \x1b]0;forged\x07", "Connection: close"
+    ),
     said('FORGED" HTTP/1.1'),
     said(f'GET /"}}\\n{FORGED} HTTP/1.1', "Connection: close"),
 ]
@@ -266,3 +267,29 @@ def is_well(project: Project, before: tuple[int, bool, str]) -> bool:
 
 def told(outcomes: list[Outcome], since: float) -> list[tuple[float, float, int | None]]:
     return [(round(one.begun - since, 1), round(one.seconds, 1), one.status) for one in outcomes]
+
+
+# --- Pages of other origins, in the browser of whoever runs the stack ---
+
+ELSEWHERE = "http://elsewhere.example"
+PUBLISHED = {
+    7862: "/health",
+    7860: "/",
+    8000: "/health",
+    6333: "/collections",
+    9090: "/api/v1/query?query=up",
+    3000: "/api/health",
+}
+
+
+@plain_only
+@pytest.mark.parametrize("port", PUBLISHED)
+def test_no_page_from_elsewhere_reads_what_is_on_the_loopback(port: int, door: Door, project: Project) -> None:
+    for method in ("GET", "OPTIONS"):
+        asked = {
+            "Origin": ELSEWHERE,
+            "Access-Control-Request-Method": "GET",
+            "Access-Control-Request-Headers": "api-key",
+        }
+        answer = project.ask(port, PUBLISHED[port], method, headers=asked)
+        assert answer.headers.get("Access-Control-Allow-Origin") in (None, f"http://127.0.0.1:{port}"), answer.headers

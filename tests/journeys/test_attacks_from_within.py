@@ -18,7 +18,7 @@ from catalog import volume_name
 from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Done, Project
 from tests.journeys.attacked import ALICE, authorized, name_servers, run
-from tests.journeys.attacking import Answer, Door, container, give_addresses
+from tests.journeys.attacking import HOST, Answer, Door, container, give_addresses
 from tests.journeys.hostile_server import NAME, REQUIREMENT, write_wheel
 from tests.journeys.python_index import index_of
 from tests.waiting import until
@@ -48,7 +48,7 @@ def index(private_engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def project(new_project: Callable[..., Project], index: str) -> Project:
     """Production with two servers of one runner: one keeps a key, the other is after it."""
-    project = new_project(like="production")
+    project = new_project(like="production", config={"publicHosts": [HOST]})
     entry = {"command": "uvx", "args": ["--from", REQUIREMENT, NAME]}
     name_servers(project, {"spy": entry, "keeper": {**entry, "env": {"KEEPER_KEY": KEY}}})
     (project.root / ".agents/core/spy.md").write_text(AGENT)
@@ -175,15 +175,20 @@ def fresh(door: Door) -> Answer:
     return run(door, "ai-engineer", secrets.token_hex(8))
 
 
+def runs_without_redis(door: Door) -> bool:
+    """Whether a run that succeeds, as every run must, did so without Redis."""
+    assert fresh(door).json()["status"] == "succeeded"
+    return health(door)["cache"]["problem"] is not None
+
+
 @pytest.mark.parametrize("script", ["while true do end", "pcall(function() while true do end end) while true do end"])
 def test_a_script_without_an_end_ends(script: str, door: Door, project: Project) -> None:
     redis = container(project, "redis")
     redis.exec_run(["sh", "-c", f"{CLIENT} eval '{script}' 0"], detach=True)
     try:
-        until(lambda: health(door)["cache"]["problem"] is not None, 30)
-        answers = [fresh(door) for _ in range(3)]
-        assert [answer.json()["status"] for answer in answers] == ["succeeded"] * 3
-        until(lambda: health(door)["cache"]["problem"] is None, 60)
+        until(lambda: runs_without_redis(door), 30)
+        assert health(door)["status"] == "degraded"
+        until(lambda: not runs_without_redis(door), 60)
     finally:
         redis.exec_run(["sh", "-c", f"{CLIENT} script kill"])
     assert container(project, "redis").attrs["State"]["StartedAt"] == redis.attrs["State"]["StartedAt"]
@@ -230,20 +235,15 @@ def test_runs_go_on_while_redis_has_no_room_on_its_disk(door: Door, project: Pro
     with small_volume(project, "redis", 8) as volume:
         until(lambda: health(door)["cache"]["problem"] is None, 30)
         filler = fill(volume)
-
-        def is_noticed() -> bool:
-            assert fresh(door).json()["status"] == "succeeded"
-            return health(door)["cache"]["problem"] is not None
-
-        until(is_noticed, 30)
+        until(lambda: runs_without_redis(door), 30)
         assert health(door)["status"] == "degraded"
         filler.unlink()
-        until(lambda: fresh(door).status == 200 and health(door)["cache"]["problem"] is None, 30)
-    until(lambda: health(door)["cache"]["problem"] is None, 30)
+        until(lambda: not runs_without_redis(door), 30)
+    until(lambda: not runs_without_redis(door), 30)
 
 
 def test_runs_go_on_while_qdrant_has_no_room_on_its_disk(door: Door, project: Project) -> None:
-    with small_volume(project, "qdrant", 64) as volume:
+    with small_volume(project, "qdrant", 256) as volume:
         filler = fill(volume)
 
         def is_noticed() -> bool:
@@ -255,22 +255,15 @@ def test_runs_go_on_while_qdrant_has_no_room_on_its_disk(door: Door, project: Pr
         until(lambda: fresh(door).status == 200 and health(door)["similar"]["problem"] is None, 30)
 
 
-def test_prometheus_without_room_says_so_and_goes_on_when_it_has_some(door: Door, project: Project) -> None:
-    def samples() -> float:
-        query = "/api/v1/query?query=prometheus_tsdb_head_max_time_seconds"
-        result = project.ask(9090, query).json()["data"]["result"]
-        return float(result[0]["value"][1]) if result else 0.0
+def test_prometheus_without_room_is_not_called_well(door: Door, project: Project) -> None:
+    def problem() -> str | None:
+        told: str | None = health(door)["services"]["prometheus"]["problem"]
+        return told
 
     with small_volume(project, "prometheus", 64) as volume:
-        until(lambda: samples() > 0, 60)
+        until(lambda: problem() is None, 60)
         filler = fill(volume)
-        print(container(project, "prometheus").logs(tail=5))
-        import time
-
-        time.sleep(40)
-        print(container(project, "prometheus").logs(tail=5))
-        print(health(door)["services"].get("prometheus"), samples(), time.time())
-        print(project.ask(9090, "/api/v1/alerts").text[:600])
+        until(lambda: "room on its disk" in str(problem()), 90)
+        assert health(door)["status"] == "degraded"
         filler.unlink()
-        before = samples()
-        until(lambda: samples() > before, 60)
+        until(lambda: problem() is None, 60)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -206,9 +205,7 @@ def test_one_caller_s_sessions_cost_another_nothing(door: Door, held: Held, proj
 def flooding(door: Door, number: int) -> Answer | None:
     text = f"{number} " + secrets.token_hex(30_000)
     with contextlib.suppress(OSError, http.client.HTTPException):
-        return run(
-            door, AGENT, text, token=MALLORY, session=f"flood-{number}", source=CLIENTS[number % len(CLIENTS)]
-        )
+        return run(door, AGENT, text, token=MALLORY, session=f"flood-{number}", source=CLIENTS[number % len(CLIENTS)])
     return None
 
 
@@ -230,7 +227,7 @@ def test_what_is_one_caller_s_is_nobody_else_s(door: Door, held: Held) -> None:
 
 def stream(door: Door, number: int) -> Any:
     connection = door.connected(CLIENTS[number % len(CLIENTS)])
-    lines = [f"GET /api/events HTTP/1.1", f"Host: {HOST}", f"Authorization: Bearer {MALLORY}", "", ""]
+    lines = ["GET /api/events HTTP/1.1", f"Host: {HOST}", f"Authorization: Bearer {MALLORY}", "", ""]
     connection.sendall("\r\n".join(lines).encode())
     return connection
 
@@ -255,7 +252,15 @@ def test_a_thousand_streams_leave_room_for_everybody_else(door: Door, project: P
 
 
 def connections_of(door: Door) -> int:
-    text = container(door.project, "nginx").exec_run(
-        ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/8081; printf 'GET /stub_status HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"]
-    ).output.decode()
+    text = (
+        container(door.project, "nginx")
+        .exec_run(
+            [
+                "bash",
+                "-c",
+                "exec 3<>/dev/tcp/127.0.0.1/8081; printf 'GET /stub_status HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3",
+            ]
+        )
+        .output.decode()
+    )
     return int(text.split("Active connections: ")[1].split()[0])
