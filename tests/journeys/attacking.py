@@ -23,6 +23,7 @@ from tests.engine.project import Project
 from tests.scenarios.namespace import ip
 
 Result = TypeVar("Result")
+Other = TypeVar("Other")
 
 HOST = "craft.example.com"
 # Seconds. Whoever waits longer for an answer than this has been kept waiting by the attack.
@@ -121,6 +122,13 @@ def together(tasks: Sequence[Callable[[], Result]], workers: int = 48) -> list[R
         return [future.result() for future in [pool.submit(task) for task in tasks]]
 
 
+def beside(tasks: Sequence[Callable[[], Result]], other: Callable[[], Other]) -> tuple[list[Result], Other]:
+    """The results of `tasks`, all carried out at once, and of `other`, meanwhile."""
+    with ThreadPoolExecutor(len(tasks) + 1) as pool:
+        futures, one = [pool.submit(task) for task in tasks], pool.submit(other)
+        return [future.result() for future in futures], one.result()
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a request of a steady stream ended: begun so many seconds after the first, None for no answer at all."""
@@ -186,7 +194,7 @@ def container(project: Project, name: str) -> Container:
 
 
 def vitals(project: Project) -> dict[str, tuple[int, bool, str]]:
-    """Of every container that runs: how often it was started again, whether for lack of memory, and since when it is up."""
+    """Of every container that runs: how often it was started again, whether for lack of memory, since when it is up."""
     found = {}
     for one in project.containers():
         if one.status == "running":

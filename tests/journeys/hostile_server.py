@@ -12,7 +12,8 @@ REQUIREMENT = f"{NAME}==1.0"
 _PROGRAM = """
 import contextlib, io, json, sys, traceback
 
-TOOL = {"name": "do", "description": "Runs Python.", "inputSchema": {"type": "object", "properties": {"code": {"type": "string"}}}}
+SCHEMA = {"type": "object", "properties": {"code": {"type": "string"}}}
+TOOL = {"name": "do", "description": "Runs Python.", "inputSchema": SCHEMA}
 
 def carried_out(code):
     said = io.StringIO()

@@ -5,9 +5,11 @@ All of it is bounded, and stays in the engine's own network namespace.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -60,8 +62,8 @@ def body_of(size: int) -> bytes:
     return json.dumps({"input": "x" * size}).encode()
 
 
-def upload(door: Door, headers: dict[str, str], source: str, *, chunked: bool) -> object:
-    """A body of 1 MiB that stops short of its end; the connection, or what nginx made of it at once."""
+def upload(door: Door, headers: dict[str, str], source: str, *, chunked: bool) -> socket.socket:
+    """The connection of a body of 1 MiB that stops short of its end."""
     connection = door.connected(source)
     # nginx quotes the request in its error log when it runs out of room.
     lines = [f"POST {RUNS}?token={SECRET} HTTP/1.1", f"Host: {HOST}", "Content-Type: application/json"]
@@ -69,11 +71,9 @@ def upload(door: Door, headers: dict[str, str], source: str, *, chunked: bool) -
     lines.append("Transfer-Encoding: chunked" if chunked else "Content-Length: 1048576")
     piece = b"x" * 1_040_000
     connection.sendall("\r\n".join([*lines, "", ""]).encode())
-    try:
+    # Refused and closed before all is sent is what is wanted.
+    with contextlib.suppress(OSError):
         connection.sendall(b"fde80\r\n" + piece if chunked else piece)
-    except OSError:
-        # Refused and closed before it was sent: what is wanted.
-        pass
     return connection
 
 
@@ -262,7 +262,7 @@ def test_a_replica_that_hangs_costs_nobody_more_than_seconds(
 def is_well(project: Project, before: tuple[int, bool, str]) -> bool:
     """Whether the replica was started again and is healthy."""
     now = container(project, "promptcraft-2").attrs
-    return now["State"]["StartedAt"] != before[2] and now["State"]["Health"]["Status"] == "healthy"
+    return bool(now["State"]["StartedAt"] != before[2] and now["State"]["Health"]["Status"] == "healthy")
 
 
 def told(outcomes: list[Outcome], since: float) -> list[tuple[float, float, int | None]]:

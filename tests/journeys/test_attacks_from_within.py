@@ -128,7 +128,7 @@ def http(url, method="GET"):
 print(json.dumps({
     "redis": [redis(b"KEYS *\r\n"), redis(b"SET a b\r\n"), redis(b"INFO\r\n"), redis(b"HELLO 3\r\n")],
     "qdrant": [http("http://qdrant:6333" + path) for path in ("/collections", "/telemetry", "/metrics")],
-    "gateway": [http("http://promptcraft:7862" + path) for path in ("/api/agents/available", "/api/runs", "/api/events")],
+    "gateway": [http("http://promptcraft:7862/api" + path) for path in ("/agents/available", "/runs", "/events")],
     "prometheus": [http("http://prometheus:9090" + path, "POST") for path in ("/-/reload", "/-/quit")],
     "grafana": [http("http://grafana:3000" + path) for path in ("/api/org", "/api/datasources")],
 }))
