@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
@@ -10,10 +12,37 @@ from gateway.checks.answer import Answer
 from gateway.outbound import http_client, one_line
 from gateway.plan import PlannedService
 
+# The stack's own Prometheus asks every few seconds. Of somebody else's nobody here knows how often it does.
+STALE_SECONDS = 30.0
+
 
 async def ask_prometheus(service: PlannedService, seconds: float) -> Answer:
     # Mimir and VictoriaMetrics imitate buildinfo; only Prometheus writes this line.
-    return await _ask(service, seconds, "/-/healthy", "Prometheus Server is Healthy", "/api/v1/status/buildinfo")
+    answer = await _ask(service, seconds, "/-/healthy", "Prometheus Server is Healthy", "/api/v1/status/buildinfo")
+    if answer.status != "ok" or service.action != "deploy":
+        return answer
+    try:
+        behind = await _behind(service, seconds)
+    except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
+        return replace(answer, status="degraded", problem=f"does not say what it has kept: {one_line(error)}")
+    if behind < STALE_SECONDS:
+        return answer
+    return replace(
+        answer, status="degraded", problem=f"has kept nothing for {behind:.0f} s; is there room on its disk?"
+    )
+
+
+async def _behind(service: PlannedService, seconds: float) -> float:
+    """The age of the latest sample, in seconds by Prometheus' own clock.
+
+    With a full disk it scrapes, keeps nothing, and calls itself healthy and ready.
+    """
+    async with http_client(seconds) as client:
+        answer = await client.get(f"{service.endpoint}/api/v1/status/tsdb")
+    # {"data": {"headStats": {"maxTime": …}}}, in milliseconds; below zero where it has just begun.
+    latest = int(answer.json()["data"]["headStats"]["maxTime"])
+    now = parsedate_to_datetime(answer.headers["date"]).timestamp()
+    return now - latest / 1000 if latest > 0 else 0.0
 
 
 async def ask_grafana(service: PlannedService, seconds: float) -> Answer:

@@ -1,5 +1,5 @@
 "use strict";
-// Everything shown comes from the API of this same port; text is set as text, never as markup.
+// Everything shown comes from the API of this same port; text is set as text, never as markup, and all of it is seen.
 
 const RECONNECT_MS = 2000;
 const TOKEN_KEY = "promptcraft-token";
@@ -8,12 +8,20 @@ const SERVERS_MS = 15000;
 const SHOWN_FAILURES = 5;
 const byId = (id) => document.getElementById(id);
 
+// Names and answers come from anybody. What has no shape, or turns round what stands beside it, would let one text pass
+// for another; what joins letters and emoji (U+200C, U+200D) has a use and stays.
+const UNSEEN =
+  /[\0-\x08\x0B\x0C\x0E-\x1F\x7F-\x9F\xAD\u061C\u180E\u200B\u200E\u200F\u2028-\u202E\u2060-\u206F\uFEFF\uFFF9-\uFFFB\u{E0000}-\u{E007F}]/gu;
+const codePoint = (letter) => `U+${letter.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+const visible = (text) => String(text).replace(UNSEEN, (letter) => `⟨${codePoint(letter)}⟩`);
+
 // --- Making elements ---
 
 function element(tag, className, ...children) {
   const made = document.createElement(tag);
   if (className) made.className = className;
-  made.append(...children.filter((child) => child !== null && child !== undefined));
+  const parts = children.filter((child) => child !== null && child !== undefined);
+  made.append(...parts.map((part) => (part instanceof Node ? part : visible(part))));
   return made;
 }
 
@@ -115,7 +123,7 @@ function runRow(run) {
 function serverRow(server) {
   const tools = server.tools.map((tool) => {
     const made = element("li", "", element("code", "", tool.name));
-    made.title = tool.description;
+    made.title = visible(tool.description);
     return made;
   });
   const identity = [server.server_name, server.version].filter(Boolean).join(" ");
@@ -150,13 +158,13 @@ function showProblems(found) {
 function loadItem(name, { running, limit }) {
   const meter = element("meter");
   Object.assign(meter, { min: 0, max: Math.max(limit, 1), value: running });
-  const text = `${name}: ${running} of ${limit}`;
+  const text = visible(`${name}: ${running} of ${limit}`);
   meter.setAttribute("aria-label", text);
   return element("li", "", text, meter);
 }
 
 function showLoad(limits) {
-  byId("scope").textContent = `Counted over ${limits.scope}. ${limits.problem ?? ""}`;
+  setText("scope", `Counted over ${limits.scope}. ${limits.problem ?? ""}`);
   const loads = [
     ["all agents", limits.total],
     ...Object.entries(limits.models),
@@ -171,7 +179,7 @@ function showChoices(agents) {
   const select = byId("run-agent");
   if (ids.join() === [...select.options].map((option) => option.value).join()) return;
   const chosen = select.value;
-  select.replaceChildren(...ids.map((id) => new Option(id, id, false, id === chosen)));
+  select.replaceChildren(...ids.map((id) => new Option(visible(id), id, false, id === chosen)));
 }
 
 let canCompare = false;
@@ -183,7 +191,7 @@ function show({ health, discovery, agents, runs }) {
   byId("overall").className = health.status;
   setText("overall-text", `${health.status}: ${well} of ${all.length} services are well`);
   setText("stack", discovery.stack);
-  document.title = `${health.status} – PromptCraft ${discovery.stack}`;
+  document.title = visible(`${health.status} – PromptCraft ${discovery.stack}`);
   showProblems(problems({ health, agents, runs }));
   showList("services", Object.entries(health.services), ([name]) => name, serviceRow);
   showList("agents", agents, (agent) => agent.id, agentRow);
@@ -197,7 +205,8 @@ function show({ health, discovery, agents, runs }) {
 
 // A live region is read out whenever it is set, so it is set only to something new.
 function setText(id, text) {
-  if (byId(id).textContent !== text) byId(id).textContent = text;
+  const seen = visible(text);
+  if (byId(id).textContent !== seen) byId(id).textContent = seen;
 }
 
 // --- Asking ---
@@ -264,7 +273,7 @@ async function followServers() {
 
 function showOutput(text) {
   byId("run-output").hidden = false;
-  byId("run-output").textContent = text;
+  byId("run-output").textContent = visible(text);
 }
 
 async function showRun(id) {

@@ -33,5 +33,12 @@ def python_index(engine: PrivateEngine, folder: Path, requirement: str) -> Itera
         project = folder / re.sub(r"[-_.]+", "-", wheel.name.partition("-")[0]).lower()
         project.mkdir(exist_ok=True)
         wheel.rename(project / wheel.name)
+    with index_of(engine, folder) as address:
+        yield address
+
+
+@contextmanager
+def index_of(engine: PrivateEngine, folder: Path) -> Iterator[str]:
+    """The address of the index that `folder` is, for as long as this lasts."""
     with serving(engine, functools.partial(_Quiet, directory=str(folder))) as address:
         yield address
