@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from catalog import EXPORTERS
+from catalog import EXPORTERS, LABEL_SERVICE
 from rendering.nginx_conf import QUICK_PATHS
 from tests.builders import settings_of
 from tests.engine.private_engine import PrivateEngine
@@ -384,3 +384,6 @@ def test_a_replica_that_hangs_is_asked_in_vain_for_seconds_and_ended(
     # Nobody knows whether what was sent to it had begun, so it is not asked of another.
     assert 200 in statuses and set(statuses) <= {200, 502}
     assert {look() for _ in range(20)} == {(200, True)}
+    # Whoever answers, however busy this machine is, is left alone.
+    others = [one for one in project.containers() if one.labels[LABEL_SERVICE] != "promptcraft"]
+    assert {str(one.name): one.attrs["RestartCount"] for one in others if one.attrs["RestartCount"]} == {}
