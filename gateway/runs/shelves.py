@@ -21,28 +21,25 @@ local expiries, sizes, key = KEYS[1], KEYS[2], KEYS[3]
 local size, lasting, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local used = tonumber(redis.call('HGET', sizes, '') or '0')
+local found = redis.call('HMGET', sizes, '', key)
+local used, forgotten = tonumber(found[1] or '0') - tonumber(found[2] or '0'), 0
 
-local function forget(name)
-    used = used - tonumber(redis.call('HGET', sizes, name) or '0')
-    redis.call('HDEL', sizes, name)
-    redis.call('ZREM', expiries, name)
-end
-
-for _, name in ipairs(redis.call('ZRANGEBYSCORE', expiries, '-inf', now, 'LIMIT', 0, 1000)) do forget(name) end
-forget(key)
-local forgotten = 0
-while used + size > most do
-    local oldest = redis.call('ZRANGE', expiries, 0, 0)[1]
-    if not oldest then break end
-    forget(oldest)
-    redis.call('UNLINK', oldest)
-    forgotten = forgotten + 1
+local oldest = redis.call('ZRANGE', expiries, 0, 0, 'WITHSCORES')
+while oldest[1] and (tonumber(oldest[2]) <= now or used + size > most) do
+    redis.call('ZREM', expiries, oldest[1])
+    if oldest[1] ~= key then
+        used = used - tonumber(redis.call('HGET', sizes, oldest[1]) or '0')
+        redis.call('HDEL', sizes, oldest[1])
+        redis.call('UNLINK', oldest[1])
+        if tonumber(oldest[2]) > now then forgotten = forgotten + 1 end
+    end
+    oldest = redis.call('ZRANGE', expiries, 0, 0, 'WITHSCORES')
 end
 redis.call('ZADD', expiries, now + lasting, key)
 redis.call('HSET', sizes, key, size, '', used + size)
-for _, index in ipairs({expiries, sizes}) do
-    if redis.call('PTTL', index) < lasting then redis.call('PEXPIRE', index, lasting + 60000) end
+if redis.call('PTTL', sizes) < lasting then
+    redis.call('PEXPIRE', expiries, lasting + 60000)
+    redis.call('PEXPIRE', sizes, lasting + 60000)
 end
 return forgotten
 """
