@@ -75,10 +75,18 @@ def ending_what_hangs(check: str, misses: int = ALONE) -> str:
     )
 
 
-# The password's file is there only where a password is configured. `LOADING …` is an answer too.
+# The password's file is there only where a password is configured. Nothing but PONG is well; `LOADING …` is an answer.
+# `BUSY …` says that a script has run for 5 s and that nobody else is served until it ends, so it is ended here. One
+# that has written Redis does not let go of: that is silence. Source: https://redis.io/docs/latest/commands/script-kill/
 _REDIS_PING = (
-    'pong=$(REDISCLI_AUTH="$(cat /run/promptcraft/secrets/redis 2>/dev/null)" '
-    f'timeout {ANSWER_SECONDS} redis-cli ping) && [ "${{pong%PONG}}" != "$pong" ]'
+    'ask() { REDISCLI_AUTH="$(cat /run/promptcraft/secrets/redis 2>/dev/null)" '
+    f'timeout {ANSWER_SECONDS} redis-cli "$@"; }}\n'
+    "pong=$(ask ping) || exit\n"
+    "case $pong in\n"
+    "PONG) ;;\n"
+    "BUSY*) case $(ask script kill) in UNKILLABLE*) exit 124 ;; *) exit 1 ;; esac ;;\n"
+    "*) exit 1 ;;\n"
+    "esac"
 )
 REDIS_CHECK = HealthCheck(command=("CMD", "sh", "-c", ending_what_hangs(_REDIS_PING)))
 

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 # Python's and pydantic's own recursion end at a few hundred levels; what comes near may fail in the middle of a run.
 MAX_DEPTH = 64
 MAX_VALUES = 10_000
+# Python needs the square of its digits' number for an integer, to read it and for each time that it is written: a
+# megabyte of numbers with 4,000 digits kept a replica busy for a second each time. No number of any use is as long.
+MAX_DIGITS = 100
 
 # Possessive, so that no text makes it look twice at a byte; the last string may lack its end.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+# Begun only where a number begins, so that no text makes it look again and again at the same digits.
+_LONG_NUMBER = re.compile(rb"(?<![0-9])[0-9]{%d}" % (MAX_DIGITS + 1))
 _ALL_BUT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -29,13 +34,15 @@ def extent(text: bytes) -> Extent:
         # Python's parser would take UTF-16 and UTF-32, in which a byte is no character.
         return Extent(0, "is not JSON in UTF-8")
     values = _values(text)
-    if values > MAX_DEPTH:
+    if values > MAX_DEPTH or _LONG_NUMBER.search(text):
         text = _STRING.sub(b"", text)
         values = _values(text)
     if values > MAX_VALUES:
         return Extent(values, f"has more than {MAX_VALUES} values")
     if values > MAX_DEPTH and _is_deep(text.translate(None, _ALL_BUT_BRACKETS)):
         return Extent(values, f"is nested more than {MAX_DEPTH} levels deep")
+    if _LONG_NUMBER.search(text):
+        return Extent(values, f"has a number of more than {MAX_DIGITS} digits")
     return Extent(values)
 
 

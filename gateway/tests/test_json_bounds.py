@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.json_bounds import MAX_DEPTH, MAX_VALUES, extent
+from gateway.json_bounds import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, extent
 
 MEGABYTE = 1024 * 1024
 
@@ -36,6 +36,10 @@ def nested(depth: int) -> bytes:
         (json.dumps({"input": '\\" [[[[' * 20_000}).encode(), None),
         (b'["\\\\",' + nested(400) + b"]", "deep"),
         (b'["never ends \\', None),
+        (b"9" * (MAX_DIGITS + 1), "digits"),
+        (b'{"a":[1,-' + b"9" * 4000 + b"]}", "digits"),
+        (b"9" * MAX_DIGITS, None),
+        (b'{"input":"' + b"9" * 4000 + b'"}', None),
         ('["', "UTF-8"),
         ("[[1]]", "UTF-8"),
         (b"", None),
@@ -65,7 +69,7 @@ def test_no_document_has_more_values_than_are_told(document: Any, is_ascii: bool
     assert told >= values(document)
 
 
-@pytest.mark.parametrize("unit", [b'\\"', b'"', b"\\", b'"[', b"[\\", b'"\\"'])
+@pytest.mark.parametrize("unit", [b'\\"', b'"', b"\\", b'"[', b"[\\", b'"\\"', b"9" * MAX_DIGITS + b","])
 def test_no_text_takes_long(unit: bytes) -> None:
     for start in (b"", b'"'):
         text = (b"[" * 100 + start + unit * MEGABYTE)[:MEGABYTE]

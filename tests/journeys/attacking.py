@@ -133,6 +133,7 @@ def beside(tasks: Sequence[Callable[[], Result]], other: Callable[[], Other]) ->
 class Outcome:
     """How a request of a steady stream ended: begun so many seconds after the first, None for no answer at all."""
 
+    number: int
     begun: float
     seconds: float
     status: int | None
@@ -160,7 +161,7 @@ class Steady:
         status: int | None = None
         with contextlib.suppress(OSError, http.client.HTTPException):
             status = self.ask(number).status
-        self.outcomes.append(Outcome(begun - started, time.monotonic() - begun, status))
+        self.outcomes.append(Outcome(number, begun - started, time.monotonic() - begun, status))
 
     def stop(self) -> None:
         self._ending.set()
