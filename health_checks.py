@@ -75,12 +75,16 @@ def ending_what_hangs(check: str, misses: int = ALONE) -> str:
     )
 
 
-# The password's file is there only where a password is configured. Nothing but PONG is well; `LOADING …` is an answer.
+_REDIS_PASSWORD = "/run/promptcraft/secrets/redis"
+
+# The password's file is there only where a password is configured. It goes in by stdin: in the environment, every
+# process of its user could read it while the check runs. Nothing but PONG is well; `LOADING …` is an answer.
 # `BUSY …` says that a script has run for 5 s and that nobody else is served until it ends, so it is ended here. One
 # that has written Redis does not let go of: that is silence. Source: https://redis.io/docs/latest/commands/script-kill/
 _REDIS_PING = (
-    'ask() { REDISCLI_AUTH="$(cat /run/promptcraft/secrets/redis 2>/dev/null)" '
-    f'timeout {ANSWER_SECONDS} redis-cli "$@"; }}\n'
+    f"file={_REDIS_PASSWORD}\n"
+    f'ask() {{ if [ -s $file ]; then timeout {ANSWER_SECONDS} redis-cli --askpass "$@" <$file; '
+    f'else timeout {ANSWER_SECONDS} redis-cli "$@"; fi; }}\n'
     "pong=$(ask ping) || exit\n"
     "case $pong in\n"
     "PONG) ;;\n"

@@ -109,3 +109,21 @@ def test_nothing_is_ended_outside_of_a_container_with_the_engines_init(tmp_path:
     (tmp_path / "unanswered").write_text("99\n")
     assert look(hung, tmp_path, comm="systemd") == (False, False)
     assert look(hung, tmp_path) == (False, True)
+
+
+SPY = """#!/bin/sh
+{ echo "$@"; tr '\\0' '\\n' </proc/$$/environ; } >"$SPIED"
+[ "$(cat)" = "pass word" ] && echo PONG
+"""
+
+
+def test_redis_password_is_in_no_environment_and_no_argument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "redis-cli").write_text(SPY)
+    (tmp_path / "redis-cli").chmod(0o755)
+    (tmp_path / "password").write_text("pass word")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("SPIED", str(tmp_path / "spied"))
+    _, *command = SERVICES["redis"].health_check.command
+    moved = [part.replace("/run/promptcraft/secrets/redis", str(tmp_path / "password")) for part in command]
+    assert look(moved, tmp_path) == (True, False)
+    assert "pass word" not in (tmp_path / "spied").read_text()
