@@ -277,14 +277,14 @@ class RunService:
 
     async def _spend(self, run: Run) -> None:
         """From here on the keys stand for this run, whatever becomes of it. Raises `ApiError` 503 where one can't."""
-        run.is_spent = True
-        for claim in tuple(run.claims):
-            try:
+        kept: set[Claim] = set()
+        # Others may join meanwhile.
+        while waiting := [claim for claim in run.claims if claim not in kept]:
+            for claim in waiting:
                 if not await _patiently(partial(self._keys.keep, claim, run.record)):
                     raise _no_keys("it was away while this run waited, and another run has the key by now")
-            except ApiError:
-                run.is_spent = False
-                raise
+                kept.add(claim)
+        run.is_spent = True
 
     async def _keep_turn(self, run: Run, question: Question, output: str) -> str | None:
         if question.session is None:
