@@ -23,8 +23,9 @@ _VALUE_COST = 256
 RETRY_AFTER_SECONDS = 2
 
 
-def busy(code: str, message: str) -> ApiError:
-    return ApiError(429, code, message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+def refused_for_now(status: int, code: str, message: str) -> ApiError:
+    """To be asked again soon: 429 where it is the agents' own limits, 503 where it is this replica's memory."""
+    return ApiError(status, code, message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
 def resident_bytes() -> int:
@@ -72,14 +73,14 @@ class Room:
         self._held = 0
 
     def check(self) -> None:
-        """Raises `ApiError` 429 when this process has nearly all that it may."""
+        """Raises `ApiError` 503 when this process has nearly all that it may."""
         if resident_bytes() > self._full:
-            raise busy("memory_limit", f"this replica is above {self._full // 2**20} MiB")
+            raise refused_for_now(503, "memory_limit", f"this replica is above {self._full // 2**20} MiB")
 
     def take(self, size: int) -> None:
-        """Raises `ApiError` 429 when other requests hold too much already."""
+        """Raises `ApiError` 503 when other requests hold too much already."""
         if self._held + size > self._most:
-            raise busy("memory_limit", "this replica holds as many requests as it has memory for")
+            raise refused_for_now(503, "memory_limit", "this replica holds as many requests as it has memory for")
         self._held += size
 
     def give_back(self, size: int) -> None:
@@ -95,7 +96,7 @@ class Hold:
         self._users = 1
 
     def grow(self, body_bytes: int, values: int = 0) -> None:
-        """Raises `ApiError` 429."""
+        """Raises `ApiError` 503."""
         size = body_bytes * _BYTE_COST + values * _VALUE_COST
         self._room.take(size)
         self._size += size

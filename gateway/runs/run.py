@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.errors import ApiError
-from gateway.room import busy
+from gateway.room import refused_for_now
 from gateway.runs.desk import QueueFull, WaitedTooLong
 from gateway.runs.keys import Claim
 from gateway.runs.record import RunRecord, Status, now
@@ -98,7 +98,8 @@ class Run:
             status, why = self._stopped
             self.end(status, error=why)
         elif isinstance(error, QueueFull | WaitedTooLong):
-            self.refusal = busy("queue_full" if isinstance(error, QueueFull) else "queue_timeout", str(error))
+            code = "queue_full" if isinstance(error, QueueFull) else "queue_timeout"
+            self.refusal = refused_for_now(429, code, str(error))
             self.end("failed", error=str(error))
         elif isinstance(error, ApiError):
             self.refusal = error

@@ -103,7 +103,7 @@ class TestInItsContainer:
             json.dumps({"input": "x", "arguments": {"what": "\N{PILE OF POO}" * 200_000}}, ensure_ascii=False).encode(),
         ]
         seen = Counter(self._at_once(replica, bodies * 15))
-        assert seen.keys() <= {200, 422, 429}, seen
+        assert seen.keys() <= {200, 422, 503}, seen
         assert seen[422] >= 30
         self._is_well(replica)
 
@@ -113,7 +113,7 @@ class TestInItsContainer:
         bodies = [json.dumps({"input": text}, ensure_ascii=False).encode() for text in texts]
         seen = Counter(self._at_once(replica, bodies, seconds=15))
         # The first hold what there is; they run on, though nobody waits for them.
-        assert seen.keys() == {0, 429}, seen
+        assert seen.keys() == {0, 503}, seen
         self._is_well(replica)
         for run in httpx2.get(f"{replica.api}/api/runs", timeout=30, trust_env=False).json()["runs"]:
             httpx2.post(f"{replica.api}/api/runs/{run['id']}/cancel", timeout=30, trust_env=False)

@@ -58,7 +58,7 @@ def test_what_is_held_is_given_back_when_the_last_lets_go() -> None:
     first.release()
     with pytest.raises(ApiError) as refused:
         Hold(room).grow(1)
-    assert (refused.value.status_code, refused.value.code) == (429, "memory_limit")
+    assert (refused.value.status_code, refused.value.code) == (503, "memory_limit")
     first.release()
     Hold(room).grow(32 * 1024)
 
