@@ -9,6 +9,7 @@ does not hang; and nobody is ended who has not been well since the container's s
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 # What is counted stands there: the one folder that every container may write to, and that is new at each start.
@@ -34,6 +35,11 @@ class HealthCheck:
     timeout: int = 5
     retries: int = 15
     start_period: int = 5
+
+    @property
+    def digest(self) -> str:
+        """12 hexadecimal digits that change with the check."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
 
 
 def http_check(port: int, path: str, *, misses: int = ALONE, also: tuple[int, str] | None = None) -> HealthCheck:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import pulumi
 import pulumi_docker as docker
 
-from catalog import LABEL_JOINED
+from catalog import LABEL_HEALTH_CHECK, LABEL_JOINED
 from components.files import Files, WorkloadFiles
 from components.files_check import FilesCheck
 from components.labels import labels
@@ -140,6 +140,7 @@ class ContainerWorkload(pulumi.ComponentResource):
     ) -> docker.Container:
         workload = self._workload
         marks = labels(self._plan, workload.service, workload.image.stand_in)
+        marks[LABEL_HEALTH_CHECK] = workload.health_check.digest
         if workload.join_ids:
             marks[LABEL_JOINED] = " ".join(workload.join_ids)
         return docker.Container(

@@ -59,7 +59,7 @@ def test_every_mcp_server_is_asked_who_it_is_and_what_it_can_do(running: Gateway
     assert servers["zen-mcp"]["status"] == servers["context7"]["status"] == "ok"
     assert (servers["context7"]["server_name"], servers["context7"]["version"]) == ("counting", "1")
     tools = {tool["name"]: tool for tool in servers["context7"]["tools"]}
-    assert set(tools) == {"chat", "counts", "look_up"}
+    assert set(tools) == {"chat", "counts", "keep", "look_up"}
     assert tools["look_up"]["description"] == "Says what was asked of it."
     assert tools["look_up"]["required"] == ["library", "topic"]
     assert "chat" in {tool["name"] for tool in servers["zen-mcp"]["tools"]}

@@ -238,3 +238,25 @@ def test_a_change(change: Change, project: Project, world: World) -> None:
 def test_own_data_outlived_it_all(project: Project) -> None:
     volumes = project.engine.client.volumes.list(filters={"name": f"promptcraft-{project.stack}-qdrant-data"})
     assert len(volumes) == 1
+
+
+def test_a_changed_health_check_reaches_a_running_stack(new_project: Callable[..., Project]) -> None:
+    stack = new_project(config={"services": ["promptcraft", "redis"]})
+
+    def deployed_checks() -> dict[str, str]:
+        done = stack.operate("up")
+        assert done.code == 0, done.text
+        return {
+            str(container.name): str(container.attrs["Config"]["Healthcheck"]["Test"])
+            for container in stack.containers()
+            if container.status == "running"
+        }
+
+    first = deployed_checks()
+    checks = stack.root / "health_checks.py"
+    text = checks.read_text()
+    assert "ANSWER_SECONDS = 2" in text
+    checks.write_text(text.replace("ANSWER_SECONDS = 2", "ANSWER_SECONDS = 1"))
+    second = deployed_checks()
+    assert second.keys() == first.keys()
+    assert all(second[name] != first[name] for name in first)
