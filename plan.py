@@ -129,6 +129,7 @@ class Hosted:
     program: str
     package: str
     evidence: str
+    key: str
     arguments: tuple[str, ...] | None = None
     variables: tuple[tuple[str, str], ...] = ()
     sets: tuple[str, ...] = ()
@@ -137,7 +138,7 @@ class Hosted:
 
 @dataclass(frozen=True)
 class HostCommand:
-    """An MCP server that speaks stdio: this host runs the command that `evidence`, an entry of the user's, names.
+    """An MCP server that speaks stdio: this host runs the command of the user's entry at `key` (`Candidate.key`).
 
     A bridge on `port` of the network's gateway speaks HTTP for it. `fingerprint` changes with the entry, `run` with
     each time that the command has to be started again, and `ended` says why it has to.
@@ -149,6 +150,7 @@ class HostCommand:
     source: str
     reason: str
     evidence: str
+    key: str
     fingerprint: str
     run: int
     ended: str = ""

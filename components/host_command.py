@@ -33,7 +33,7 @@ class CommandOfThisHost(pulumi.ComponentResource):
             triggers=[
                 server.run,
                 server.fingerprint,
-                server.evidence,
+                server.key,
                 server.port,
                 network.gateway,
                 network.subnet,
@@ -49,7 +49,7 @@ def _start(server: HostCommand, plan: Plan, *, address: str, subnet: str) -> str
         "start",
         server,
         plan,
-        *("--evidence", server.evidence, "--fingerprint", server.fingerprint, "--run", str(server.run)),
+        *("--evidence", server.key, "--fingerprint", server.fingerprint, "--run", str(server.run)),
         *("--address", address, "--subnet", subnet, "--port", str(server.port), "--host", host_name(server.service)),
     )
 

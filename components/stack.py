@@ -27,7 +27,7 @@ from rendering.monitoring_to_paste import monitoring_to_paste
 class PromptCraftStack(pulumi.ComponentResource):
     """Everything that `plan` decided to run; the other arguments are contents that the plan only names.
 
-    `launches` is how the runner starts servers, by name and evidence; `certificates` whom it trusts for their packages.
+    `launches` is how the runner starts servers, by name and key; `certificates` whom it trusts for their packages.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class PromptCraftStack(pulumi.ComponentResource):
         for server in plan.host_commands:
             CommandOfThisHost(server, plan, self._network, children)
         if plan.runner:
-            texts = {name: (launches or {})[name, hosted.evidence] for name, hosted in plan.hosted.items()}
+            texts = {name: (launches or {})[name, hosted.key] for name, hosted in plan.hosted.items()}
             running["runner"] = Runner(plan.runner, plan, self._network, texts, certificates, opts=children).containers
         for deploy in plan.deployments:
             service = deploy.workload.service

@@ -23,7 +23,6 @@ from discovery.probes.project_files import project_files
 from discovery.probes.user_files import user_files
 from discovery.report import Finding, Launch, Report, Verdict
 from discovery.request import DEFAULT_BUDGET_SECONDS, Credential, Request
-from discovery.sightings import MAX_EVIDENCE
 from errors import ConfigError
 from reading import safe_files
 from reading.text import one_line
@@ -37,7 +36,7 @@ class DeployLook:
     """A report, the project's discovery configuration, and what no report holds: contents.
 
     `agent_texts` are the winning agents' definitions by name; `servers` how servers would be started now, by name and
-    evidence; `certificates` the authorities that the runner trusts besides the public ones.
+    key; `certificates` the authorities that the runner trusts besides the public ones.
     """
 
     report: Report
@@ -52,25 +51,25 @@ class DeployLook:
         return {place: file_text(launch) for place, launch in self.servers.items()}
 
     def confirm_started(self, started: Mapping[str, str]) -> None:
-        """Raise `ConfigError` where a server of `started` (name to evidence) is not what the report says it is.
+        """Raise `ConfigError` where a server of `started` (name to key) is not what the report says it is.
 
         Its file is read once more for its secrets, and may be another by now, or not approved any more.
         """
         problems = [
-            f"{name}: {evidence} is gone, another, or not approved any more since the look; nothing was changed; "
+            f"{name}: {one_line(key)} is gone, another, or not approved any more since the look; nothing was changed; "
             "look at it, and preview again"
-            for name, evidence in started.items()
-            if self.servers.get((name, evidence)) not in self._seen(name, evidence)
+            for name, key in started.items()
+            if self.servers.get((name, key)) not in self._seen(name, key)
         ]
         if problems:
             raise ConfigError("\n".join(problems))
 
-    def _seen(self, name: str, evidence: str) -> list[Launch]:
+    def _seen(self, name: str, key: str) -> list[Launch]:
         candidates = [finding.candidate for finding in self.report.services[name].findings]
         return [
             candidate.launch
             for candidate in candidates
-            if candidate.evidence == evidence and isinstance(candidate.launch, Launch)
+            if candidate.key == key and isinstance(candidate.launch, Launch)
         ]
 
 
@@ -99,7 +98,7 @@ def take(root: Path, settings: StackSettings, *, updating: bool = False) -> Depl
     ):
         return DeployLook(report, config, texts)
     servers = {
-        (candidate.service, one_line(candidate.evidence, MAX_EVIDENCE)): candidate.launch
+        (candidate.service, candidate.key): candidate.launch
         for probe in (user_files, project_files, npx)
         for candidate in probe(request_for(root, settings)).candidates
         if isinstance(candidate.launch, Launch)

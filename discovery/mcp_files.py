@@ -25,6 +25,7 @@ from reading.text import bounded, one_line, shown
 
 MAX_BYTES = 1024 * 1024
 MAX_SERVERS = 2000
+_MAX_LABEL = 120
 
 NEVER_RUN = "commands found in files are never run"
 _REMOTE_TYPES = ("http", "sse", "streamable-http", "streamableHttp")
@@ -33,7 +34,7 @@ _ZEN_NAMES = ("zen", "zen-mcp", "zen-mcp-server", "pal", "pal-mcp", "pal-mcp-ser
 
 @dataclass(frozen=True)
 class McpFile:
-    """A document to read: where it is, how messages call it, the tier its servers belong to, and what is trusted.
+    """A document to read: where it is, what a person calls it, the tier its servers belong to, and what is trusted.
 
     `host_commands`: whether the stack may start its local commands on this host. `approver`: who says what a project's
     document may do; None for the user's own.
@@ -46,6 +47,11 @@ class McpFile:
     host_commands: bool = False
     max_bytes: int = MAX_BYTES
     approver: Approver | None = None
+
+    @property
+    def shown(self) -> str:
+        """The label as messages say it: cut where the path is long."""
+        return one_line(self.label, _MAX_LABEL)
 
 
 def service_name(name: str) -> str | None:
@@ -70,11 +76,11 @@ def read_document(file: McpFile) -> tuple[Mapping[str, object] | None, tuple[str
             return None, ()
         document = json.loads(data.decode("utf-8-sig"))
     except safe_files.UnsafeFile as error:
-        return None, (f"{file.label} {error}: ignored",)
+        return None, (f"{file.shown} {error}: ignored",)
     except (ValueError, RecursionError) as error:  # a UnicodeDecodeError and a JSONDecodeError are ValueErrors
-        return None, (f"{file.label} is not JSON ({_why(error)}): ignored",)
+        return None, (f"{file.shown} is not JSON ({_why(error)}): ignored",)
     if not isinstance(document, dict):
-        return None, (f"{file.label} holds {shown(document, 40)}, not a map of servers: ignored",)
+        return None, (f"{file.shown} holds {shown(document, 40)}, not a map of servers: ignored",)
     return document, ()
 
 
@@ -93,12 +99,13 @@ def servers_in(document: Mapping[str, object], stem: str) -> object:
 def candidates(file: McpFile, servers: object, environment: Mapping[str, str], key: str = "mcpServers") -> Gathered:
     """Candidates for `servers`, a map of name to server as found in `file` under `key`."""
     if not isinstance(servers, dict):
-        return Gathered(warnings=(f"{file.label}: {key} is {shown(servers, 40)}, not a map of servers: ignored",))
+        return Gathered(warnings=(f"{file.shown}: {key} is {shown(servers, 40)}, not a map of servers: ignored",))
     found: list[Candidate] = []
     entries: list[Entry] = []
     warnings: list[str] = []
     for name, server in list(servers.items())[:MAX_SERVERS]:
-        where = f"{file.label}: {key}.{one_line(str(name), 64)}"
+        inner = f"{key}.{one_line(str(name), 64)}"
+        where, place = f"{file.shown}: {inner}", f"{file.label}: {inner}"
         service = service_name(str(name))
         if service is None:
             warnings.append(f"{where} has no name that a service can have: ignored")
@@ -106,20 +113,20 @@ def candidates(file: McpFile, servers: object, environment: Mapping[str, str], k
             warnings.append(f"{where} is {shown(server, 40)}, not a server: ignored")
         elif file.approver is None:
             said = _said(service, file, server, environment)
-            found.append(said.candidate(service, file, where))
+            found.append(said.candidate(service, file, place))
         else:
-            candidate, entry = _of_a_project(service, file, where, server, environment, file.approver)
+            candidate, entry = _of_a_project(service, file, place, server, environment, file.approver)
             found.append(candidate)
             entries += [entry] if entry else []
             warnings += [waiting(candidate)] if candidate.awaits_approval else []
     if len(servers) > MAX_SERVERS:
-        warnings.append(f"{file.label}: {key} has {len(servers)} servers; only the first {MAX_SERVERS} are looked at")
-    return Gathered(tuple(found), bounded(warnings, file.label), entries=tuple(entries))
+        warnings.append(f"{file.shown}: {key} has {len(servers)} servers; only the first {MAX_SERVERS} are looked at")
+    return Gathered(tuple(found), bounded(warnings, file.shown), entries=tuple(entries))
 
 
 def waiting(candidate: Candidate) -> str:
     """The warning for a candidate that waits for approval; the command comes first, in case the line is cut."""
-    return f"{candidate.service} {candidate.problem} [{candidate.evidence}]"
+    return f"{candidate.service} {candidate.problem} [{one_line(candidate.evidence, _MAX_LABEL)}]"
 
 
 @dataclass(frozen=True)
@@ -131,9 +138,17 @@ class _Said:
     launch: Launch | HostLaunch | None = None
 
     def candidate(self, service: str, file: McpFile, where: str) -> Candidate:
+        """`where` is the entry's place, whole."""
         named_by = NamedBy.USER if file.approver is None else NamedBy.PROJECT
         return Candidate(
-            service, file.source, self.endpoint, where, problem=self.problem, launch=self.launch, named_by=named_by
+            service,
+            file.source,
+            self.endpoint,
+            where,
+            problem=self.problem,
+            launch=self.launch,
+            key=where,
+            named_by=named_by,
         )
 
 

@@ -137,8 +137,9 @@ class Candidate:
     `evidence` says what made us think so (`QDRANT_HOST`, `.mcp.json: mcpServers.zen`, `container redis-1`).
     `container_id` is set where the endpoint is known to lead to a container.
     `problem` is set when the candidate must not be asked at all: it becomes a `skipped` with that reason.
-    `launch` is set where a runner, or this host, could start it. `named_by` is a fact, unlike `evidence`, which is
-    prose. `awaits_approval`: an entry of the project's that is left alone until somebody approves it.
+    `launch` is set where a runner, or this host, could start it; `key` then finds it again: the whole place of its
+    entry, of which `evidence` may be cut. `named_by` is a fact, unlike `evidence`, which is prose.
+    `awaits_approval`: an entry of the project's that is left alone until somebody approves it.
     """
 
     service: str
@@ -148,6 +149,7 @@ class Candidate:
     container_id: str | None = None
     problem: str | None = None
     launch: Launch | HostLaunch | None = None
+    key: str = ""
     named_by: NamedBy = NamedBy.NOBODY
     awaits_approval: bool = False
 
@@ -279,6 +281,7 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
         "verdict": finding.verdict.value,
         "reason": finding.reason,
         "evidence": candidate.evidence,
+        "key": candidate.key,
         "named_by": candidate.named_by.value,
         "awaits_approval": candidate.awaits_approval,
         "elapsed_ms": round(finding.elapsed_ms, 1),
@@ -332,6 +335,7 @@ def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:
             evidence=str(value["evidence"]),
             container_id=value["container_id"],
             launch=_launch_from_json(value["launch"]),
+            key=str(value["key"]),
             named_by=NamedBy(value["named_by"]),
             awaits_approval=bool(value["awaits_approval"]),
         ),

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _wanted(options: argparse.Namespace) -> Wanted:
     return Wanted(
-        evidence=options.evidence,
+        key=options.key,
         fingerprint=options.fingerprint,
         run=options.run,
         address=str(options.address),
@@ -59,7 +59,8 @@ def _parser() -> argparse.ArgumentParser:
         action.add_argument("--service", type=_service, required=True)
         action.add_argument("--project", required=True)
         action.add_argument("--stack", required=True)
-    starting.add_argument("--evidence", required=True, help="the entry of the user's file, as discovery calls it")
+    # Deployed stacks say `--evidence`.
+    starting.add_argument("--key", "--evidence", dest="key", required=True, help="the entry's place (`Candidate.key`)")
     starting.add_argument("--fingerprint", required=True, help="of the command that was planned")
     starting.add_argument("--run", type=int, required=True, help="how often it has been started with this")
     starting.add_argument("--address", type=ip_address, required=True, help="the gateway of the stack's network")

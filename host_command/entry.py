@@ -19,7 +19,7 @@ MARK = "PROMPTCRAFT_HOST_COMMAND"
 _SHORTEST_SECRET = 4
 
 
-def read(place: Place, evidence: str, fingerprint: str, environ: Mapping[str, str]) -> HostLaunch:
+def read(place: Place, key: str, fingerprint: str, environ: Mapping[str, str]) -> HostLaunch:
     """The command of the plan. Raises `HostCommandError` where the file has another one, or none, by now."""
     settings = load_settings(place.root, place.stack, environ)
     request = Request(
@@ -32,15 +32,15 @@ def read(place: Place, evidence: str, fingerprint: str, environ: Mapping[str, st
     )
     for candidate in user_files(request).candidates:
         launch = candidate.launch
-        if (candidate.service, candidate.evidence) == (place.service, evidence) and isinstance(launch, HostLaunch):
+        if (candidate.service, candidate.key) == (place.service, key) and isinstance(launch, HostLaunch):
             if launch.fingerprint == fingerprint:
                 return launch
             raise HostCommandError(
-                f"{place.service}: {evidence} is another command, or has other variables, than when this was planned; "
+                f"{place.service}: {key} is another command, or has other variables, than when this was planned; "
                 "nothing was started; look at it and deploy again"
             )
     raise HostCommandError(
-        f"{place.service}: {evidence} is gone, or can't be used any more, since this was planned; nothing was started; "
+        f"{place.service}: {key} is gone, or can't be used any more, since this was planned; nothing was started; "
         f"python -m discovery --stack {place.stack} --explain {place.service} says why"
     )
 

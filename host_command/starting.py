@@ -37,7 +37,7 @@ _LAST_BYTES = 4096
 class Wanted:
     """What the plan asks for. The bridge listens on `address` and `port` only, and answers to the name `host`."""
 
-    evidence: str
+    key: str
     fingerprint: str
     run: int
     address: str
@@ -53,7 +53,7 @@ class Wanted:
 def start(place: Place, wanted: Wanted, environ: Mapping[str, str], seconds: float = START_SECONDS) -> str:
     """Have the command run as `wanted`; what was done, in one line. Raises `HostCommandError`, `ConfigError`."""
     with place.held():
-        launch = entry.read(place, wanted.evidence, wanted.fingerprint, environ)
+        launch = entry.read(place, wanted.key, wanted.fingerprint, environ)
         record = place.read()
         if record is not None and record.lives and wanted.is_met_by(record) and _answers(record, _ASK_SECONDS):
             return f"{place.service}: runs already (process {record.pid})"

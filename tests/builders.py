@@ -44,7 +44,9 @@ def finding(
 ) -> Finding:
     """A finding; verified and reachable from anywhere unless said otherwise."""
     return Finding(
-        candidate=Candidate(service, source, endpoint or f"http://10.0.0.5/{service}", evidence, named_by=named_by),
+        candidate=Candidate(
+            service, source, endpoint or f"http://10.0.0.5/{service}", evidence, key=evidence, named_by=named_by
+        ),
         verdict=verdict,
         reason="said so",
         reach=reach or Reach(Vantage.ANYWHERE),

@@ -82,7 +82,9 @@ def _entry(request: Request, name: str, server: ServerConfig, package: Package) 
 def _candidate(request: Request, name: str, server: ServerConfig, package: Package, entry: Entry | None) -> Candidate:
     """The candidate for a package; `entry` is the project's, None where only the stack names the server."""
     named_by = NamedBy.OPERATOR if entry is None else NamedBy.PROJECT
-    candidate = Candidate(name, Source.NPX, f"npx:{package.name}", f"npx package of {name}", named_by=named_by)
+    candidate = Candidate(
+        name, Source.NPX, f"npx:{package.name}", f"npx package of {name}", key=name, named_by=named_by
+    )
     if entry is not None:
         grant = request.approver.grant(entry)
         if not grant.approved:

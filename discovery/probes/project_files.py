@@ -11,7 +11,6 @@ from discovery.mcp_files import McpFile
 from discovery.report import Candidate, NamedBy, Source
 from discovery.request import Gathered, Request
 from reading import safe_files
-from reading.text import one_line
 
 MAX_FILES = 500
 
@@ -29,7 +28,7 @@ def project_files(request: Request) -> Gathered:
     if cut:
         warnings.append(f".mcp/servers has more files than are looked at: only the first {MAX_FILES} count")
     for path in (request.root / ".mcp.json", *paths):
-        label = one_line(path.relative_to(request.root).as_posix(), 120)
+        label = path.relative_to(request.root).as_posix()
         part = _file(request, McpFile(path, label, Source.PROJECT, approver=request.approver))
         found += part.candidates
         entries += part.entries

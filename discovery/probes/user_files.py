@@ -50,15 +50,11 @@ def _parts(request: Request, owners: frozenset[int]) -> Iterator[Gathered]:
     paths, cut = safe_files.walk_files(folder / "mcp", (".json",), MAX_FILES)
     for path in paths:
         inner = path.relative_to(folder).as_posix()
-        yield _whole_file(request, replace(main, path=path, label=_label(label, inner), max_bytes=mcp_files.MAX_BYTES))
+        yield _whole_file(request, replace(main, path=path, label=f"{label}/{inner}", max_bytes=mcp_files.MAX_BYTES))
     if cut:
         yield Gathered(warnings=(f"{label}/mcp has more files than are looked at: only the first {MAX_FILES} count",))
     yield _ignored_settings(replace(main, path=folder / "settings.json", label=f"{label}/settings.json"))
     yield Gathered(tuple(_checkouts(request.home)))
-
-
-def _label(prefix: str, inner: str) -> str:
-    return one_line(f"{prefix}/{inner}", 120)
 
 
 def _claude_json(request: Request, file: McpFile) -> Gathered:
@@ -75,7 +71,7 @@ def _claude_json(request: Request, file: McpFile) -> Gathered:
     shadowed = {f"{file.label}: mcpServers.{one_line(str(name), 64)}" for name in names}
     kept = (
         replace(candidate, problem="shadowed by this project's server of the same name")
-        if candidate.evidence in shadowed
+        if candidate.key in shadowed
         else candidate
         for candidate in everywhere.candidates
     )

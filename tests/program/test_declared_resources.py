@@ -93,7 +93,14 @@ FOREIGN = (
 ON_LOOPBACK = (finding("redis", endpoint="redis://127.0.0.1:6379", reach=Reach(Vantage.HOST_LOOPBACK)),)
 BY_NPX = (
     Finding(
-        Candidate("context7", Source.NPX, "npx:a", "npx package of context7", launch=Launch("npx", "a@1.0.0")),
+        Candidate(
+            "context7",
+            Source.NPX,
+            "npx:a",
+            "npx package of context7",
+            launch=Launch("npx", "a@1.0.0"),
+            key="npx package of context7",
+        ),
         Verdict.VERIFIED,
         "npx starts it when it is needed",
         reach=Reach(Vantage.PROCESS),
@@ -103,7 +110,12 @@ LAUNCHES = {("context7", "npx package of context7"): '{"key": "launch-zzq"}'}
 ON_THIS_HOST = (
     Finding(
         Candidate(
-            "notes", Source.USER, "", "~/.claude.json: mcpServers.notes", launch=HostLaunch("0123456789abcdef", run=3)
+            "notes",
+            Source.USER,
+            "",
+            "~/.claude.json: mcpServers.notes",
+            launch=HostLaunch("0123456789abcdef", run=3),
+            key="~/.claude.json: mcpServers.notes",
         ),
         Verdict.SKIPPED,
         "a command of this host",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from discovery.deploy_look import confirm
+from discovery.deploy_look import confirm, take
 from discovery.report import Finding, NamedBy, Verdict
 from errors import ConfigError
-from tests.builders import finding, report_of
+from settings import load_settings
+from tests.builders import ROOT, finding, report_of
 
 QDRANT = finding("qdrant", endpoint="http://10.0.0.5:6333", evidence="QDRANT_HOST", named_by=NamedBy.OPERATOR)
 
@@ -34,3 +39,32 @@ def test_what_changed_its_identity_since_the_preview_is_refused(now: tuple[Findi
     with pytest.raises(ConfigError, match=rf"qdrant: http://10.0.0.5:6333 \(QDRANT_HOST\) .*\({expected}\)"):
         confirm(report_of([QDRANT]), report_of(now), ("qdrant",))
     confirm(report_of([QDRANT]), report_of(now), ("redis",))
+
+
+def test_a_server_in_a_file_deep_below_is_found_again_by_the_whole_of_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Two that differ only where a message is cut.
+    deep = "/".join(["a-folder-with-a-rather-long-name"] * 4)
+    home = tmp_path / "home"
+    for name in ("one", "other"):
+        path = home / ".claude" / "mcp" / deep / name / "servers.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"mcpServers": {name: {"command": "npx", "args": ["-y", f"{name}@1.0.0"]}}}))
+    monkeypatch.setenv("HOME", str(home))
+    for variable in ("CLAUDE_CONFIG_DIR", "XDG_STATE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    root = copy_of_the_project(tmp_path)
+    look = take(root, load_settings(root, "dev", os.environ))
+    found = {name: look.report.services[name].findings[0].candidate for name in ("one", "other")}
+    assert all(len(candidate.evidence) <= 120 < len(candidate.key) for candidate in found.values())
+    look.confirm_started({name: candidate.key for name, candidate in found.items()})
+    assert '"one@1.0.0"' in look.launches["one", found["one"].key]
+
+
+def copy_of_the_project(folder: Path) -> Path:
+    root = folder / "root"
+    (root / "images").mkdir(parents=True)
+    for name in ("Pulumi.yaml", "Pulumi.dev.yaml", "images/references.json"):
+        shutil.copy(ROOT / name, root / name)
+    return root

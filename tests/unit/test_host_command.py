@@ -165,7 +165,7 @@ def test_another_run_or_another_command_takes_the_place_of_the_one_before(bench:
 
 
 def test_what_is_gone_from_the_file_is_not_started(bench: Bench) -> None:
-    gone = bench.start(replace(bench.wanted, evidence="~/.claude.json: mcpServers.gone"))
+    gone = bench.start(replace(bench.wanted, key="~/.claude.json: mcpServers.gone"))
     assert gone.returncode == 1 and "is gone, or can't be used any more" in gone.stderr
     assert bench.place.read() is None
 

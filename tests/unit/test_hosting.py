@@ -202,6 +202,7 @@ def test_a_command_of_the_users_runs_on_this_host_where_the_stack_allows_it() ->
         source="user_installation",
         reason="~/.claude.json: mcpServers.notes: its command runs on this host, by allowHostCommands",
         evidence="~/.claude.json: mcpServers.notes",
+        key="~/.claude.json: mcpServers.notes",
         fingerprint="0123456789abcdef",
         run=3,
     )
