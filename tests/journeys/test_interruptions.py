@@ -15,13 +15,14 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Done, Project
+from tests.journeys.npm_mirror import npm_mirror
 from tests.waiting import until
 
 pytestmark = pytest.mark.engine
 
 REFUSED = "nothing was changed, try again when it has ended"
-# Small enough for four stacks, and the same shapes as the committed ones.
 STACKS = ("dev", "hybrid", "production", "cloud")
 
 
@@ -74,9 +75,17 @@ def arguments(process: psutil.Process, of: str) -> list[str]:
     return []
 
 
+@pytest.fixture(scope="module")
+def registry(private_engine: PrivateEngine) -> Iterator[str]:
+    """Where the cloud stack's MCP servers come from."""
+    with npm_mirror(private_engine) as address:
+        yield address
+
+
 @pytest.fixture(params=STACKS)
-def project(request: pytest.FixtureRequest, new_project: Callable[..., Project]) -> Iterator[Project]:
+def project(request: pytest.FixtureRequest, new_project: Callable[..., Project], registry: str) -> Iterator[Project]:
     project = with_make(new_project(like=request.param))
+    project.environment["NPM_CONFIG_REGISTRY"] = registry
     yield project
     project.leave_nothing()
 
