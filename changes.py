@@ -6,6 +6,7 @@ is refused until a pin says that this is wanted.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 
 from catalog import SERVICES
@@ -93,7 +94,12 @@ def _keeps_data(name: str) -> bool:
 
 
 def _holds(summary: Summary) -> set[str]:
-    return {part for part in (summary.get("holds") or "").split(", ") if part}
+    text = summary.get("holds") or "[]"
+    try:
+        return set(json.loads(text))
+    except ValueError:
+        # A deployment from before wrote the names one after the other.
+        return set(text.split(", "))
 
 
 def _former(name: str, before: Summary, report: Report) -> Finding | None:

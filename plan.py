@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
@@ -283,7 +284,8 @@ def summarised(decision: Decision) -> dict[str, str | None]:
 
 
 def _remembered(decision: Reuse | Relay) -> dict[str, str | None]:
-    holds = None if decision.holds is None else ", ".join(decision.holds)
+    # As JSON: a name may hold whatever a separator could be.
+    holds = None if decision.holds is None else json.dumps(decision.holds)
     return {
         "source": decision.source,
         "endpoint": decision.endpoint,

@@ -90,7 +90,7 @@ def test_the_owner_goes_first_and_comes_back(dev: Project, hybrid: Project) -> N
     up(dev)
     up(hybrid)
     assert health(hybrid, 8862) == ALL_WELL
-    assert hybrid.outputs()["plan"]["qdrant"]["holds"] == "shared"
+    assert hybrid.outputs()["plan"]["qdrant"]["holds"] == '["shared"]'
     unchanged = hybrid.pulumi(*NO_CHANGES)
     assert unchanged.code == 0, unchanged.text
 

@@ -180,6 +180,14 @@ def test_a_change_that_loses_nothing_is_one_line(before: Finding, now: tuple[Fin
     assert expected in "\n".join(lines) and (not expected) == (not lines)
 
 
+def test_what_an_earlier_version_remembered_of_the_data_counts() -> None:
+    before = plan_of(SHARED).summary()
+    previous = before | {"qdrant": before["qdrant"] | {"holds": "docs, notes"}}
+    assert not [line for line in plan_of(SHARED, previous=previous).notices if line.startswith("qdrant:")]
+    with pytest.raises(ConfigError, match=r"has lost its data.*docs, notes"):
+        plan_of(replace(SHARED, holds=("else",)), previous=previous)
+
+
 @pytest.mark.parametrize(
     ("before", "now", "expected"),
     [
@@ -193,6 +201,11 @@ def test_a_change_that_loses_nothing_is_one_line(before: Finding, now: tuple[Fin
             SHARED,
             (replace(SHARED, holds=("else",)),),
             r"has lost its data, or is another.*'pin.qdrant' http://10.0.0.5",
+        ),
+        (
+            replace(SHARED, holds=("one, two", "three")),
+            (replace(SHARED, holds=("one", "two")),),
+            r"has lost its data.*three.*'pin.qdrant' http://10.0.0.5",
         ),
         (SHARED, (replace(ELSEWHERE_NOW, holds=()),), r"not have its data: .*'pin.qdrant' http://10.0.0.6:6333"),
         (
