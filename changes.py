@@ -96,10 +96,11 @@ def _keeps_data(name: str) -> bool:
 def _holds(summary: Summary) -> set[str]:
     text = summary.get("holds") or "[]"
     try:
-        return set(json.loads(text))
+        names = json.loads(text)
     except ValueError:
-        # A deployment from before wrote the names one after the other.
-        return set(text.split(", "))
+        names = None
+    # A deployment from before wrote the names one after the other.
+    return set(names if isinstance(names, list) else text.split(", "))
 
 
 def _former(name: str, before: Summary, report: Report) -> Finding | None:

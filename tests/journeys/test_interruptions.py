@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,7 +49,7 @@ def test_whatever_is_killed_the_next_up_converges(
     number, name = KILLS[kill % len(KILLS)]
     up = Up(production, tmp_path / "log")
     until(lambda: bool(up.named(name)))
-    moment = moments.uniform(0, 20)
+    moment = moments.uniform(0, 12)
     pause(moment)
     killed = up.named(name)
     for process in killed:
@@ -96,4 +98,31 @@ def test_an_update_by_hand_and_a_command_keep_each_other_out(production: Project
     by_hand = production.pulumi("up", "--yes", "--skip-preview")
     assert by_hand.code != 0 and ("currently locked" in by_hand.text or REFUSED in by_hand.text), by_hand.text
     assert up.done().code == 0
+    converged(production)
+
+
+def test_a_pulumi_killed_by_hand_leaves_neither_language_host_nor_program(production: Project, tmp_path: Path) -> None:
+    production.environment["LOG_LEVEL"] = "DEBUG"
+    with (tmp_path / "log").open("wb") as log:
+        by_hand = production.inside(
+            lambda: subprocess.Popen(
+                ["pulumi", "up", "--yes", "--skip-preview", "--non-interactive", "--stack", production.stack],
+                cwd=production.root,
+                env={**os.environ, **production.environment},
+                stdout=log,
+                stderr=log,
+            )
+        )
+    hosts: list[psutil.Process] = []
+
+    def works() -> bool:
+        family = psutil.Process(by_hand.pid).children(recursive=True)
+        hosts[:] = [each for each in family if "pulumi-language-python" in " ".join(each.cmdline())]
+        return any(each.name() == "pulumi-resource-docker" for each in family) and len(hosts) > 1
+
+    until(works)
+    by_hand.kill()
+    by_hand.wait()
+    # The health of the engine is asked every 5 s.
+    until(lambda: not any(host.is_running() for host in hosts), seconds=30)
     converged(production)

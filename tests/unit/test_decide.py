@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -180,11 +181,13 @@ def test_a_change_that_loses_nothing_is_one_line(before: Finding, now: tuple[Fin
     assert expected in "\n".join(lines) and (not expected) == (not lines)
 
 
-def test_what_an_earlier_version_remembered_of_the_data_counts() -> None:
-    before = plan_of(SHARED).summary()
-    previous = before | {"qdrant": before["qdrant"] | {"holds": "docs, notes"}}
-    assert not [line for line in plan_of(SHARED, previous=previous).notices if line.startswith("qdrant:")]
-    with pytest.raises(ConfigError, match=r"has lost its data.*docs, notes"):
+@pytest.mark.parametrize("names", [("docs", "notes"), ("2026",), ("[docs",)])
+def test_what_an_earlier_version_remembered_of_the_data_counts(names: tuple[str, ...]) -> None:
+    known = replace(SHARED, holds=names)
+    before = plan_of(known).summary()
+    previous = before | {"qdrant": before["qdrant"] | {"holds": ", ".join(names)}}
+    assert not [line for line in plan_of(known, previous=previous).notices if line.startswith("qdrant:")]
+    with pytest.raises(ConfigError, match=rf"has lost its data.*{re.escape(', '.join(names))}"):
         plan_of(replace(SHARED, holds=("else",)), previous=previous)
 
 
