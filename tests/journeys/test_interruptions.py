@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from discovery.process_identity import ProcessIdentity, identity
 from tests.engine.project import Project
 from tests.journeys.deploying import REFUSED, Up, chance, converged, left, pause, with_make
 from tests.waiting import until
@@ -113,16 +114,16 @@ def test_a_pulumi_killed_by_hand_leaves_neither_language_host_nor_program(produc
                 stderr=log,
             )
         )
-    hosts: list[psutil.Process] = []
+    hosts: list[ProcessIdentity | None] = []
 
     def works() -> bool:
         family = psutil.Process(by_hand.pid).children(recursive=True)
-        hosts[:] = [each for each in family if "pulumi-language-python" in " ".join(each.cmdline())]
+        hosts[:] = [identity(each.pid) for each in family if "pulumi-language-python" in " ".join(each.cmdline())]
         return any(each.name() == "pulumi-resource-docker" for each in family) and len(hosts) > 1
 
     until(works)
     by_hand.kill()
     by_hand.wait()
     # The health of the engine is asked every 5 s.
-    until(lambda: not any(host.is_running() for host in hosts), seconds=30)
+    until(lambda: not any(host and host.lives for host in hosts), seconds=30)
     converged(production)
