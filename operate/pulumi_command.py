@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -47,9 +48,12 @@ class PulumiCommand:
         """Run in the foreground, with some variables set; the exit code is pulumi's. Raises `Interrupted`."""
         command = self._command(*arguments)
         code = foreground.run(command, self.root, {**os.environ, **environment}, self.lock)
-        if code < 0:
-            end_what_is_left(self.lock_path)
-        return code
+        if code >= 0:
+            return code
+        end_what_is_left(self.lock_path)
+        sys.stderr.write(f"pulumi was killed by signal {-code}; the same command again goes on from here\n")
+        # As a shell says it.
+        return 128 - code
 
     def read(self, *arguments: str) -> str | None:
         """What a command prints, or None when it fails."""
