@@ -50,7 +50,9 @@ class PulumiCommand:
         code = foreground.run(command, self.root, {**os.environ, **environment}, self.lock)
         if code >= 0:
             return code
-        end_what_is_left(self.lock_path)
+        # Without the lock, whoever holds it is another deployment.
+        if self.lock is not None:
+            end_what_is_left(self.lock_path)
         sys.stderr.write(f"pulumi was killed by signal {-code}; the same command again goes on from here\n")
         # As a shell says it.
         return 128 - code

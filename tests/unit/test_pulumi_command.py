@@ -15,6 +15,7 @@ import pytest
 
 from catalog import PROJECT
 from discovery.deployment_lock import BusyError
+from discovery.process_identity import identity
 from errors import ConfigError
 from operate.pulumi_command import PulumiCommand
 from tests.builders import ROOT
@@ -178,3 +179,27 @@ def test_a_signal_lets_pulumi_finish_and_is_told_in_one_line(
 def test_when_the_command_is_killed_pulumi_is_asked_to_end(engine: subprocess.Popen[str]) -> None:
     engine.kill()
     assert engine.communicate(timeout=30)[0] == "finished\n"
+
+
+def test_a_killed_pulumi_takes_along_what_it_left_and_nobody_elses_deployment(
+    pulumi: PulumiCommand, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pulumi").write_text(
+        '#!/bin/sh\nsleep 60 >/dev/null 2>&1 &\necho $! >"$(dirname "$0")/left"\nkill -9 $$\n'
+    )
+
+    def what_was_left() -> int:
+        return int((tmp_path / "left").read_text())
+
+    with pulumi.alone("up", print) as alone:
+        assert pulumi.run("preview") == 137
+        unharmed = what_was_left()
+        assert identity(unharmed) is not None
+        with subprocess.Popen(["sleep", "60"], pass_fds=[alone.lock or 0]) as working:
+            assert pulumi.run("preview") == 137
+            assert working.poll() is None
+            os.kill(what_was_left(), signal.SIGKILL)
+            assert alone.run("up") == 137
+            assert identity(working.pid) is None and identity(what_was_left()) is None
+    os.kill(unharmed, signal.SIGKILL)
+    assert "pulumi was killed by signal 9" in capfd.readouterr().err
