@@ -22,7 +22,7 @@ import psutil
 
 from catalog import PROJECT
 from discovery.checkpoint import state_folder
-from discovery.one_look import engine
+from discovery.one_look import invocation
 from discovery.process_identity import ProcessIdentity, identity
 from errors import ConfigError
 from reading import safe_files
@@ -84,14 +84,14 @@ def join(root: Path, stack: str, environ: Mapping[str, str]) -> None:
 
     Where the command that started this `pulumi` holds the lock already, that is enough. Raises `BusyError`.
     """
-    pulumi = engine()
-    if pulumi is None:
+    engine = invocation()
+    if engine is None:
         return
     path = lock_path(root, stack, environ)
     # It stays open on purpose: the lock is this process's until it ends.
     descriptor = _open(path)
     if _locked(descriptor):
-        _write(descriptor, "pulumi", pulumi)
+        _write(descriptor, "pulumi", engine)
         return
     os.close(descriptor)
     holder = _read(path)

@@ -17,7 +17,6 @@ from dashboards import load_dashboards
 from discovery.checkpoint import read_checkpoint
 from discovery.config import load_agents_config, load_discovery_config
 from discovery.deployment_lock import BusyError
-from discovery.one_look import begin_deployment
 from discovery.request import Checkpoint
 from errors import ConfigError
 from operate.backup import back_up, default_folder
@@ -41,7 +40,6 @@ _QUIET = ("--suppress-permalink=true",)
 
 def up(pulumi: PulumiCommand, console: Console) -> int:
     """Deploy, then show what runs."""
-    begin_deployment()
     settings = load_settings(pulumi.root, pulumi.stack, os.environ)
     if code := bring_images(pulumi.root, settings):
         return code
