@@ -49,9 +49,13 @@ def up(pulumi: PulumiCommand, console: Console) -> int:
     if code := pulumi.run("up", "--yes", "--skip-preview", "--stack", pulumi.stack, "--suppress-outputs", *_QUIET):
         return code
     # Whoever did not have to be replaced may stand still: pulumi compares with its state, not with the engine.
-    with pulumi.standing_still():
-        for name in start_stopped(docker.from_env(), pulumi.stack, _checkpoint(pulumi)):
-            console.print(f"started {name}: it was stopped")
+    try:
+        with pulumi.standing_still():
+            for name in start_stopped(docker.from_env(), pulumi.stack, _checkpoint(pulumi)):
+                console.print(f"started {name}: it was stopped")
+    except BusyError:
+        # This update is done; whoever began the next one by hand decides what runs from here.
+        console.print("another pulumi command has begun meanwhile; what stands still is left to it")
     return status(pulumi, console, seconds=_SETTLING)
 
 

@@ -101,6 +101,13 @@ def test_the_runs_of_commands_of_this_host_are_told(tmp_path: Path) -> None:
     assert read(tmp_path).host_runs == {"notes": 3}
 
 
+def test_what_an_update_began_and_never_ended_is_counted(tmp_path: Path) -> None:
+    begun = {"resource": resource(CONTAINER, None), "type": "creating"}
+    latest = {"resources": [resource(CONTAINER, ID)], "pending_operations": [begun, begun]}
+    write(stack_file(tmp_path), {"version": 3, "checkpoint": {"stack": "organization/p/dev", "latest": latest}})
+    assert read(tmp_path).pending == 2
+
+
 @pytest.mark.parametrize("outputs", [None, [], {"plan": SECRET}, {"plan": "x"}, {"plan": None}, {"urls": {}}])
 def test_a_plan_that_is_none_is_none(tmp_path: Path, outputs: object) -> None:
     write(stack_file(tmp_path), state(resource("pulumi:pulumi:Stack", None, outputs=outputs)))
