@@ -7,10 +7,10 @@ import pulumi
 
 from components.stack import PromptCraftStack, outputs
 from dashboards import load_dashboards
-from decide import decide
 from discovery import deploy_look
 from discovery.deployment_lock import BusyError
 from errors import ConfigError
+from planning.decide import decide
 from settings import load_settings
 
 root = Path(__file__).resolve().parent

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-
-from health_checks import REDIS_CHECK, REPLICATED, HealthCheck, http_check, nginx_check, wget_check
 
 PROJECT = "promptcraft-hybrid"
 
@@ -36,6 +34,37 @@ class Protocol(StrEnum):
     GRAFANA = "grafana"
     PROMPTCRAFT = "promptcraft"
     NGINX = "nginx"
+
+
+class Asked(StrEnum):
+    """By what a container asks itself whether it is well; rendering/health_checks.py writes the command."""
+
+    BASH = "bash"  # HTTP; bash opens the socket, for neither curl nor wget is in every image
+    WGET = "wget"  # HTTP, where busybox is all that an image has
+    REDIS = "redis"
+    NGINX = "nginx"  # HTTP as bash asks, which leaves nginx's own figures as well
+    RELAY = "relay"  # whether it listens
+
+
+# Checks without an answer in a row until what hangs is ended. The replicas of the application answer for each other:
+# 16 s. Others would be missed, may be saving, or have more to do than they can: a minute.
+REPLICATED_MISSES = 4
+LONE_MISSES = 15
+
+
+@dataclass(frozen=True)
+class HealthCheck:
+    """What a container is asked inside of itself: `path` on `port` (and on those of `also`). Times in seconds."""
+
+    asked: Asked
+    port: int = 0
+    path: str = ""
+    also: tuple[int, str] | None = None
+    misses: int = LONE_MISSES
+    interval: int = 2
+    timeout: int = 5
+    retries: int = 15
+    start_period: int = 5
 
 
 @dataclass(frozen=True)
@@ -89,7 +118,7 @@ _SERVICES = (
         protocol=Protocol.PROMPTCRAFT,
         # The API comes first: it is the port that proves who the service is.
         ports=(Port(7862, 7862), Port(7860, 7860)),
-        health_check=http_check(7860, "/health", also=(7862, "/health"), misses=REPLICATED),
+        health_check=HealthCheck(Asked.BASH, 7860, "/health", also=(7862, "/health"), misses=REPLICATED_MISSES),
         memory_mb=384,
         cpu_cores=2.0,
         user="10001:10001",
@@ -103,7 +132,7 @@ _SERVICES = (
         title="Redis",
         protocol=Protocol.REDIS,
         ports=(Port(6379),),
-        health_check=REDIS_CHECK,
+        health_check=HealthCheck(Asked.REDIS),
         memory_mb=96,
         cpu_cores=0.2,
         user="999:999",
@@ -117,7 +146,7 @@ _SERVICES = (
         title="Zen MCP",
         protocol=Protocol.MCP,
         ports=(Port(8000, 8000),),
-        health_check=http_check(8000, "/health"),
+        health_check=HealthCheck(Asked.BASH, 8000, "/health"),
         memory_mb=256,
         cpu_cores=0.5,
         user="10001:10001",
@@ -131,7 +160,7 @@ _SERVICES = (
         title="Qdrant",
         protocol=Protocol.QDRANT,
         ports=(Port(6333, 6333),),
-        health_check=http_check(6333, "/readyz"),
+        health_check=HealthCheck(Asked.BASH, 6333, "/readyz"),
         memory_mb=256,
         cpu_cores=1.0,
         user="1000:1000",
@@ -147,7 +176,7 @@ _SERVICES = (
         protocol=Protocol.NGINX,
         # Plain HTTP and TLS.
         ports=(Port(8080), Port(8443)),
-        health_check=nginx_check(NGINX_STATUS_PORT, "/healthz"),
+        health_check=HealthCheck(Asked.NGINX, NGINX_STATUS_PORT, "/healthz"),
         memory_mb=64,
         cpu_cores=0.5,
         user="101:101",
@@ -161,7 +190,7 @@ _SERVICES = (
         protocol=Protocol.PROMETHEUS,
         ports=(Port(9090, 9090),),
         # Its image has no bash, but busybox's wget.
-        health_check=wget_check(9090, "/-/ready"),
+        health_check=HealthCheck(Asked.WGET, 9090, "/-/ready"),
         memory_mb=256,
         cpu_cores=0.5,
         user="65534:65534",
@@ -177,7 +206,7 @@ _SERVICES = (
         title="Grafana",
         protocol=Protocol.GRAFANA,
         ports=(Port(3000, 3000),),
-        health_check=http_check(3000, "/api/health"),
+        health_check=HealthCheck(Asked.BASH, 3000, "/api/health"),
         memory_mb=256,
         cpu_cores=0.5,
         user="472:472",
@@ -215,7 +244,7 @@ class Exporter:
     @property
     def health_check(self) -> HealthCheck:
         """Both exporters answer `/` without asking their service; their image has busybox's wget."""
-        return wget_check(self.port, "/")
+        return HealthCheck(Asked.WGET, self.port, "/")
 
 
 EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
@@ -249,7 +278,7 @@ RUNNER = Service(
     protocol=Protocol.MCP,
     ports=(Port(8000),),
     # Healthy once every server was tried: fetching packages takes tens of seconds.
-    health_check=replace(http_check(8000, "/health"), retries=60),
+    health_check=HealthCheck(Asked.BASH, 8000, "/health", retries=60),
     memory_mb=272,
     cpu_cores=1.0,
     user="10001:10001",
@@ -265,9 +294,7 @@ RELAY = Service(
     protocol=Protocol.NGINX,
     ports=(),
     # It listens: whether the service behind it answers is for those to say who use it.
-    health_check=HealthCheck(
-        command=("CMD", "bash", "-c", 'exec 3<>"/dev/tcp/$RELAY_ADDRESS/$RELAY_PORT"'), interval=5
-    ),
+    health_check=HealthCheck(Asked.RELAY, interval=5),
     memory_mb=32,
     cpu_cores=0.1,
     user="101:101",

@@ -9,7 +9,7 @@ import pulumi
 from components.files import Files
 from components.network import StackNetwork
 from components.workload import ContainerWorkload
-from plan import FILES_PATH, Plan, Workload
+from planning.plan import FILES_PATH, Plan, Workload
 from rendering.qdrant_config import CONFIG_FILE, qdrant_config
 from rendering.redis_conf import redis_acl, redis_conf
 

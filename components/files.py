@@ -16,7 +16,7 @@ import pulumi_docker as docker
 
 from catalog import container_name, volume_name
 from components.labels import labels
-from plan import FILES_PATH, SECRETS_PATH, Plan
+from planning.plan import FILES_PATH, SECRETS_PATH, Plan
 
 # Memory in MiB. The container never runs; the limits say that it could not do much if somebody started it.
 _MEMORY = 16

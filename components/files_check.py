@@ -18,7 +18,7 @@ import pulumi_command as command
 
 from components.files import Files
 from components.labels import labels
-from plan import FILES_PATH, Plan, Workload
+from planning.plan import FILES_PATH, Plan, Workload
 
 # MiB. All files of a workload together are far smaller.
 _FILES_MB = 4

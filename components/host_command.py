@@ -12,7 +12,7 @@ import pulumi_command as command
 
 from catalog import HOST_COMMAND, host_name
 from components.network import StackNetwork
-from plan import HostCommand, Plan
+from planning.plan import HostCommand, Plan
 
 
 class CommandOfThisHost(pulumi.ComponentResource):
@@ -29,7 +29,7 @@ class CommandOfThisHost(pulumi.ComponentResource):
                 lambda found: _start(server, plan, address=found[0], subnet=found[1])
             ),
             delete=_run("stop", server, plan),
-            # The run comes first: the next look reads it there (discovery/checkpoint.py).
+            # The run comes first: the next look reads it there (discovery/readers/checkpoint.py).
             triggers=[
                 server.run,
                 server.fingerprint,

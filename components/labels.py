@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from catalog import LABEL_OWNER, LABEL_PROJECT, LABEL_SERVICE, LABEL_STACK, LABEL_STAND_IN
-from plan import Plan
+from planning.plan import Plan
 
 
 def labels(plan: Plan, service: str, stand_in: str | None = None) -> dict[str, str]:

@@ -7,7 +7,7 @@ import shlex
 import pulumi
 import pulumi_command as command
 
-from plan import Deploy, Plan
+from planning.plan import Deploy, Plan
 
 
 class Lock(pulumi.ComponentResource):

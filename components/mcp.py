@@ -9,7 +9,7 @@ import pulumi
 from components.files import Files
 from components.network import StackNetwork
 from components.workload import ContainerWorkload
-from plan import Plan, Workload
+from planning.plan import Plan, Workload
 
 
 class ZenMcp(pulumi.ComponentResource):

@@ -11,7 +11,7 @@ from catalog import EXPORTERS
 from components.files import Files
 from components.network import StackNetwork
 from components.workload import ContainerWorkload
-from plan import SECRETS_PATH, Plan, Workload
+from planning.plan import SECRETS_PATH, Plan, Workload
 from rendering.alert_rules import alert_rules
 from rendering.grafana_provisioning import grafana_files
 from rendering.prometheus_config import (

@@ -8,7 +8,7 @@ import pulumi_docker as docker
 
 from catalog import container_name
 from components.labels import labels
-from plan import Plan
+from planning.plan import Plan
 
 _LET_GO = (
     "docker network inspect -f '{{{{range $id, $_ := .Containers}}}}{{{{println $id}}}}{{{{end}}}}' {network} | "

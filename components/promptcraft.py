@@ -9,7 +9,7 @@ import pulumi
 from components.files import Files
 from components.network import StackNetwork
 from components.workload import ContainerWorkload
-from plan import AUTHORITIES_FILE, FILES_PATH, Plan, Workload
+from planning.plan import AUTHORITIES_FILE, FILES_PATH, Plan, Workload
 from rendering import gateway_tokens
 from rendering.plan_document import agent_file, plan_document
 

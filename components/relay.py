@@ -6,7 +6,7 @@ import pulumi
 
 from components.network import StackNetwork
 from components.workload import ContainerWorkload
-from plan import Plan, Relay
+from planning.plan import Plan, Relay
 from rendering.relay_conf import relay_conf
 
 # The gateway is known once the network exists, files are written from what is known before: so its configuration,

@@ -9,11 +9,11 @@ import pulumi
 from components.files import Files
 from components.network import StackNetwork
 from components.workload import ContainerWorkload
-from plan import CERTIFICATES_FILE, Plan, Workload
+from planning.plan import CERTIFICATES_FILE, Plan, Workload
 
 
 class Runner(pulumi.ComponentResource):
-    """`launches` maps a server to how it is started, as `runner/hosted.py` reads it: secret, since keys are in it."""
+    """`launches` says how each server is started, as `images/runner/hosted.py` reads it: secret, for it holds keys."""
 
     containers: ContainerWorkload
 

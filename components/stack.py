@@ -19,7 +19,7 @@ from components.promptcraft import PromptCraft
 from components.relay import LoopbackRelay
 from components.runner import Runner
 from components.workload import ContainerWorkload
-from plan import Deploy, Plan, Relay, Workload
+from planning.plan import Deploy, Plan, Relay, Workload
 from rendering.mcp_config import mcp_config, urls
 from rendering.monitoring_to_paste import monitoring_to_paste
 

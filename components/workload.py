@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import pulumi
 import pulumi_docker as docker
 
-from catalog import LABEL_HEALTH_CHECK, LABEL_JOINED
+from catalog import LABEL_HEALTH_CHECK, LABEL_JOINED, HealthCheck
 from components.files import Files, WorkloadFiles
 from components.files_check import FilesCheck
 from components.labels import labels
 from components.network import StackNetwork
-from health_checks import HealthCheck
-from plan import FILES_PATH, Plan, Replica, Workload
+from planning.plan import FILES_PATH, Plan, Replica, Workload
+from rendering.health_checks import health_command, health_digest
 
 # Seconds. The longest a container may take to become healthy before `up` fails.
 _WAIT_TIMEOUT = 120
@@ -140,7 +140,7 @@ class ContainerWorkload(pulumi.ComponentResource):
     ) -> docker.Container:
         workload = self._workload
         marks = labels(self._plan, workload.service, workload.image.stand_in)
-        marks[LABEL_HEALTH_CHECK] = workload.health_check.digest
+        marks[LABEL_HEALTH_CHECK] = health_digest(workload.health_check)
         if workload.join_ids:
             marks[LABEL_JOINED] = " ".join(workload.join_ids)
         return docker.Container(
@@ -187,7 +187,7 @@ class ContainerWorkload(pulumi.ComponentResource):
 
 def _health_check(check: HealthCheck) -> docker.ContainerHealthcheckArgs:
     return docker.ContainerHealthcheckArgs(
-        tests=list(check.command),
+        tests=list(health_command(check)),
         interval=duration(check.interval),
         timeout=duration(check.timeout),
         start_period=duration(check.start_period),

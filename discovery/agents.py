@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from discovery.claude_home import claude_folder
 from discovery.config import AGENT_TIERS, AUTO_DISCOVER, AgentConfig, AgentsConfig, is_name
+from discovery.readers.claude_home import claude_folder
 from discovery.report import AgentDefinition, AgentReport, ServiceReport
 from discovery.request import ConfigError, Request
 from reading import safe_files, strict_yaml

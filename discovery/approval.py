@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from discovery.world import plain_address
+from reading.addresses import plain_address
 
 COMMAND = "python -m discovery approve"
 

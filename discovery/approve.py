@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catalog import PROJECT
-from discovery import approval_records
 from discovery.approval import Approval, Approver, Entry
-from discovery.mcp_files import service_name
 from discovery.probes.npx import npx
 from discovery.probes.project_files import project_files
+from discovery.readers import approval_records
+from discovery.readers.mcp_files import service_name
 from discovery.request import Request
 from errors import ConfigError
 from reading.text import one_line

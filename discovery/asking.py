@@ -5,33 +5,25 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 from catalog import Protocol
-from discovery.addresses import is_inside
-from discovery.endpoints import HTTP
 from discovery.fingerprints import FINGERPRINTS
 from discovery.fingerprints.answer import Answer
-from discovery.ownership import Whose, named_container, verdict_of_owner, whose
+from discovery.judging.ownership import Whose, named_container, verdict_of_owner, whose
+from discovery.judging.sightings import Sighting, protocol_of
+from discovery.judging.visit import Visit
 from discovery.report import Verdict
 from discovery.request import Credential, Request
-from discovery.sightings import Sighting, protocol_of
 from discovery.wire import GarbledError, Place, RefusedError, Resolver, UnreachableError, Wire
-from discovery.world import Address, World, plain_address
+from discovery.world import World
+from reading.addresses import is_inside, plain_address
+from reading.endpoints import HTTP
 
 VISIT_SECONDS = 2.0  # the most that one place may take
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
 CONCURRENCY = 256  # places asked at the same time, each over one or two sockets
-
-
-@dataclass(frozen=True)
-class Visit:
-    """What one place came to: its addresses, whose it is, and for each protocol the answer and its milliseconds."""
-
-    addresses: tuple[Address, ...] = ()
-    whose: Whose = field(default_factory=Whose)
-    answers: Mapping[Protocol, tuple[Answer, float]] = field(default_factory=dict)
 
 
 class Asker:

@@ -14,9 +14,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from discovery import endpoints
 from discovery.report import Source
-from reading import safe_files, strict_yaml
+from reading import endpoints, safe_files, strict_yaml
 from reading.strict_yaml import Document, Problem
 from reading.text import shown
 

@@ -9,18 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from catalog import SERVICES, relay_port
-from discovery import approval_records, deployment_lock
+from discovery import deployment_lock
 from discovery.agents import read_texts
 from discovery.approval import Approver
-from discovery.checkpoint import read_checkpoint
 from discovery.config import DiscoveryConfig, load_discovery_config
-from discovery.launches import file_text
 from discovery.locks import lock_folder
 from discovery.look import look
 from discovery.one_look import one_look
 from discovery.probes.npx import npx
 from discovery.probes.project_files import project_files
 from discovery.probes.user_files import user_files
+from discovery.readers import approval_records
+from discovery.readers.checkpoint import read_checkpoint
+from discovery.readers.launches import file_text
 from discovery.report import Finding, Launch, Report, Verdict
 from discovery.request import DEFAULT_BUDGET_SECONDS, Credential, Request
 from errors import ConfigError

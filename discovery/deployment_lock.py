@@ -21,9 +21,9 @@ from pathlib import Path
 import psutil
 
 from catalog import PROJECT
-from discovery.checkpoint import state_folder
 from discovery.one_look import invocation
-from discovery.process_identity import ProcessIdentity, identity
+from discovery.readers.checkpoint import state_folder
+from discovery.readers.process_identity import ProcessIdentity, identity
 from errors import ConfigError
 from reading import safe_files
 from reading.safe_files import UnsafeFile

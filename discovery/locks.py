@@ -18,9 +18,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from discovery import endpoints, lock_format
-from discovery.lock_format import Lock, LockError
-from reading import safe_files
+from discovery.readers import lock_format
+from discovery.readers.lock_format import Lock, LockError
+from reading import endpoints, safe_files
 from reading.safe_files import UnsafeFile
 from reading.text import one_line
 

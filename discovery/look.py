@@ -19,18 +19,21 @@ from ipaddress import IPv4Address, IPv4Network
 import psutil
 
 from catalog import host_port
-from discovery import agents, host_records, obstacles
+from discovery import agents
 from discovery.asking import Asker
 from discovery.config import AgentsConfig, DiscoveryConfig, load_agents_config
-from discovery.judging import Judge
+from discovery.judging import obstacles
+from discovery.judging.judge import Judge
+from discovery.judging.selection import choose, require_pins
+from discovery.judging.sightings import pins_of, rank_of, services_of, sightings_of
 from discovery.probes import PROBES, NamedProbe
+from discovery.readers import host_records
 from discovery.report import AgentReport, HostLaunch, Report, ServiceReport
 from discovery.request import Gathered, Request
-from discovery.selection import choose, require_pins
-from discovery.sightings import pins_of, rank_of, services_of, sightings_of
 from discovery.wire import Resolver, in_thread
-from discovery.world import EngineState, Inventory, World, plain_address
+from discovery.world import EngineState, Inventory, World
 from errors import ConfigError
+from reading.addresses import plain_address
 from reading.text import one_line
 
 PROBE_SECONDS = 2.0  # the most that one source of candidates may take

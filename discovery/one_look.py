@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from discovery.process_identity import ProcessIdentity, identity
+from discovery.readers.process_identity import ProcessIdentity, identity
 from discovery.report import Report
 
 _FOLDER = ".promptcraft/looks"

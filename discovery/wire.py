@@ -21,8 +21,7 @@ from urllib.parse import urlsplit
 
 import h11
 
-from discovery.addresses import refusal
-from discovery.world import plain_address
+from reading.addresses import plain_address, refusal
 from reading.text import one_line
 
 MAX_BODY = 64 * 1024  # bytes

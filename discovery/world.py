@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 
-Address = IPv4Address | IPv6Address
+from reading.addresses import Address
 
 
 class EngineState(StrEnum):
@@ -101,12 +101,3 @@ class World:
     def container(self, container_id: str | None) -> Container | None:
         """The listed container with this id."""
         return next((found for found in self.inventory.containers if found.id == container_id), None)
-
-
-def plain_address(text: str) -> Address | None:
-    """`text` as an address, an IPv4 one out of its IPv6 wrapping, or None where it is none. A zone is dropped."""
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address

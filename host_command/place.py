@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from discovery import host_records
-from discovery.host_records import Record
+from discovery.readers import host_records
+from discovery.readers.host_records import Record
 from host_command.failure import HostCommandError
 
 # Longer than a start may take, so that one that was left behind by an interrupted update can end.

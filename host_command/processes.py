@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import psutil
 
-from discovery.host_records import Record
+from discovery.readers.host_records import Record
 from host_command.entry import MARK
 from host_command.failure import HostCommandError
 from host_command.place import Place

@@ -15,16 +15,17 @@ from pathlib import Path
 
 import psutil
 
-from discovery import lock_format, locks, process_identity
-from discovery.host_records import Record
-from discovery.lock_format import Lock
+from discovery import locks
 from discovery.locks import LockHeldError
+from discovery.readers import lock_format, process_identity
+from discovery.readers.host_records import Record
+from discovery.readers.lock_format import Lock
 from discovery.report import HostLaunch
 from host_command import bridge_environment, entry, handshake, processes
 from host_command.failure import HostCommandError
 from host_command.place import Place
 
-BRIDGE = Path(__file__).resolve().parent.parent / "host-bridge"
+BRIDGE = Path(__file__).resolve().parent / "bridge"
 # Seconds from the start to the first answer: a command may fetch what it needs first.
 START_SECONDS = 60.0
 _ASK_SECONDS = 15.0

@@ -14,9 +14,9 @@ from rich.console import Console
 
 from catalog import PROJECT
 from dashboards import load_dashboards
-from discovery.checkpoint import read_checkpoint
 from discovery.config import load_agents_config, load_discovery_config
 from discovery.deployment_lock import BusyError
+from discovery.readers.checkpoint import read_checkpoint
 from discovery.request import Checkpoint
 from errors import ConfigError
 from operate.backup import back_up, default_folder

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from catalog import PROJECT
 from discovery.deployment_lock import BusyError
-from discovery.process_identity import why_gone
+from discovery.readers.process_identity import why_gone
 from errors import ConfigError
 
 

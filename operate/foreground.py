@@ -13,7 +13,7 @@ from types import FrameType
 
 import psutil
 
-from discovery.process_identity import ProcessIdentity, identity
+from discovery.readers.process_identity import ProcessIdentity, identity
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # prctl(2): the signal that a process gets when its parent dies.

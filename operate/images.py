@@ -16,7 +16,7 @@ from discovery import deploy_look
 from discovery.report import ServiceReport, Vantage
 from settings import StackSettings
 
-# What set-up brings before any command (`DEFAULT` in toolchain/images.py).
+# What set-up brings before any command (`DEFAULT` in toolchain/images/resolve.py).
 _BROUGHT = ("promptcraft", "redis", "zen-mcp", "qdrant")
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from discovery.checkpoint import state_folder
 from discovery.deployment_lock import Say, end_what_is_left, held, lock_path
+from discovery.readers.checkpoint import state_folder
 from errors import ConfigError
 from operate import foreground
 from operate.file_state import FileState

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from plan import Deploy, Plan, Workload
+from planning.plan import Deploy, Plan, Workload
 from rendering.prometheus_config import jobs
 
 # Of a limit: what is left is for a burst, and for the operator to act.

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from plan import FILES_PATH, Plan, summarised
+from planning.plan import FILES_PATH, Plan, summarised
 
 PROVISIONING_PATH = f"{FILES_PATH}/provisioning"
 _DASHBOARDS = "dashboards"

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from catalog import SERVICES, Protocol
-from plan import Decision, Deploy, Hosted, Plan, Relay, Reuse
+from planning.plan import Decision, Deploy, Hosted, Plan, Relay, Reuse
 
 # The page is what a person opens; the API has a name of its own.
 _NAMES = {("promptcraft", 7860): "promptcraft", ("promptcraft", 7862): "promptcraft-api"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from catalog import SERVICES, container_name
-from plan import Decision, Deploy, Plan, Relay, Reuse
+from planning.plan import Decision, Deploy, Plan, Relay, Reuse
 from rendering.alert_rules import rule_groups
 from rendering.grafana_provisioning import datasource, datasources
 from rendering.prometheus_config import jobs, scrape_configs

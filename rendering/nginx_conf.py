@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from catalog import NGINX_STATUS_PORT, SERVICES
-from plan import FILES_PATH, SECRETS_PATH, TLS_KEY, Edge
+from planning.plan import FILES_PATH, SECRETS_PATH, TLS_KEY, Edge
 
 CONFIG_FILE = "nginx.conf"
 CERTIFICATE_FILE = "tls.pem"

@@ -8,7 +8,19 @@ from urllib.parse import urlsplit
 
 from catalog import SERVICES, Protocol
 from discovery.report import AgentDefinition, AgentReport
-from plan import FILES_PATH, SECRETS_PATH, Decision, Deploy, HostCommand, Hosted, Omit, Plan, Relay, Reuse, secret_of
+from planning.plan import (
+    FILES_PATH,
+    SECRETS_PATH,
+    Decision,
+    Deploy,
+    HostCommand,
+    Hosted,
+    Omit,
+    Plan,
+    Relay,
+    Reuse,
+    secret_of,
+)
 
 SCHEMA_VERSION = 1
 

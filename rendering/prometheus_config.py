@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from catalog import EXPORTERS, NGINX_STATUS_PORT, SERVICES
-from plan import FILES_PATH, SECRETS_PATH, Deploy, Plan, Workload
+from planning.plan import FILES_PATH, SECRETS_PATH, Deploy, Plan, Workload
 
 CONFIG_FILE = "prometheus.yml"
 RULES_FILE = "rules.yml"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from plan import SECRETS_PATH
+from planning.plan import SECRETS_PATH
 
 CONFIG_FILE = f"{SECRETS_PATH}/qdrant.yaml"
 

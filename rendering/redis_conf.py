@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from plan import SECRETS_PATH
+from planning.plan import SECRETS_PATH
 
 CREDENTIAL_FILE = f"{SECRETS_PATH}/redis-acl.conf"
 

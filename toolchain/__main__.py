@@ -7,8 +7,9 @@ import os
 import sys
 import time
 
-from toolchain import engine, environment, images, locking, progress, setup
+from toolchain import engine, environment, progress, setup
 from toolchain.failure import SetupError
+from toolchain.images import digests, resolve
 from toolchain.layout import Layout, layout
 
 
@@ -42,7 +43,7 @@ def _run(options: argparse.Namespace, where: Layout) -> int:
         case "images":
             setup.make_images(where, os.environ, options.services, fresh=options.fresh)
         case "lock-images":
-            locking.lock(where.root)
+            digests.lock(where.root)
         case "stop-engine":
             engine.stop(where)
     return 0
@@ -54,7 +55,7 @@ def _set_up(options: argparse.Namespace, where: Layout) -> dict[str, str]:
         where,
         os.environ,
         parts=options.parts,
-        services=images.ALL if options.all_images else images.DEFAULT,
+        services=resolve.ALL if options.all_images else resolve.DEFAULT,
         development=options.development,
         fresh=options.fresh,
     )
@@ -88,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", parents=[common], help="set up, then run a program in that environment")
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="-- PROGRAM ARGUMENT", help="the program")
     make = commands.add_parser("images", parents=[common], help="bring the images of services into the engine")
-    make.add_argument("services", nargs="*", default=list(images.DEFAULT))
+    make.add_argument("services", nargs="*", default=list(resolve.DEFAULT))
     commands.add_parser("lock-images", parents=[common], help="write the tags' digests into images/references.json")
     commands.add_parser("stop-engine", parents=[common], help="end the dockerd that set-up started")
     return parser

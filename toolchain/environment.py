@@ -10,8 +10,8 @@ from pathlib import Path
 
 from toolchain import state
 from toolchain.layout import Layout
-from toolchain.plugins import Home, configured_home, our_home
-from toolchain.pulumi_cli import Cli
+from toolchain.pulumi.command_line import Cli
+from toolchain.pulumi.plugins import Home, configured_home, our_home
 
 # Which checkout a shell was made ready for.
 ROOT = "PROMPTCRAFT_ROOT"

@@ -7,23 +7,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from toolchain import (
-    browser,
-    content,
-    engine,
-    images,
-    plugins,
-    progress,
-    pulumi_cli,
-    python_environment,
-    references,
-    state,
-    versions,
-)
+from toolchain import browser, content, engine, progress, python_environment, state
 from toolchain.environment import Ready, without_ours
+from toolchain.images import references, resolve
 from toolchain.layout import Layout, write_private
-from toolchain.plugins import Home
-from toolchain.pulumi_cli import INSTALLER, Cli
+from toolchain.pulumi import command_line, plugins, versions
+from toolchain.pulumi.command_line import INSTALLER, Cli
+from toolchain.pulumi.plugins import Home
 from toolchain.reachability import Outside
 
 # The Python environment is always made: without it there is nothing to run.
@@ -35,7 +25,7 @@ def run(
     environment: Mapping[str, str],
     *,
     parts: frozenset[str] = PARTS,
-    services: Sequence[str] = images.DEFAULT,
+    services: Sequence[str] = resolve.DEFAULT,
     development: bool = False,
     fresh: bool = False,
 ) -> Ready:
@@ -47,7 +37,7 @@ def run(
     """
     before = without_ours(layout, environment)
     known = references.load(layout.root)
-    outside = Outside([INSTALLER, *images.addresses(known[name] for name in services)])
+    outside = Outside([INSTALLER, *resolve.addresses(known[name] for name in services)])
     state.ensure(layout)
     # First, because it is the one part that may need another user's rights.
     docker = engine.reach(layout, before) if {"engine", "images"} & parts else None
@@ -58,7 +48,7 @@ def run(
     def python_side() -> None:
         python_environment.ensure(layout, development=development)
         if docker and "images" in parts:
-            images.resolve(services, docker, layout, outside, fresh=fresh)
+            resolve.resolve(services, docker, layout, outside, fresh=fresh)
 
     with ThreadPoolExecutor(max_workers=3) as sides:
         filling, building = sides.submit(python_side), sides.submit(pulumi_side)
@@ -76,7 +66,7 @@ def _pulumi(layout: Layout, outside: Outside, environment: Mapping[str, str], *,
     if not fresh and (known := _remembered(layout, inputs, pinned.plugins)):
         progress.found(f"pulumi and its plugins ({known[0].program})")
         return known
-    cli = pulumi_cli.obtain(layout, outside, pinned.pulumi, environment.get("PATH", ""))
+    cli = command_line.obtain(layout, outside, pinned.pulumi, environment.get("PATH", ""))
     progress.found(f"pulumi {pinned.pulumi if cli.part.folders else cli.part.program}: {cli.how}")
     home = plugins.obtain(pinned.plugins, cli.part, layout, outside, environment)
     document = {
@@ -96,7 +86,7 @@ def _pulumi_inputs(layout: Layout, environment: Mapping[str, str]) -> str:
     parts += [environment.get("PULUMI_HOME", ""), str(layout.cache)]
     parts += [content.of_folder(module.path) for module in plugins.MODULES.values()]
     for folder in ("cli", "python-host"):
-        parts.append(content.of_folder(layout.root / "toolchain" / folder))
+        parts.append(content.of_folder(layout.root / "toolchain" / "pulumi" / folder))
     for entry in environment.get("PATH", "").split(":"):
         program = Path(entry) / "pulumi"
         if program.is_file():
@@ -126,5 +116,5 @@ def _remembered(layout: Layout, inputs: str, wanted: tuple[versions.Plugin, ...]
 def make_images(layout: Layout, environment: Mapping[str, str], services: Sequence[str], *, fresh: bool) -> None:
     """Only the images of `services`, for a plan that declares more than the default stack."""
     known = references.load(layout.root)
-    outside = Outside(images.addresses(known[name] for name in services if name in known))
-    images.resolve(services, engine.reach(layout, environment), layout, outside, fresh=fresh)
+    outside = Outside(resolve.addresses(known[name] for name in services if name in known))
+    resolve.resolve(services, engine.reach(layout, environment), layout, outside, fresh=fresh)

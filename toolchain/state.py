@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from toolchain.layout import Layout, locked, write_private
-from toolchain.plugins import configured_home
+from toolchain.pulumi.plugins import configured_home
 
 
 def ensure(layout: Layout) -> None:

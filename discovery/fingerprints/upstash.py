@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 
-from discovery.addresses import is_loopback_host
 from discovery.fingerprints.answer import Answer, auth_required, impostor, nonce, not_the_service, read_object, verified
 from discovery.request import Credential
 from discovery.wire import Response, Wire
+from reading.addresses import is_loopback_host
 
 # How the errors begin with which Redis, and Upstash for it, turns a stranger away.
 _TURNED_AWAY = ("WRONGPASS", "NOAUTH", "Unauthorized", "ERR")

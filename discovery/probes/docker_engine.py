@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from catalog import LABEL_SERVICE, SERVICES, Service
-from discovery import engine
 from discovery.config import is_name
+from discovery.readers import engine
 from discovery.report import Candidate, Source
 from discovery.request import Gathered, Request
-from discovery.world import Binding, Container, EngineState, Inventory, plain_address
+from discovery.world import Binding, Container, EngineState, Inventory
+from reading.addresses import plain_address
 
 # Labels that name the service a container runs: ours, then the one docker-compose writes.
 SERVICE_LABELS = (LABEL_SERVICE, "com.docker.compose.service")

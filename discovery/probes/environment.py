@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from discovery import endpoints
 from discovery.report import Candidate, NamedBy, Source
 from discovery.request import Gathered, Request
+from reading import endpoints
 from reading.text import shown
 
 QDRANT_PORT = "6333"

@@ -7,9 +7,9 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from discovery import lock_format
 from discovery.config import is_name
-from discovery.lock_format import LockError
+from discovery.readers import lock_format
+from discovery.readers.lock_format import LockError
 from discovery.report import Candidate, Source
 from discovery.request import Gathered, Request
 from reading import safe_files

@@ -7,9 +7,10 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from discovery import config, mcp_files
+from discovery import config
 from discovery.approval import Entry
 from discovery.config import ServerConfig
+from discovery.readers import mcp_files
 from discovery.report import Candidate, Launch, NamedBy, Source
 from discovery.request import Gathered, Request
 from settings import VARIABLES

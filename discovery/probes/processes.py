@@ -14,7 +14,8 @@ from catalog import SERVICES
 from discovery.probes.ports import scheme_of
 from discovery.report import Candidate, Source
 from discovery.request import Gathered, Request
-from discovery.world import Address, Listener, plain_address
+from discovery.world import Listener
+from reading.addresses import Address, plain_address
 from reading.text import one_line
 
 # What a program of each service is called, as a whole name.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from discovery import config, mcp_files
+from discovery import config
 from discovery.approval import Entry, is_loopback
 from discovery.config import ServerConfig
-from discovery.mcp_files import McpFile
+from discovery.readers import mcp_files
+from discovery.readers.mcp_files import McpFile
 from discovery.report import Candidate, NamedBy, Source
 from discovery.request import Gathered, Request
 from reading import safe_files

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from discovery import host_launches, mcp_files
-from discovery.claude_home import MOVED_LABEL, claude_folder
-from discovery.mcp_files import McpFile
+from discovery.readers import host_launches, mcp_files
+from discovery.readers.claude_home import MOVED_LABEL, claude_folder
+from discovery.readers.mcp_files import McpFile
 from discovery.report import Candidate, NamedBy, Source
 from discovery.request import Gathered, Request
 from reading import safe_files

@@ -126,7 +126,7 @@ def redis_server(folder: Path, *options: str, port: int | None = None) -> Iterat
 @contextmanager
 def zen_mcp(folder: Path) -> Iterator[tuple[str, Process]]:
     port = free_port()
-    command = [sys.executable, str(ROOT / "images/zen-mcp/server.py")]
+    command = [sys.executable, str(ROOT / "images/offline/zen-mcp/server.py")]
     with process(command, folder / "zen.log", HOST="127.0.0.1", PORT=str(port)) as server:
         url = f"http://127.0.0.1:{port}"
         wait_until(lambda: answers(f"{url}/health"), "zen-mcp answers")
@@ -136,7 +136,7 @@ def zen_mcp(folder: Path) -> Iterator[tuple[str, Process]]:
 @contextmanager
 def qdrant(folder: Path, port: int | None = None) -> Iterator[tuple[str, Process]]:
     port = port or free_port()
-    command = [sys.executable, str(ROOT / "images/qdrant/server.py")]
+    command = [sys.executable, str(ROOT / "images/offline/qdrant/server.py")]
     environment = {"HOST": "127.0.0.1", "PORT": str(port), "QDRANT_STORAGE": str(folder / "qdrant")}
     with process(command, folder / "qdrant.log", **environment) as server:
         url = f"http://127.0.0.1:{port}"

@@ -17,7 +17,7 @@ import pytest
 from docker.models.containers import Container
 from docker.models.networks import Network
 
-from plan import Edge
+from planning.plan import Edge
 from rendering.nginx_conf import nginx_conf
 from tests.builders import settings_of
 from tests.certificates import Pair, make_pair

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from catalog import EXPORTERS, SERVICES
-from decide import decide
 from discovery.config import DiscoveryConfig
-from plan import Deploy, Plan
+from planning.decide import decide
+from planning.plan import Deploy, Plan
 from rendering.alert_rules import alert_rules
 from rendering.prometheus_config import prometheus_config
 from tests.builders import report_of, settings_of

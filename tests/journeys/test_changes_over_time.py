@@ -253,7 +253,7 @@ def test_a_changed_health_check_reaches_a_running_stack(new_project: Callable[..
         }
 
     first = deployed_checks()
-    checks = stack.root / "health_checks.py"
+    checks = stack.root / "rendering/health_checks.py"
     text = checks.read_text()
     assert "ANSWER_SECONDS = 2" in text
     checks.write_text(text.replace("ANSWER_SECONDS = 2", "ANSWER_SECONDS = 1"))

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from discovery.process_identity import ProcessIdentity, identity
+from discovery.readers.process_identity import ProcessIdentity, identity
 from tests.engine.project import Project
 from tests.journeys.deploying import REFUSED, Up, chance, converged, left, pause, with_make
 from tests.waiting import until

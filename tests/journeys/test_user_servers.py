@@ -137,7 +137,7 @@ def test_a_second_up_changes_nothing(deployed: Done, project: Project) -> None:
 @pytest.fixture(scope="module")
 def person(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     """The environment of somebody at this host who has Node and uv: the version that the runner has."""
-    (uv,) = re.findall(r"(?m)^uv==.*$", (ROOT / "runner/requirements.txt").read_text())
+    (uv,) = re.findall(r"(?m)^uv==.*$", (ROOT / "images/runner/requirements.txt").read_text())
     folder = tmp_path_factory.mktemp("person")
     subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder / "uv"), uv], check=True)
     return {

@@ -16,12 +16,12 @@ import pytest
 
 from catalog import EXPORTERS, SERVICES, host_port
 from components.stack import PromptCraftStack
-from decide import decide
 from discovery.config import DiscoveryConfig
 from discovery.report import Candidate, Finding, HostLaunch, Launch, Ownership, Reach, Source, Vantage, Verdict
+from planning.decide import decide
 from settings import Secret, StackSettings
+from settings.tls import Tls
 from tests.builders import finding, report_of, settings_of
-from tls import Tls
 
 GATEWAY = "10.99.0.1"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from .debian import REPOSITORY
 
-_ALTERED_ROOMS = ("discovery", "reading")
+_ALTERED_ROOMS = ("discovery", "reading", "settings")
 
 
 @dataclass(frozen=True)

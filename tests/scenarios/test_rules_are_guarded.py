@@ -30,12 +30,16 @@ _ORDINARY_CLIENT = (
 RULES = (
     (
         "another stack's service needs share",
-        ("discovery/ownership.py", "case Ownership.FOREIGN_CLAIM if service not in request.share:", "case None:"),
+        (
+            "discovery/judging/ownership.py",
+            "case Ownership.FOREIGN_CLAIM if service not in request.share:",
+            "case None:",
+        ),
         "another stack's service is somebody else's",
     ),
     (
         "labels alone make nothing ours, and nothing external",
-        ("discovery/ownership.py", "    return Ownership.ORPHAN\n", "    return Ownership.EXTERNAL\n"),
+        ("discovery/judging/ownership.py", "    return Ownership.ORPHAN\n", "    return Ownership.EXTERNAL\n"),
         "labels of this stack make nothing ours, and what bears them is not reused",
     ),
     (
@@ -45,7 +49,7 @@ RULES = (
     ),
     (
         "a port of a container counts as the container",
-        ("discovery/ownership.py", "if configured or candidate.source is Source.DOCKER:", "if True:"),
+        ("discovery/judging/ownership.py", "if configured or candidate.source is Source.DOCKER:", "if True:"),
         "a container on the usual port is found as a container, not as a process of the host",
     ),
     (
@@ -59,12 +63,16 @@ RULES = (
     ),
     (
         "only what is verified is chosen",
-        ("discovery/selection.py", "        if finding.verdict is Verdict.VERIFIED\n        and ", "        if "),
+        (
+            "discovery/judging/selection.py",
+            "        if finding.verdict is Verdict.VERIFIED\n        and ",
+            "        if ",
+        ),
         "a dead external deployment gives way to the next",
     ),
     (
         "a server's own order replaces the default",
-        ("discovery/selection.py", "tuple(order or DEFAULT_PRIORITY)", "tuple(DEFAULT_PRIORITY)"),
+        ("discovery/judging/selection.py", "tuple(order or DEFAULT_PRIORITY)", "tuple(DEFAULT_PRIORITY)"),
         "priority_order as a list replaces the default order",
     ),
     (
@@ -74,12 +82,16 @@ RULES = (
     ),
     (
         "a pin limits the choice",
-        ("discovery/selection.py", "and (pin is None or pin.allows(finding))", ""),
+        ("discovery/judging/selection.py", "and (pin is None or pin.allows(finding))", ""),
         "a pin to a source is honoured",
     ),
     (
         "a pin is honoured or fails",
-        ("discovery/selection.py", "    if problems:\n        raise PinError", "    if False:\n        raise PinError"),
+        (
+            "discovery/judging/selection.py",
+            "    if problems:\n        raise PinError",
+            "    if False:\n        raise PinError",
+        ),
         "a pin on an impostor fails, though another could be had",
     ),
     (
@@ -190,13 +202,13 @@ RULES = (
     ),
     (
         "addresses of metadata services are refused",
-        ("discovery/addresses.py", "if address.is_link_local or address in _METADATA:", "if False:"),
+        ("reading/addresses.py", "if address.is_link_local or address in _METADATA:", "if False:"),
         "the metadata service is never asked by a name that resolves to it",
     ),
     (
         "no userinfo in a URL",
         (
-            "discovery/endpoints.py",
+            "reading/endpoints.py",
             '    if "@" in authority:\n',
             '    authority = authority.rpartition("@")[2]\n    if False:\n',
         ),
@@ -214,7 +226,7 @@ RULES = (
     (
         "a recycled pid is another process",
         (
-            "discovery/process_identity.py",
+            "discovery/readers/process_identity.py",
             "if process.create_time() > written + CLOCK_TOLERANCE_SECONDS:",
             "if False:",
         ),
@@ -222,12 +234,12 @@ RULES = (
     ),
     (
         "a lock is no symbolic link",
-        ("discovery/lock_format.py", "follow=False", "follow=True"),
+        ("discovery/readers/lock_format.py", "follow=False", "follow=True"),
         "what is no lock is reported, and neither opened, followed nor believed",
     ),
     (
         "a lock is ours or root's",
-        ("discovery/lock_format.py", "owners=frozenset({0, os.geteuid()})", "owners=None"),
+        ("discovery/readers/lock_format.py", "owners=frozenset({0, os.geteuid()})", "owners=None"),
         "what is no lock is reported, and neither opened, followed nor believed",
     ),
     (
@@ -243,7 +255,7 @@ RULES = (
     (
         "a variable without value and default is an error",
         (
-            "discovery/expansion.py",
+            "discovery/readers/expansion.py",
             "environment.get(name, default if separator else None)",
             "environment.get(name, default)",
         ),
@@ -261,7 +273,7 @@ RULES = (
     (
         "the environment wins over .env",
         (
-            "settings.py",
+            "settings/load.py",
             "{name: variable.value for name, variable in variables.items()} | dict(environ)",
             "dict(environ) | {name: variable.value for name, variable in variables.items()}",
         ),
@@ -275,7 +287,7 @@ RULES = (
     (
         "a project's entry waits for approval",
         (
-            "discovery/mcp_files.py",
+            "discovery/readers/mcp_files.py",
             "if not grant.approved and (launch or approver.only_approved or not is_loopback(would.endpoint)):",
             "if False:",
         ),
@@ -284,7 +296,7 @@ RULES = (
     (
         "a project's package waits for approval",
         (
-            "discovery/mcp_files.py",
+            "discovery/readers/mcp_files.py",
             "if not grant.approved and (launch or approver.only_approved or not is_loopback(would.endpoint)):",
             "if not grant.approved and (approver.only_approved or not is_loopback(would.endpoint)) and not launch:",
         ),
@@ -320,12 +332,16 @@ RULES = (
     ),
     (
         "a project's url is given no variable",
-        ("discovery/mcp_files.py", "    if file.approver is not None:\n        # An", "    if False:\n        # An"),
+        (
+            "discovery/readers/mcp_files.py",
+            "    if file.approver is not None:\n        # An",
+            "    if False:\n        # An",
+        ),
         "no URL of a project's carries a variable of this machine, approved or not",
     ),
     (
         "a project's url has its defaults, whatever this machine holds",
-        ("discovery/mcp_files.py", "        environment = {}\n", ""),
+        ("discovery/readers/mcp_files.py", "        environment = {}\n", ""),
         "so is a default in the URL of a bridge's arguments",
     ),
     (
@@ -362,7 +378,7 @@ RULES = (
     ),
     (
         "approvals are the operator's own file",
-        ("discovery/approval_records.py", "follow=False, private=True", "follow=False, private=False"),
+        ("discovery/readers/approval_records.py", "follow=False, private=True", "follow=False, private=False"),
         "approvals that others may have written count for nothing",
     ),
     (
@@ -385,17 +401,17 @@ RULES = (
     ),
     (
         "production takes what is named",
-        ("discovery/selection.py", "    if only_named:\n", "    if False:\n"),
+        ("discovery/judging/selection.py", "    if only_named:\n", "    if False:\n"),
         "a port that nobody named is offered to production, and not taken",
     ),
     (
         "a pin to a source names no port",
-        ("discovery/selection.py", "and (pin.endpoint is not None or pin.source is Source.DOCKER)", ""),
+        ("discovery/judging/selection.py", "and (pin.endpoint is not None or pin.source is Source.DOCKER)", ""),
         "a pin to a source names no port",
     ),
     (
         "an address is named for one service",
-        ("discovery/judging.py", "service=other, named_by=NamedBy.NOBODY)", "service=other)"),
+        ("discovery/judging/judge.py", "service=other, named_by=NamedBy.NOBODY)", "service=other)"),
         "an address that was named for one service is not another's",
     ),
     (

@@ -1,0 +1,1 @@
+"""From what was seen and answered to a verdict. Pure."""

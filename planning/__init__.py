@@ -1,0 +1,1 @@
+"""From a report to what will be declared, as plain values. Pure."""

@@ -1,0 +1,219 @@
+"""MCP servers beyond the catalog: used where they speak HTTP, else started by the stack's runner or this host. Pure.
+
+They come from the user's files, the project's files and npm; what is asked for and can't be had is left out with the
+reason. Asked for is what `mcpServers` or `.mcp/discovery-config.yaml` names; anything else that is found is taken
+along as far as the budget and the runner's memory go, and never makes a deployment fail.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from catalog import LAST_PORT, RUNNER, SERVICES, container_name, host_name, host_port, volume_name
+from discovery.config import DiscoveryConfig
+from discovery.report import Finding, HostLaunch, Launch, Report, Verdict
+from planning.plan import CERTIFICATES_FILE, FILES_PATH, HostCommand, Hosted, Omit, Replica, Workload
+from settings import StackSettings
+
+# MiB, measured with context7, perplexity and sentry: the runner by itself, and what a server in it needs.
+_RUNNER_MB = 64
+_SERVER_MB = 68
+
+
+Choice = Finding | Hosted | HostCommand | Omit
+
+
+@dataclass(frozen=True)
+class Hosting:
+    """The servers that the runner starts, those that are left out, and the runner where one is needed."""
+
+    decisions: Mapping[str, Hosted | Omit]
+    runner: Workload | None
+    notices: tuple[str, ...]
+
+
+def asked_for(settings: StackSettings, config: DiscoveryConfig) -> frozenset[str]:
+    """The servers that somebody wants by name."""
+    return frozenset({*config.servers, *settings.config.mcp_servers} - set(SERVICES))
+
+
+def choose(
+    report: Report, settings: StackSettings, config: DiscoveryConfig, relayable: Callable[[Finding], bool]
+) -> dict[str, Choice]:
+    """What serves each server: the first finding that the stack can reach or start, or why there is none."""
+    asked = asked_for(settings, config)
+
+    def usable(name: str, finding: Finding) -> bool:
+        # A relay takes memory, which only what was asked for may cost.
+        return finding.verdict is Verdict.VERIFIED and (
+            finding.reach.from_containers or (name in asked and relayable(finding))
+        )
+
+    def choice(name: str) -> Choice:
+        server = config.servers.get(name)
+        order = server.priority_order if server else None
+        findings = report.services[name].findings if name in report.services else ()
+        for finding in findings:
+            if order is not None and finding.candidate.source not in order:
+                continue
+            if usable(name, finding):
+                return finding
+            match finding.candidate.launch:
+                case Launch() as launch:
+                    return _hosted(name, finding, launch)
+                case HostLaunch() as launch if settings.config.allow_host_commands:
+                    return _host_command(name, finding, launch, report, settings)
+        return Omit(_why_not(findings))
+
+    chosen = {name: choice(name) for name in sorted({*asked, *report.services} - set(SERVICES))}
+    chosen = _one_a_port(chosen)
+    return {name: found for name, found in chosen.items() if name in asked or not isinstance(found, Omit)}
+
+
+def host(chosen: Mapping[str, Choice], asked: Collection[str], settings: StackSettings, spare_mb: int) -> Hosting:
+    """Fit what was chosen into one runner. `spare_mb` is what the budget leaves for it."""
+    memory_mb = settings.config.memory_limits.get(RUNNER.name, RUNNER.memory_mb)
+    startable = {name: choice for name, choice in chosen.items() if isinstance(choice, Hosted)}
+    by_need = sorted(startable, key=lambda name: name not in asked)
+    fitting = by_need if memory_mb <= spare_mb or not startable.keys().isdisjoint(asked) else []
+    fitting = fitting[: max(0, (memory_mb - _RUNNER_MB) // _SERVER_MB)] if settings.config.runner else []
+    started = {name: startable[name] for name in fitting}
+    left_out = {
+        name: Omit(_left_out(settings, memory_mb)) for name in startable if name in asked and name not in started
+    }
+    omitted = {name: choice for name, choice in chosen.items() if isinstance(choice, Omit)}
+    return Hosting(
+        decisions={**omitted, **left_out, **started},
+        runner=_runner(settings, memory_mb) if started else None,
+        notices=(
+            *(_started(name, server) for name, server in started.items()),
+            *(_loose(name, server) for name, server in started.items() if not _is_exact(server)),
+        ),
+    )
+
+
+def _hosted(name: str, finding: Finding, launch: Launch) -> Hosted:
+    return Hosted(
+        endpoint=f"http://{RUNNER.name}:{RUNNER.port}/servers/{name}/mcp",
+        source=finding.candidate.source.value,
+        reason=f"{finding.candidate.evidence}: the runner starts {launch.program} {launch.package}",
+        program=launch.program,
+        package=launch.package,
+        evidence=finding.candidate.evidence,
+        key=finding.candidate.key,
+        arguments=launch.told,
+        variables=launch.variables,
+        sets=launch.sets,
+        takes=launch.takes,
+    )
+
+
+def _host_command(
+    name: str, finding: Finding, launch: HostLaunch, report: Report, settings: StackSettings
+) -> HostCommand | Omit:
+    port = host_port(name, settings.config.port_offset)
+    if port > LAST_PORT:
+        return Omit(f"its port would be {port}, beyond {LAST_PORT}; lower portOffset")
+    for obstacle in report.obstacles:
+        if (obstacle.kind, obstacle.name) == ("port", str(port)):
+            return Omit(f"its port {port} is held by {obstacle.holder}; {obstacle.remedy}")
+    evidence = finding.candidate.evidence
+    return HostCommand(
+        service=name,
+        port=port,
+        endpoint=f"http://{host_name(name)}:{port}/mcp",
+        source=finding.candidate.source.value,
+        reason=f"{evidence}: its command runs on this host, by allowHostCommands",
+        evidence=evidence,
+        key=finding.candidate.key,
+        fingerprint=launch.fingerprint,
+        run=launch.run,
+        ended=launch.ended,
+    )
+
+
+def _one_a_port(chosen: Mapping[str, Choice]) -> dict[str, Choice]:
+    """The choices, of those that would share a port only the first: ports follow from names."""
+    kept: dict[str, Choice] = {}
+    takers: dict[int, str] = {}
+    for name, choice in chosen.items():
+        if isinstance(choice, HostCommand) and (taker := takers.setdefault(choice.port, name)) != name:
+            choice = Omit(f"its port {choice.port} is {taker}'s; give it another name in its file")
+        kept[name] = choice
+    return kept
+
+
+def announced(servers: Iterable[HostCommand]) -> Iterator[str]:
+    """One line for each command of this host, so that nobody agrees to it unseen."""
+    for server in servers:
+        again = f"; {server.ended}, so it is started again" if server.ended else ""
+        yield f"{server.service}: the command in {server.evidence} runs on this host (allowHostCommands){again}"
+
+
+def _why_not(findings: tuple[Finding, ...]) -> str:
+    others = [finding for finding in findings if finding.verdict is not Verdict.OWNED]
+    if not others:
+        return "nothing is known of it; give it a package or a url in .mcp/discovery-config.yaml"
+    finding = others[0]
+    if finding.verdict is Verdict.VERIFIED:
+        return f"{finding.candidate.endpoint} is verified, but containers cannot reach this host's loopback"
+    return finding.reason
+
+
+def _left_out(settings: StackSettings, memory_mb: int) -> str:
+    if not settings.config.runner:
+        return "speaks stdio and needs a runner, which this stack turns off (runner)"
+    return f"the runner's {memory_mb} MiB are for others; raise memoryLimits.runner and, if need be, memoryBudgetMb"
+
+
+def _started(name: str, server: Hosted) -> str:
+    """One line for each package that is started, so that nobody agrees to it unseen: names only, no value."""
+    given = f"given {', '.join(server.sets)}" if server.sets else "given no variable"
+    taken = f", taken from this machine's {', '.join(server.takes)}" if server.takes else ""
+    return f"{name}: the runner starts {server.program} {server.package} ({server.evidence}), {given}{taken}"
+
+
+# name==1.2, name@1.2.3: to npm, fewer than three numbers are a range
+_EXACT = re.compile(r".+(==[0-9][^,]*|@[0-9]+\.[0-9]+\.[0-9A-Za-z.+-]+)")
+
+
+def _is_exact(server: Hosted) -> bool:
+    return _EXACT.fullmatch(server.package) is not None
+
+
+def _loose(name: str, server: Hosted) -> str:
+    return (
+        f"{name}: {server.program} {server.package} names no exact version, so what runs changes with the registry; "
+        f"write {server.package.partition('@latest')[0]}@1.2.3, with the version that was tried"
+    )
+
+
+def _runner(settings: StackSettings, memory_mb: int) -> Workload:
+    return Workload(
+        service=RUNNER.name,
+        image=settings.images[RUNNER.name],
+        replicas=(Replica(container_name(settings.stack, RUNNER.name)),),
+        user=RUNNER.user,
+        memory_mb=memory_mb,
+        cpu_cores=RUNNER.cpu_cores,
+        pids=RUNNER.pids,
+        health_check=RUNNER.health_check,
+        disk_gb=RUNNER.disk_gb,
+        environment=dict(_environment(settings)),
+        tmpfs_mb=RUNNER.tmpfs_mb,
+        volume=volume_name(settings.stack, RUNNER.name),
+        data_path=RUNNER.data_path,
+    )
+
+
+def _environment(settings: StackSettings) -> Iterator[tuple[str, str]]:
+    """Where packages come from, under the names that npm, Node and uv know."""
+    yield "LOG_LEVEL", settings.config.log_level
+    if settings.config.npm_registry:
+        yield "NPM_CONFIG_REGISTRY", settings.config.npm_registry
+    if settings.config.python_index:
+        yield "UV_DEFAULT_INDEX", settings.config.python_index
+    if settings.config.package_certificates:
+        yield "NODE_EXTRA_CA_CERTS", f"{FILES_PATH}/{CERTIFICATES_FILE}"

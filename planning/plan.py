@@ -1,0 +1,294 @@
+"""What will be declared, as plain values: a decision for each service, and the workloads that are to run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from catalog import SERVICES, HealthCheck
+from discovery.report import DEPLOYED, AgentReport
+from settings.images import Image
+
+# Where a workload keeps its files and secrets; read-only to it.
+FILES_PATH = "/run/promptcraft"
+SECRETS_PATH = f"{FILES_PATH}/secrets"
+# Authorities that the runner trusts besides the public ones.
+CERTIFICATES_FILE = "certificates.pem"
+AUTHORITIES_FILE = "authorities.pem"
+# The secret that only the load balancer reads, by its configuration key.
+TLS_KEY = "tlsKey"
+
+
+@dataclass(frozen=True)
+class PublishedPort:
+    """A container's port as published on the host."""
+
+    ip: str
+    external: int
+    internal: int
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One container of a workload: its name on the engine and what it publishes."""
+
+    name: str
+    ports: tuple[PublishedPort, ...] = ()
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A service as it will run. Memory and tmpfs sizes in MiB, CPU in cores.
+
+    `join` names networks of others that the containers join as well (`join_ids` are their ids), `relays` the relays
+    and bridges on this host that they reach by name. `secrets` names the secrets (keys of `StackSettings.secrets`) that
+    they may read under `SECRETS_PATH`.
+    """
+
+    service: str
+    image: Image
+    replicas: tuple[Replica, ...]
+    user: str
+    memory_mb: int
+    cpu_cores: float
+    pids: int
+    health_check: HealthCheck
+    disk_gb: float = 0.0
+    environment: Mapping[str, str] = field(default_factory=dict)
+    tmpfs_mb: Mapping[str, int] = field(default_factory=dict)
+    volume: str | None = None
+    data_path: str | None = None
+    needs: tuple[str, ...] = ()
+    join: tuple[str, ...] = ()
+    join_ids: tuple[str, ...] = ()
+    relays: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Deploy:
+    """This stack runs the service itself."""
+
+    workload: Workload
+    endpoint: str
+    reason: str
+    source: str = DEPLOYED
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """Something that runs already serves.
+
+    `endpoint` is its address for the stack's containers, `host_endpoint` for this host; `network` is the one that
+    its users must join to reach it. `version` and `holds` (names of the data there) are as discovery found them.
+    """
+
+    endpoint: str
+    host_endpoint: str
+    source: str
+    reason: str
+    network: str | None = None
+    network_id: str = ""
+    version: str | None = None
+    holds: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Relay:
+    """Something that runs already serves, on this host's loopback, where no container reaches it.
+
+    This stack runs `workload`, which listens on `port` of the network's gateway and hands every connection to
+    `target` (`host:port`, as this host knows it). `endpoint` is the service's address for the stack's containers.
+    """
+
+    workload: Workload
+    port: int
+    target: str
+    endpoint: str
+    host_endpoint: str
+    source: str
+    reason: str
+    version: str | None = None
+    holds: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """An MCP server that speaks stdio: this stack's runner starts its package and speaks HTTP for it.
+
+    `arguments` (every word after `program`) and `variables` (the package's own, and the one of this machine it is taken
+    from) hold nothing secret; `arguments` is None where that can't be known. `sets` names all variables that the
+    package is given, `takes` all of this machine's that something of it is made of.
+    """
+
+    endpoint: str
+    source: str
+    reason: str
+    program: str
+    package: str
+    evidence: str
+    key: str
+    arguments: tuple[str, ...] | None = None
+    variables: tuple[tuple[str, str], ...] = ()
+    sets: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HostCommand:
+    """An MCP server that speaks stdio: this host runs the command of the user's entry at `key` (`Candidate.key`).
+
+    A bridge on `port` of the network's gateway speaks HTTP for it. `fingerprint` changes with the entry, `run` with
+    each time that the command has to be started again, and `ended` says why it has to.
+    """
+
+    service: str
+    port: int
+    endpoint: str
+    source: str
+    reason: str
+    evidence: str
+    key: str
+    fingerprint: str
+    run: int
+    ended: str = ""
+
+
+@dataclass(frozen=True)
+class Omit:
+    """Nothing is declared and nothing is used."""
+
+    reason: str
+
+
+Decision = Deploy | Reuse | Relay | Hosted | HostCommand | Omit
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What all workloads together may use, and what the stack allows: MiB, cores, GB."""
+
+    memory_mb: int
+    limit_mb: int
+    cpu_cores: float
+    disk_gb: float
+    disk_limit_gb: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the application is held to: agents at once, in total and by model, and MiB for agents and MCP."""
+
+    max_concurrent_agents: int
+    agent_memory_mb: int
+    mcp_memory_mb: int
+    total_memory_mb: int
+    models: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """How the load balancer is reached: under `hosts` only, or under any name where there are none.
+
+    With a `certificate` (PEM, the chain after it) by TLS on the host's port `tls_port`, which plain HTTP redirects to.
+    """
+
+    hosts: tuple[str, ...] = ()
+    certificate: str | None = field(default=None, repr=False)
+    tls_port: int = 443
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be declared, and why.
+
+    `notices` are the lines a person should read before agreeing; `exporters` run beside the services they read;
+    `runner` is what starts the servers that are `Hosted`, None where there are none. `authorities` (PEM) sign for what
+    is reused, besides the usual ones. `protect_data`: no deployment and no plain `pulumi destroy` may delete a data
+    volume.
+    """
+
+    project: str
+    stack: str
+    owner: str
+    decisions: Mapping[str, Decision]
+    budget: Budget
+    limits: Limits
+    agents: Mapping[str, AgentReport] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    log_level: str = "INFO"
+    exporters: tuple[Workload, ...] = ()
+    runner: Workload | None = None
+    protect_data: bool = False
+    authorities: str | None = field(default=None, repr=False)
+    edge: Edge = Edge()
+
+    @property
+    def deployments(self) -> tuple[Deploy, ...]:
+        """What this stack runs itself, each after everything it needs."""
+        deploys = {name: decision for name, decision in self.decisions.items() if isinstance(decision, Deploy)}
+        ordered: dict[str, Deploy] = {}
+
+        def visit(name: str) -> None:
+            for needed in SERVICES[name].needs:
+                if needed in deploys:
+                    visit(needed)
+            ordered.setdefault(name, deploys[name])
+
+        for name in deploys:
+            visit(name)
+        return tuple(ordered.values())
+
+    @property
+    def relays(self) -> tuple[Relay, ...]:
+        """The relays to what serves on this host's loopback."""
+        return tuple(decision for decision in self.decisions.values() if isinstance(decision, Relay))
+
+    @property
+    def hosted(self) -> Mapping[str, Hosted]:
+        """What the runner starts, by name."""
+        return {name: decision for name, decision in self.decisions.items() if isinstance(decision, Hosted)}
+
+    @property
+    def host_commands(self) -> tuple[HostCommand, ...]:
+        """What this host runs for the stack."""
+        return tuple(decision for decision in self.decisions.values() if isinstance(decision, HostCommand))
+
+    def summary(self) -> dict[str, dict[str, str | None]]:
+        """The stack output `plan`: per service its source, endpoint and reason."""
+        return {name: summarised(decision) for name, decision in self.decisions.items()}
+
+
+def secret_of(name: str, decision: Decision) -> str:
+    """The secret (a key of `StackSettings.secrets`) that opens what was decided on."""
+    over_rest = isinstance(decision, Reuse) and decision.endpoint.startswith(("http://", "https://"))
+    return "upstash" if name == "redis" and over_rest else name
+
+
+def summarised(decision: Decision) -> dict[str, str | None]:
+    """A decision as the stack output `plan` shows it and the next deployment remembers it (`Report.previous`)."""
+    match decision:
+        case Deploy() | Hosted() | HostCommand():
+            return {"source": decision.source, "endpoint": decision.endpoint, "reason": decision.reason}
+        case Reuse():
+            return _remembered(decision)
+        case Relay(target=target):
+            return _remembered(decision) | {"behind": target}
+        case Omit(reason=reason):
+            return {"source": "omitted", "endpoint": None, "reason": reason}
+        case _:
+            assert_never(decision)
+
+
+def _remembered(decision: Reuse | Relay) -> dict[str, str | None]:
+    # As JSON: a name may hold whatever a separator could be.
+    holds = None if decision.holds is None else json.dumps(decision.holds)
+    return {
+        "source": decision.source,
+        "endpoint": decision.endpoint,
+        "reason": decision.reason,
+        "version": decision.version,
+        "holds": holds,
+    }

@@ -1,0 +1,172 @@
+"""What is written where: defaults, stack file, environment, `.env` and Pulumi's engine, each value with its place."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from catalog import PROJECT
+from errors import ConfigError
+from reading import env_file, safe_files, strict_yaml
+from settings.config import VARIABLES, StackConfig
+from settings.secrets import SECRET_KEYS
+
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+@dataclass(frozen=True)
+class Value:
+    """A configured value and where it was written (`file:line`), for error messages."""
+
+    value: Any
+    where: str
+
+
+_MAX_BYTES = 64 * 1024
+
+
+def read_file(root: Path, file: str) -> bytes | None:
+    """A file of the project's, or None where there is none; never a pipe, never more than 64 KiB."""
+    try:
+        return safe_files.read_file(root / file, safe_files.Rules(max_bytes=_MAX_BYTES))
+    except safe_files.UnsafeFile as error:
+        raise ConfigError(f"{file}:1: file: {error}; replace it by a plain file") from error
+
+
+def read_dotenv(root: Path) -> dict[str, env_file.Variable]:
+    data = read_file(root, ".env")
+    if data is None:
+        return {}
+    try:
+        return env_file.parse(data.decode("utf-8"), ".env")
+    except UnicodeDecodeError as error:
+        raise ConfigError(".env:1: file: is not UTF-8; save it as UTF-8 text") from error
+
+
+def _read_yaml(root: Path, file: str) -> strict_yaml.Document | None:
+    data = read_file(root, file)
+    if data is None:
+        return None
+    document = strict_yaml.read(data)
+    if document.problems:
+        raise ConfigError("\n".join(_yaml_problem(file, problem) for problem in document.problems))
+    return document
+
+
+def _yaml_problem(file: str, problem: strict_yaml.Problem) -> str:
+    key = ".".join(str(part) for part in problem.path) or "file"
+    return f"{file}:{problem.line}: {key}: {problem.what}"
+
+
+def _section(document: strict_yaml.Document, file: str) -> dict[str, Any]:
+    """The `config` map of a Pulumi file; empty where it has none."""
+    config = document.value.get("config") if isinstance(document.value, dict) else None
+    if config is None:
+        return {}
+    if not isinstance(config, dict):
+        raise ConfigError(f"{file}:{document.line(('config',))}: config: must be a map; write `key: value` lines")
+    return config
+
+
+def read_defaults(root: Path) -> dict[str, Value]:
+    """The defaults that `Pulumi.yaml` declares, so that they stand in one place only."""
+    document = _read_yaml(root, "Pulumi.yaml")
+    if document is None:
+        raise ConfigError("Pulumi.yaml:1: file: is missing; run this in the project's folder, or name it with --root")
+    return {
+        key: Value(entry["default"], f"Pulumi.yaml:{document.line(('config', key))}")
+        for key, entry in _section(document, "Pulumi.yaml").items()
+        if isinstance(entry, dict) and "default" in entry
+    }
+
+
+def read_stack_file(root: Path, stack: str) -> dict[str, Value]:
+    """What the stack file says in our namespace; another namespace is its provider's to check."""
+    name = f"Pulumi.{stack}.yaml"
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", stack):
+        raise ConfigError(f"{name[:80]!r}:1: stack: not a stack's name; use letters, digits and hyphens")
+    document = _read_yaml(root, name)
+    if document is None:
+        return {}
+    config = _section(document, name)
+    prefix = f"{PROJECT}:"
+    return {
+        key.removeprefix(prefix): Value(
+            _as_written(key.removeprefix(prefix), value), f"{name}:{document.line(('config', key))}"
+        )
+        for key, value in config.items()
+        if key.startswith(prefix)
+    }
+
+
+def _as_written(key: str, value: Any) -> Any:
+    """The value, or what it says where it is text: `pulumi config set` writes every plain value in quotes."""
+    defined = StackConfig.model_fields.get(_snake(key))
+    if not isinstance(value, str) or defined is None:
+        return value
+    if defined.annotation is bool:
+        return {"true": True, "false": False}.get(value, value)
+    return _number(value) if defined.annotation in (int, int | None) else value
+
+
+def _number(text: str) -> int | str:
+    return int(text) if re.fullmatch(r"-?[0-9]{1,9}", text) else text
+
+
+def from_engine(
+    overrides: Mapping[str, str], written: dict[str, Value], defaults: Mapping[str, Value]
+) -> dict[str, str]:
+    """Take over what the engine knows better: another config file's values, and decrypted secrets (returned)."""
+    secrets = {}
+    for full_key, text in overrides.items():
+        key = full_key.removeprefix(f"{PROJECT}:")
+        if key == full_key:
+            continue
+        if key in SECRET_KEYS:
+            secrets[key] = text
+            continue
+        value = _from_text(text, defaults[key].value if key in defaults else "")
+        if key not in written and key in defaults and value != defaults[key].value:
+            written[key] = Value(value, "pulumi config")
+    return secrets
+
+
+def _from_text(text: str, like: Any) -> Any:
+    """A configuration text as the type of `like`, or the text itself where it is not one."""
+    if isinstance(like, str):
+        return text
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def from_environment(
+    environment: Mapping[str, str], origins: Mapping[str, str], variables: Mapping[str, env_file.Variable]
+) -> dict[str, Value]:
+    values = {}
+    for variable, key in VARIABLES.items():
+        text = environment.get(variable, "").strip()
+        if not text or key in SECRET_KEYS:
+            continue
+        where = f".env:{variables[variable].line}" if origins[variable] == ".env" else f"environment: {variable}"
+        values[key] = Value(_typed(key, text), where)
+    return values
+
+
+def _typed(key: str, text: str) -> Any:
+    """A variable's text as the type its key has; a text that is no such type is left for the validator to refuse."""
+    kind = StackConfig.model_fields[_snake(key)].annotation
+    if kind is bool:
+        return _BOOLEANS.get(text.lower(), text)
+    if kind in (int, int | None):
+        return _number(text)
+    return text.upper() if key == "logLevel" else text
+
+
+def _snake(key: str) -> str:
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", key).lower()

@@ -1,0 +1,110 @@
+"""The stack's settings: stack file, environment and `.env`, read once, with one precedence.
+
+A value written in `Pulumi.<stack>.yaml` wins over the environment, which wins over `.env`, which wins over the
+default in `Pulumi.yaml`. Everything after this file sees one frozen value.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from errors import ConfigError
+from settings import layers
+from settings.config import StackConfig
+from settings.images import load_images
+from settings.layers import Value
+from settings.secrets import GENERATED_VARIABLE, SECRET_KEYS, Secret, secrets_of
+from settings.stack import StackSettings
+from settings.tls import Entry, read_tls
+
+
+def load_settings(
+    root: Path, stack: str, environ: Mapping[str, str], overrides: Mapping[str, str] | None = None
+) -> StackSettings:
+    """Read the settings of `stack` from the project folder `root`.
+
+    `overrides` is the configuration as Pulumi's engine hands it to its program (full keys, JSON text, secrets
+    decrypted). Raises `ConfigError` with one line for each problem.
+    """
+    variables = layers.read_dotenv(root)
+    environment = {name: variable.value for name, variable in variables.items()} | dict(environ)
+    origins = {name: "environment" if name in environ else ".env" for name in environment}
+
+    defaults = layers.read_defaults(root)
+    written = layers.read_stack_file(root, stack)
+    secrets = layers.from_engine(overrides or {}, written, defaults)
+    values = defaults | layers.from_environment(environment, origins, variables) | written
+    plain = {key: value for key, value in values.items() if key not in SECRET_KEYS}
+    config = _validated(plain, f"Pulumi.{stack}.yaml")
+    tls = read_tls(
+        root,
+        Entry(config.tls_certificate, values["tlsCertificate"].where),
+        _key_entry(written.get("tlsKey"), secrets.pop("tlsKey", None)),
+        config.public_hosts,
+    )
+    return StackSettings(
+        stack=stack,
+        config=config,
+        images=load_images(root, config.images),
+        environment=environment,
+        origins=origins,
+        secrets=secrets_of(
+            secrets,
+            environment,
+            f"Pulumi.{stack}.yaml",
+            {*config.generated.values(), *environment.get(GENERATED_VARIABLE, "").split()},
+        )
+        | ({"tlsKey": Secret(tls.key)} if tls and tls.key else {}),
+        authorities=_authorities(root, config.ca_file, values["caFile"].where) if config.ca_file else None,
+        tls=tls,
+    )
+
+
+def _authorities(root: Path, file: str, where: str) -> str:
+    """The certificates in `file`, a path from the project's folder. Raises `ConfigError` where there are none."""
+    data = layers.read_file(root, file)
+    if data is None:
+        raise ConfigError(f"{where}: caFile: {file!r} does not exist; name a PEM file by its path from the project")
+    try:
+        text = data.decode("ascii")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ValueError, ssl.SSLError) as error:
+        raise ConfigError(f"{where}: caFile: {file!r} holds no certificate; name a PEM file of authorities") from error
+    if "PRIVATE KEY" in text:
+        raise ConfigError(f"{where}: caFile: {file!r} holds a private key as well; keep certificates only in it")
+    return text
+
+
+def _validated(values: Mapping[str, Value], file: str) -> StackConfig:
+    try:
+        return StackConfig.model_validate({key: value.value for key, value in values.items()})
+    except ValidationError as invalid:
+        raise ConfigError("\n".join(_problem(dict(error), values, file) for error in invalid.errors())) from invalid
+
+
+def _problem(error: Mapping[str, Any], values: Mapping[str, Value], file: str) -> str:
+    key = str(error["loc"][0])
+    where = values[key].where if key in values else f"{file}:1"
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = ", ".join(sorted(defined.alias or name for name, defined in StackConfig.model_fields.items()))
+        return f"{where}: {path}: unknown key; remove it or use one of: {known}"
+    shown = repr(error["input"])[:80]
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return (
+        f"{where}: {path}: {shown} is refused: {message[:1].lower()}{message[1:]}; correct the value or remove the key"
+    )
+
+
+def _key_entry(written: Value | None, decrypted: str | None) -> Entry | None:
+    """`tlsKey` as far as it is known; a secret's text is there only where Pulumi's engine decrypted it."""
+    if written is None:
+        return Entry(decrypted, "pulumi config") if decrypted else None
+    if isinstance(written.value, str):
+        return Entry(written.value, written.where, in_the_open=True)
+    return Entry(decrypted, written.where)

@@ -1,0 +1,94 @@
+"""Secrets: their keys, what each opens, and where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote, urlsplit
+
+from errors import ConfigError
+from settings.config import VARIABLES
+
+SECRET_KEYS = (
+    "grafanaPassword",
+    "gatewayTokens",
+    "embeddingsKey",
+    "qdrantApiKey",
+    "redisPassword",
+    "zenMcpToken",
+    "perplexityApiKey",
+    "upstashRedisRestToken",
+    "sentryAuthToken",
+    "tlsKey",
+)
+
+# Which of the services each secret opens.
+OPENS = {
+    "redisPassword": "redis",
+    "qdrantApiKey": "qdrant",
+    "zenMcpToken": "zen-mcp",
+    "grafanaPassword": "grafana",
+    "upstashRedisRestToken": "upstash",
+}
+
+# Where a preview names what it was given of its own making: as `generated` does, apart by spaces.
+GENERATED_VARIABLE = "PROMPTCRAFT_GENERATED"
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A secret and, for a login, its user name. Neither is ever printed.
+
+    `is_own` when it was generated: it opens what this stack runs, and nobody else is ever shown it.
+    """
+
+    value: str = field(repr=False)
+    username: str | None = field(default=None, repr=False)
+    is_own: bool = False
+
+
+def fingerprint(secret: str) -> str:
+    """What tells a generated secret from one that a person set; it is too random to be guessed back from this."""
+    return f"sha256:{hashlib.sha256(secret.encode()).hexdigest()[:32]}"
+
+
+def secrets_of(
+    configured: Mapping[str, str], environment: Mapping[str, str], file: str, generated: Collection[str]
+) -> dict[str, Secret]:
+    """Secrets by the service they open; the stack's own win over the environment's."""
+    found = {key: environment[variable] for variable, key in VARIABLES.items() if environment.get(variable)}
+    keys = {key: value for key, value in found.items() if key in SECRET_KEYS} | dict(configured)
+    secrets = {key: Secret(value, is_own=fingerprint(value) in generated) for key, value in keys.items() if value}
+    if "gatewayTokens" in secrets:
+        where = file if configured.get("gatewayTokens") else "environment: GATEWAY_TOKENS"
+        _check_tokens(secrets["gatewayTokens"].value.split(), where)
+    for key, service in OPENS.items():
+        if key in secrets:
+            secrets[service] = secrets.pop(key)
+    if "redis" not in secrets and (login := _redis_login(environment.get("REDIS_URL", ""))):
+        secrets["redis"] = login
+    return secrets
+
+
+# The container knows a token by a hash that is quick to compute: a short one could be guessed back from it.
+_SHORTEST_TOKEN = 16
+
+
+def _check_tokens(tokens: list[str], where: str) -> None:
+    for number, token in enumerate(tokens, start=1):
+        if len(token) < _SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
+            raise ConfigError(
+                f"{where}: gatewayTokens: token {number} of {len(tokens)} is shorter than {_SHORTEST_TOKEN} "
+                "characters or not plain ASCII; make one: openssl rand -hex 24"
+            )
+
+
+def _redis_login(url: str) -> Secret | None:
+    """The login inside `redis://user:password@host`; a malformed URL is discovery's to report."""
+    try:
+        parts = urlsplit(url.strip())
+        password, username = parts.password, parts.username
+    except ValueError:
+        return None
+    return Secret(unquote(password), unquote(username) if username else None) if password else None

@@ -1,0 +1,48 @@
+"""The one frozen value that holds all that a stack is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from catalog import PROJECT, SERVICES
+from settings.config import StackConfig
+from settings.images import Image
+from settings.secrets import Secret
+from settings.tls import Tls
+
+
+@dataclass(frozen=True)
+class StackSettings:
+    """All that a stack is told. `environment` is the process environment over `.env`; `origins` says which.
+
+    `authorities` are the certificates (PEM) of those that sign for external services, besides the machine's own.
+    `secrets` is keyed by the service they open (`redis`, `qdrant`, `zen-mcp`, `grafana`) or, for the application's
+    own tokens, keys of cloud servers and the load balancer's `tlsKey`, by their configuration key.
+    """
+
+    stack: str
+    config: StackConfig
+    images: Mapping[str, Image]
+    environment: Mapping[str, str] = field(repr=False)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+    authorities: str | None = field(default=None, repr=False)
+    tls: Tls | None = None
+    project: str = PROJECT
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The services this stack uses, in catalog order."""
+        return tuple(name for name in SERVICES if name in {*self.declarable, *self.config.use_if_named})
+
+    @property
+    def declarable(self) -> tuple[str, ...]:
+        """The services that this stack runs itself where nobody else does, in catalog order."""
+        names = set(self.config.services)
+        if self.config.monitoring:
+            names |= {"prometheus", "grafana"}
+        if self.config.load_balancer:
+            names.add("nginx")
+        names |= set(self.config.expected_outside)
+        return tuple(name for name in SERVICES if name in names)

@@ -1,0 +1,114 @@
+"""What the environment and `.env` name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from discovery.probes.environment import environment
+from discovery.report import Source
+
+from tests.unit.asking import MANY, request_in
+
+
+@pytest.mark.parametrize(
+    ("variables", "service", "endpoint"),
+    [
+        ({"QDRANT_HOST": "192.168.1.16"}, "qdrant", "http://192.168.1.16:6333"),
+        ({"QDRANT_HOST": "192.168.1.16", "QDRANT_PORT": "7333"}, "qdrant", "http://192.168.1.16:7333"),
+        ({"QDRANT_HOST": "h:7333"}, "qdrant", "http://h:7333"),
+        ({"QDRANT_HOST": "h:7333", "QDRANT_PORT": "7333"}, "qdrant", "http://h:7333"),
+        ({"QDRANT_HOST": "http://h/"}, "qdrant", "http://h:6333"),
+        ({"QDRANT_HOST": "https://x.cloud.qdrant.io"}, "qdrant", "https://x.cloud.qdrant.io:6333"),
+        ({"QDRANT_HOST": "https://h:443"}, "qdrant", "https://h:443"),
+        ({"QDRANT_HOST": "::1", "QDRANT_PORT": "7333"}, "qdrant", "http://[::1]:7333"),
+        ({"QDRANT_HOST": "[::1]:7333"}, "qdrant", "http://[::1]:7333"),
+        ({"QDRANT_HOST": " h "}, "qdrant", "http://h:6333"),
+        ({"ZEN_MCP_URL": "http://localhost:8000"}, "zen-mcp", "http://localhost:8000"),
+        ({"ZEN_MCP_URL": "https://h/servers/zen/mcp"}, "zen-mcp", "https://h:443/servers/zen/mcp"),
+        ({"REDIS_URL": "redis://h"}, "redis", "redis://h:6379"),
+        ({"REDIS_URL": "rediss://me:geheim@h:6380/2"}, "redis", "rediss://h:6380/2"),
+        ({"REDIS_URL": "redis://:ge@heim@h"}, "redis", "redis://h:6379"),
+        ({"REDIS_URL": "redis://h/?ssl_cert_reqs=none"}, "redis", "redis://h:6379"),
+        ({"UPSTASH_REDIS_REST_URL": "https://x.upstash.io"}, "redis", "https://x.upstash.io:443"),
+        ({"PROMETHEUS_URL": "http://h:9090/"}, "prometheus", "http://h:9090"),
+        ({"GRAFANA_URL": "http://h:3000/grafana"}, "grafana", "http://h:3000/grafana"),
+    ],
+)
+def test_a_variable_names_an_external_deployment(
+    tmp_path: Path, variables: dict[str, str], service: str, endpoint: str
+) -> None:
+    (candidate,) = environment(request_in(tmp_path, **variables)).candidates
+
+    assert (candidate.service, candidate.source) == (service, Source.EXTERNAL)
+    assert (candidate.endpoint, candidate.problem) == (endpoint, None)
+    assert candidate.evidence == next(iter(variables))
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"QDRANT_HOST": "h", "QDRANT_PORT": "99999"}, ["QDRANT_PORT", "'99999'", "1 to 65535"]),
+        ({"QDRANT_HOST": "h", "QDRANT_PORT": "22:22"}, ["QDRANT_PORT", "'22:22'"]),
+        ({"QDRANT_HOST": "h", "QDRANT_PORT": "+80"}, ["QDRANT_PORT"]),
+        ({"QDRANT_HOST": "h:1", "QDRANT_PORT": "2"}, ["QDRANT_HOST", "QDRANT_PORT=2", "differ"]),
+        ({"QDRANT_HOST": "h;reboot"}, ["QDRANT_HOST", "'h;reboot'"]),
+        ({"QDRANT_HOST": "u:geheim@h"}, ["QDRANT_HOST", "'***@h'"]),
+        ({"QDRANT_HOST": "file:///etc/passwd"}, ["QDRANT_HOST"]),
+        ({"QDRANT_HOST": "169.254.169.254"}, ["QDRANT_HOST", "cannot be asked"]),
+        ({"ZEN_MCP_URL": "file:///etc/passwd"}, ["ZEN_MCP_URL", "wrong scheme"]),
+        ({"ZEN_MCP_URL": "http://169.254.169.254/x"}, ["ZEN_MCP_URL", "cannot be asked"]),
+        ({"ZEN_MCP_URL": "localhost:8000"}, ["ZEN_MCP_URL", "http://host:port"]),
+        ({"REDIS_URL": "geheim"}, ["REDIS_URL", "redis://host:port"]),
+        ({"REDIS_URL": "redis://:geheim"}, ["REDIS_URL"]),
+        ({"REDIS_URL": "redis://:geh/eim@h:x"}, ["REDIS_URL"]),
+        ({"REDIS_URL": "http://h"}, ["REDIS_URL", "wrong scheme"]),
+        ({"UPSTASH_REDIS_REST_URL": "your_upstash_url"}, ["UPSTASH_REDIS_REST_URL", "'your_upstash_url'"]),
+        ({"PROMETHEUS_URL": "http://admin:geheim@h:9090"}, ["PROMETHEUS_URL", "'http://***@h:9090'"]),
+        ({"GRAFANA_URL": "gopher://h"}, ["GRAFANA_URL", "'gopher://h'"]),
+        ({"GRAFANA_URL": "http://h/\x1b[2J\n[OK] ours"}, ["GRAFANA_URL", r"\x1b[2J\n[OK]"]),
+        ({"GRAFANA_URL": "http://h/?api_key=geheim"}, ["GRAFANA_URL", "?***"]),
+    ],
+)
+def test_a_bad_value_is_never_asked_and_says_why(tmp_path: Path, variables: dict[str, str], words: list[str]) -> None:
+    (candidate,) = environment(request_in(tmp_path, **variables)).candidates
+
+    assert candidate.endpoint == ""
+    assert candidate.problem is not None
+    assert candidate.problem.isprintable()
+    assert "geheim" not in repr(candidate)
+    for word in words:
+        assert word in candidate.problem
+
+
+def test_an_empty_variable_is_as_good_as_none(tmp_path: Path) -> None:
+    variables = {"QDRANT_HOST": "", "QDRANT_PORT": "6333", "ZEN_MCP_URL": " ", "REDIS_URL": "", "GRAFANA_URL": ""}
+
+    assert environment(request_in(tmp_path, **variables)).candidates == ()
+
+
+def test_what_comes_from_dotenv_says_so(tmp_path: Path) -> None:
+    request = replace(request_in(tmp_path, ZEN_MCP_URL="http://h:1"), origins={"ZEN_MCP_URL": ".env"})
+
+    assert environment(request).candidates[0].evidence == "ZEN_MCP_URL (.env)"
+
+
+_NAMES = ("QDRANT_HOST", "QDRANT_PORT", "ZEN_MCP_URL", "REDIS_URL", "UPSTASH_REDIS_REST_URL", "GRAFANA_URL")
+_VALUE = st.text(max_size=30) | st.builds(
+    "".join,
+    st.lists(st.sampled_from(["http://", "redis://", "h", ":", "1", "@", "/", "?", "[", "]", "::1"]), max_size=8),
+)
+
+
+@MANY
+@given(st.dictionaries(st.sampled_from(_NAMES), _VALUE))
+def test_any_value_is_an_endpoint_or_a_problem(tmp_path: Path, variables: dict[str, str]) -> None:
+    for candidate in environment(request_in(tmp_path, **variables)).candidates:
+        assert (candidate.endpoint == "") == (candidate.problem is not None)
+        assert "@" not in urlsplit(candidate.endpoint).netloc
+        assert (candidate.problem or "").isprintable()

@@ -1,0 +1,1 @@
+"""Which image each service runs, and how one is made where no registry answers."""

@@ -1,0 +1,110 @@
+"""How each image is made where no image registry can be reached.
+
+A recipe is a folder under `images/offline/` with a Dockerfile over `${BASE}`, and what is packed beside it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from toolchain import content, progress
+from toolchain.docker import Docker
+from toolchain.images import debian_base, wheels
+from toolchain.layout import Layout
+
+STAND_IN_LABEL = "ai.promptcraft.stand-in"
+
+# In a source folder these are not part of the program.
+_NOT_SOURCES = frozenset({"tests", "Dockerfile", ".dockerignore", "requirements.txt"})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A Dockerfile's folder under `images/offline/`, and what it stands on.
+
+    `base` is another recipe, or None for the Debian base. `sources` is a folder of Python files (relative to the
+    checkout) that lands in the build context as `sources/`, with its `requirements.txt` resolved as `dependencies/`.
+    """
+
+    name: str
+    base: str | None = None
+    sources: str | None = None
+
+
+RECIPES: Mapping[str, Recipe] = MappingProxyType(
+    {
+        recipe.name: recipe
+        for recipe in (
+            Recipe("redis"),
+            Recipe("nginx"),
+            Recipe("prometheus"),
+            Recipe("exporters"),
+            Recipe("python"),
+            Recipe("promptcraft", base="python", sources="gateway"),
+            Recipe("zen-mcp", base="python", sources="images/offline/zen-mcp"),
+            Recipe("qdrant", base="python", sources="images/offline/qdrant"),
+            Recipe("grafana", base="python", sources="images/offline/grafana"),
+            Recipe("runner", base="python", sources="images/runner"),
+        )
+    }
+)
+
+
+def tag(recipe: Recipe, layout: Layout, stand_in: str | None = None) -> str:
+    """The image's name: a hash over everything that goes into it, so a change of inputs is a new name."""
+    parts: list[str | bytes] = [base_tag(recipe, layout), stand_in or ""]
+    parts.append(content.of_folder(layout.root / "images" / "offline" / recipe.name))
+    if recipe.sources:
+        folder = layout.root / recipe.sources
+        parts += [content.of_folder(folder, _NOT_SOURCES), (folder / "requirements.txt").read_bytes()]
+    return f"promptcraft.local/{recipe.name}:{content.of_parts(parts)[: content.SHORT]}"
+
+
+def base_tag(recipe: Recipe, layout: Layout) -> str:
+    """The name of the image that `recipe` stands on."""
+    return debian_base.tag() if recipe.base is None else tag(RECIPES[recipe.base], layout)
+
+
+def make(recipe: Recipe, docker: Docker, layout: Layout, stand_in: str | None = None) -> str:
+    """Bring the image into the engine, and what it stands on before it. Returns its name."""
+    name = tag(recipe, layout, stand_in)
+    present = docker.images()
+    if name in present:
+        return name
+    base = base_tag(recipe, layout)
+    if recipe.base is not None:
+        make(RECIPES[recipe.base], docker, layout)
+    elif base not in present:
+        debian_base.make(docker, layout)
+    labels = {STAND_IN_LABEL: stand_in} if stand_in else {}
+    with tempfile.TemporaryDirectory(prefix=f"promptcraft-{recipe.name}.") as work:
+        context = Path(work)
+        _fill(context, recipe, docker, layout)
+        with progress.step(f"building the image {recipe.name}"):
+            docker.build(context, name, {"BASE": base}, labels)
+    return name
+
+
+def _fill(context: Path, recipe: Recipe, docker: Docker, layout: Layout) -> None:
+    """Lay the build context out, readable by any user, since the image keeps the modes it is given."""
+    _copy(layout.root / "images" / "offline" / recipe.name, context, frozenset())
+    if recipe.sources:
+        folder = layout.root / recipe.sources
+        _copy(folder, context / "sources", _NOT_SOURCES)
+        dependencies = wheels.installed(folder / "requirements.txt", docker.architecture(), layout)
+        shutil.copytree(dependencies, context / "dependencies")
+    for path in (context, *context.rglob("*")):
+        # Among the dependencies are programs; our own files are copied without their modes.
+        path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+
+
+def _copy(source: Path, target: Path, without: frozenset[str]) -> None:
+    for path in content.files_of(source, without):
+        copy = target / path.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copy)

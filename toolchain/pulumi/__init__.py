@@ -1,0 +1,1 @@
+"""The pulumi command and its plugins: found, installed, or built from Go modules."""
