@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from discovery import agents, config
 from discovery.report import AgentDefinition, AgentReport, Candidate, Finding, Report, ServiceReport, Source, Verdict
 from discovery.request import ConfigError
-
 from tests.unit.asking import MANY, request_in, write
 
 USER, CORE, OWN, BUNDLED = config.AGENT_TIERS

@@ -23,7 +23,6 @@ from discovery.report import Candidate, Launch, NamedBy, Source, Verdict
 from discovery.request import Gathered
 from errors import ConfigError
 from tests.builders import finding, report_of
-
 from tests.unit.asking import request_in, write
 
 APPROVER = Approver(project="/srv/project")

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from discovery import config
 from discovery.report import Source
 from discovery.request import ConfigError
-
 from tests.unit.asking import MANY, write
 
 GUIDE_SERVERS = """\

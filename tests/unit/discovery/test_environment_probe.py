@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from discovery.probes.environment import environment
 from discovery.report import Source
-
 from tests.unit.asking import MANY, request_in
 
 

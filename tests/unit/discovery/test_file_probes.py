@@ -26,7 +26,6 @@ from discovery.report import Candidate, Launch, NamedBy, Source
 from discovery.request import ConfigError, Credential, Gathered, Request
 from reading import safe_files
 from reading.safe_files import Rules, UnsafeFile
-
 from tests.unit.asking import JSON_VALUES, MANY, request_in, write
 
 HTTP = {"type": "http", "url": "http://h:1/mcp"}

@@ -19,7 +19,6 @@ from discovery.probes.lock_files import lock_files
 from discovery.readers import lock_format
 from discovery.readers.lock_format import Lock, LockError
 from discovery.report import Candidate, Source
-
 from tests.unit.asking import JSON_VALUES, MANY, request_in, write
 
 

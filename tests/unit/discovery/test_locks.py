@@ -20,7 +20,6 @@ from discovery import locks
 from discovery.locks import LockHeldError
 from discovery.readers import lock_format
 from discovery.readers.lock_format import Lock, LockError
-
 from tests.unit.asking import write
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -26,8 +26,8 @@ from discovery.world import Attachment, Binding, Container, EngineState, Invento
 from errors import ConfigError
 from reading.addresses import plain_address
 from tests.unit.asking import request_in
-from tests.unit.peers import Handler, pages, serving, silent
 from tests.unit.discovery.test_fingerprints import QDRANT, legacy, mcp_server
+from tests.unit.peers import Handler, pages, serving, silent
 
 ID = "a" * 64
 NO_CONFIG = DiscoveryConfig()

@@ -26,10 +26,9 @@ from host_command.failure import HostCommandError
 from host_command.place import Place
 from host_command.starting import BRIDGE, Wanted, start
 from tests.builders import ROOT
+from tests.unit.asking import request_in, write
 from tests.waiting import until
 from toolchain.layout import layout
-
-from tests.unit.asking import request_in, write
 
 EVIDENCE = "~/.claude.json: mcpServers.notes"
 SECRET = "geheim-5d20c1"

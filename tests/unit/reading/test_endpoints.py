@@ -12,7 +12,6 @@ from discovery.readers.expansion import MAX_EXPANDED, ExpansionError, expand, se
 from reading import endpoints
 from reading.endpoints import EndpointError, host_and_port, is_package, normalise_endpoint
 from reading.text import bounded, one_line, shown
-
 from tests.unit.asking import MANY
 
 ALL = (*endpoints.HTTP, *endpoints.REDIS)

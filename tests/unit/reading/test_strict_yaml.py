@@ -9,7 +9,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from reading import strict_yaml
-
 from tests.unit.asking import MANY
 
 

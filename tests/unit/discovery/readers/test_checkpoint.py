@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from discovery.readers.checkpoint import export_checkpoint, read_checkpoint
 from discovery.request import Checkpoint
-
 from tests.unit.asking import JSON_VALUES, MANY, write
 
 PROJECT = "promptcraft-hybrid"

@@ -23,7 +23,6 @@ from discovery.report import Candidate, HostLaunch, Report
 from discovery.request import Checkpoint, Gathered, Request
 from discovery.world import Listener
 from reading.addresses import plain_address
-
 from tests.unit.asking import request_in, write
 from tests.unit.discovery.test_look import found
 
