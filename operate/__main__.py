@@ -29,7 +29,7 @@ from operate.leftovers import purge_volumes, remove_leftovers, start_stopped
 from operate.pulumi_command import PulumiCommand
 from operate.starting import StartError
 from operate.status import settled, show, unavailable
-from settings import VARIABLES, load_settings
+from settings import VARIABLES, bring_along, load_settings
 
 # Seconds the engine may take to answer: moving a large file can keep it busy.
 _ENGINE_TIMEOUT = 600
@@ -109,6 +109,7 @@ def init(pulumi: PulumiCommand, console: Console) -> int:
         command = PulumiCommand(pulumi.root, path.name.removeprefix("Pulumi.").removesuffix(".yaml"))
         try:
             with command.alone("env", console.print):
+                _bring_along(command, console)
                 command.ensure_stack()
                 _generate_secrets(command, console)
         except BusyError as busy:
@@ -130,6 +131,16 @@ def status(pulumi: PulumiCommand, console: Console, seconds: float = 0.0) -> int
 def _generate_secrets(pulumi: PulumiCommand, console: Console) -> None:
     for generated in ensure_secrets(pulumi, load_settings(pulumi.root, pulumi.stack, os.environ)):
         console.print(generated, soft_wrap=True)
+
+
+def _bring_along(pulumi: PulumiCommand, console: Console) -> None:
+    files = pulumi.files
+    if bring_along(pulumi.root, files):
+        console.print(
+            f"copied what Pulumi had written into {files.committed} to {files.own}, where it writes now; "
+            f"git checkout {files.committed} gives the committed file back",
+            soft_wrap=True,
+        )
 
 
 def _check_files(root: Path, stack: str) -> None:
@@ -194,6 +205,7 @@ def main(arguments: list[str]) -> int:
 
 def _run(options: argparse.Namespace, pulumi: PulumiCommand, console: Console) -> int:
     """Look and show as it is; change what is to be changed with the stack for oneself."""
+    _bring_along(pulumi, Console(stderr=True))
     _check_files(pulumi.root, pulumi.stack)
     if options.action == "init":
         return init(pulumi, console)

@@ -30,7 +30,7 @@ def ensure_secrets(pulumi: PulumiCommand, settings: StackSettings) -> list[str]:
             _set(pulumi, key, fingerprint(secret), "--path", f"generated.{key}", "--plaintext")
         _set(pulumi, key, secret, "--secret", key)
     return [
-        f"{key}: generated, and kept encrypted in Pulumi.{pulumi.stack}.yaml; "
+        f"{key}: generated, and kept encrypted in {pulumi.files.own}; "
         f"to see it: pulumi config get {key} --stack {pulumi.stack}"
         for key in missing
     ]
@@ -47,7 +47,7 @@ def _set(pulumi: PulumiCommand, key: str, value: str, *where: str) -> None:
     # By stdin: an argument could be read in the list of processes.
     refused = pulumi.feed(value, "config", "set", *where, "--stack", pulumi.stack)
     if refused is not None:
-        raise ConfigError(f"Pulumi.{pulumi.stack}.yaml:1: {key}: cannot be set: {refused}; set it yourself")
+        raise ConfigError(f"{pulumi.files.own}:1: {key}: cannot be set: {refused}; set it yourself")
 
 
 # Services that a stack may use of somebody else, who must never be shown what was generated here.

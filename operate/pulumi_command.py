@@ -17,6 +17,7 @@ from discovery.readers.checkpoint import state_folder
 from errors import ConfigError
 from operate import foreground
 from operate.file_state import FileState
+from settings import StackFiles, stack_files
 
 # Each of these lets an update go wrong in silence.
 _FORBIDDEN = ("PULUMI_SKIP_CHECKPOINTS", "PULUMI_DISABLE_VALIDATION", "PULUMI_SKIP_INTEGRITY_CHECK")
@@ -43,6 +44,11 @@ class PulumiCommand:
     def lock_path(self) -> Path:
         """Where the stack's deployment lock lies."""
         return lock_path(self.root, self.stack, os.environ)
+
+    @property
+    def files(self) -> StackFiles:
+        """Where the stack's settings are written."""
+        return stack_files(self.root, self.stack)
 
     def run(self, *arguments: str, **environment: str) -> int:
         """Run in the foreground, with some variables set; the exit code is pulumi's. Raises `Interrupted`."""
@@ -111,7 +117,7 @@ class PulumiCommand:
 
     def _refused(self, told: str) -> str:
         """Why the stack could not be made, in one line."""
-        file = f"Pulumi.{self.stack}.yaml"
+        file = self.files.own
         if "incorrect passphrase" in told:
             return f"{file}: encryptionsalt: belongs to another state than this one; remove that line"
         return f"{file}: stack: pulumi could not create it ({' '.join(told.split())[:300]}); mend that and try again"

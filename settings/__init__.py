@@ -4,6 +4,7 @@ from settings.config import VARIABLES, StackConfig
 from settings.load import load_settings
 from settings.secrets import GENERATED_VARIABLE, OPENS, SECRET_KEYS, Secret, fingerprint
 from settings.stack import StackSettings
+from settings.stack_files import StackFiles, bring_along, stack_files
 
 __all__ = [
     "GENERATED_VARIABLE",
@@ -12,7 +13,10 @@ __all__ = [
     "VARIABLES",
     "Secret",
     "StackConfig",
+    "StackFiles",
     "StackSettings",
+    "bring_along",
     "fingerprint",
     "load_settings",
+    "stack_files",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,13 @@ from errors import ConfigError
 from reading import env_file, safe_files, strict_yaml
 from settings.config import VARIABLES, StackConfig
 from settings.secrets import SECRET_KEYS
+from settings.stack_files import PULUMIS_OWN, StackFiles
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+# Secrets that stand nowhere in the open; a key to a certificate may be a file's name.
+_NEVER_OPEN = frozenset(SECRET_KEYS) - {"tlsKey"}
 
 
 @dataclass(frozen=True)
@@ -84,21 +89,66 @@ def read_defaults(root: Path) -> dict[str, Value]:
     }
 
 
-def read_stack_file(root: Path, stack: str) -> dict[str, Value]:
-    """What the stack file says in our namespace; another namespace is its provider's to check."""
-    name = f"Pulumi.{stack}.yaml"
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", stack):
-        raise ConfigError(f"{name[:80]!r}:1: stack: not a stack's name; use letters, digits and hyphens")
-    document = _read_yaml(root, name)
+def read_stack_files(root: Path, files: StackFiles) -> dict[str, Value]:
+    """What the stack's files say in our namespace: this machine's own over the committed one, maps entry by entry."""
+    committed, own = _read_yaml(root, files.committed), _read_yaml(root, files.own)
+    if files.own == files.committed or committed is None:
+        return _ours(own, files.own)
+    problems = [
+        f"{files.committed}:{committed.line(place)}: {place[-1]}: Pulumi does not read this here, for `stackConfigDir` "
+        f"in Pulumi.yaml names {files.folder}; {cure}"
+        for place, cure in _unread(_document(committed), _document(own), files)
+    ]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    values = _ours(committed, files.committed)
+    for key, value in _ours(own, files.own).items():
+        below = values.get(key)
+        if below and _is_map(below.value) and _is_map(value.value):
+            value = Value({**below.value, **value.value}, value.where)
+        values[key] = value
+    return values
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, dict) and "secure" not in value
+
+
+def _document(read: strict_yaml.Document | None) -> Mapping[str, Any]:
+    return read.value if read and isinstance(read.value, dict) else {}
+
+
+def _unread(
+    committed: Mapping[str, Any], own: Mapping[str, Any], files: StackFiles
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """What the committed file says to Pulumi alone, unless the file that Pulumi does read says it, too."""
+    copy = f"run make up, which copies it, or: mkdir -p {files.folder} && cp {files.committed} {files.folder}/"
+    for key in PULUMIS_OWN:
+        if key in committed and key not in own:
+            yield (key,), copy
+    config, there = committed.get("config"), own.get("config")
+    there = there if isinstance(there, dict) else {}
+    for key, value in (config if isinstance(config, dict) else {}).items():
+        if isinstance(value, dict) and "secure" in value:
+            if key not in there:
+                yield ("config", key), copy
+        elif not key.startswith(f"{PROJECT}:"):
+            if there.get(key) != value:
+                yield ("config", key), f"set it there: pulumi config set --stack {files.stack} {key} …"
+        elif (short := key.removeprefix(f"{PROJECT}:")) in _NEVER_OPEN and key not in there:
+            yield ("config", key), f"take it out and: pulumi config set --stack {files.stack} --secret {short}"
+
+
+def _ours(document: strict_yaml.Document | None, name: str) -> dict[str, Value]:
+    """The values in our namespace; another namespace is its provider's to check."""
     if document is None:
         return {}
-    config = _section(document, name)
     prefix = f"{PROJECT}:"
     return {
         key.removeprefix(prefix): Value(
             _as_written(key.removeprefix(prefix), value), f"{name}:{document.line(('config', key))}"
         )
-        for key, value in config.items()
+        for key, value in _section(document, name).items()
         if key.startswith(prefix)
     }
 

@@ -1,7 +1,8 @@
-"""The stack's settings: stack file, environment and `.env`, read once, with one precedence.
+"""The stack's settings: stack files, environment and `.env`, read once, with one precedence.
 
-A value written in `Pulumi.<stack>.yaml` wins over the environment, which wins over `.env`, which wins over the
-default in `Pulumi.yaml`. Everything after this file sees one frozen value.
+What `pulumi config set` wrote on this machine wins over the committed `Pulumi.<stack>.yaml`, which wins over the
+environment, which wins over `.env`, which wins over the default in `Pulumi.yaml`. Everything after this file sees one
+frozen value.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from settings.images import load_images
 from settings.layers import Value
 from settings.secrets import GENERATED_VARIABLE, SECRET_KEYS, Secret, secrets_of
 from settings.stack import StackSettings
+from settings.stack_files import stack_files
 from settings.tls import Entry, read_tls
 
 
@@ -36,7 +38,8 @@ def load_settings(
     origins = {name: "environment" if name in environ else ".env" for name in environment}
 
     defaults = layers.read_defaults(root)
-    written = layers.read_stack_file(root, stack)
+    files = stack_files(root, stack)
+    written = layers.read_stack_files(root, files)
     secrets = layers.from_engine(overrides or {}, written, defaults)
     values = defaults | layers.from_environment(environment, origins, variables) | written
     plain = {key: value for key, value in values.items() if key not in SECRET_KEYS}

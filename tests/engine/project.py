@@ -83,13 +83,16 @@ class Project:
 
     def configure(self, like: str, config: Mapping[str, object]) -> None:
         """Write the stack file: the committed one of `like`, with the keys of `config` instead of its own."""
-        committed = (ROOT / f"Pulumi.{like}.yaml").read_text(encoding="utf-8")
-        # A checkout that was deployed carries the salt of its own state, and what is encrypted with it.
-        lines = re.sub(r"(?m)^(encryptionsalt:.*|  \S+:\n    secure: .*)\n", "", committed)
+        lines = (ROOT / f"Pulumi.{like}.yaml").read_text(encoding="utf-8")
         for key in config:
             lines = re.sub(rf"(?m)^  promptcraft-hybrid:{key}:.*\n(    - .*\n)*", "", lines)
         added = "".join(f"  promptcraft-hybrid:{key}: {json.dumps(value)}\n" for key, value in config.items())
         (self.root / f"Pulumi.{self.stack}.yaml").write_text(lines + added, encoding="utf-8")
+
+    @property
+    def own_file(self) -> Path:
+        """Where Pulumi keeps what is this stack's and this machine's own."""
+        return self.root / ".promptcraft" / "stacks" / f"Pulumi.{self.stack}.yaml"
 
     def inside(self, function: Callable[[], Result]) -> Result:
         """Call `function` where the engine's published ports are."""

@@ -153,7 +153,11 @@ def test_a_port_taken_by_a_stranger_is_named_and_nothing_is_created(new_project:
         ("Pulumi.STACK.yaml", "config:\n  promptcraft-hybrid:replicas: -1\n", ":2: replicas: -1 is refused"),
         ("Pulumi.STACK.yaml", "config:\n  promptcraft-hybrid:portOffset: x\n", ":2: portOffset: 'x' is refused"),
         ("Pulumi.STACK.yaml", "config: [\n", ":2: file: is not YAML"),
-        ("Pulumi.STACK.yaml", f"encryptionsalt: {ANOTHER_STATES_SALT}\n", ": encryptionsalt: belongs to another state"),
+        (
+            ".promptcraft/stacks/Pulumi.STACK.yaml",
+            f"encryptionsalt: {ANOTHER_STATES_SALT}\n",
+            ": encryptionsalt: belongs to another state",
+        ),
         (".env", "A=1\nnot a line\n", ":2: ?: "),
         (".mcp/discovery-config.yaml", "servers:\n  zen-mcp:\n    priority: 1\n", ":3: servers.zen-mcp.priority"),
         (".agents/discovery-config.yaml", "agents: 3\n", ":1: agents"),
@@ -164,6 +168,7 @@ def test_bad_configuration_is_one_line_before_anything_is_declared(
 ) -> None:
     project = new_project()
     name = file.replace("STACK", project.stack)
+    (project.root / name).parent.mkdir(exist_ok=True)
     (project.root / name).write_text(text)
     up = project.operate("up")
     assert (up.code, len(up.text.splitlines())) == (2, 1), up.text

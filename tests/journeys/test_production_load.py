@@ -42,7 +42,7 @@ def project(new_project: Callable[..., Project]) -> Project:
     project.environment["GRAFANA_PASSWORD"] = ""
     preview = project.operate("preview")
     assert preview.code == 0 and "`make up` generates one" in preview.text, preview.text
-    assert "secure" not in (project.root / f"Pulumi.{project.stack}.yaml").read_text()
+    assert "secure" not in project.own_file.read_text()
     up = project.operate("up")
     assert up.code == 0, up.text
     return project

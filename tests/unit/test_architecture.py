@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "catalog": set(),
     "errors": set(),
     "reading": {"errors", "yaml"},
-    "settings": {"catalog", "errors", "reading", "pydantic", "cryptography"},
+    "settings": {"catalog", "errors", "reading", "pydantic", "cryptography", "yaml"},
     "discovery": {"catalog", "errors", "settings", "reading", "pydantic", "yaml", "psutil", "h11", "rich"},
     "planning": {"catalog", "errors", "settings", "discovery.report", "discovery.config"},
     "rendering": {"catalog", "planning.plan", "discovery.report"},
