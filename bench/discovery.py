@@ -171,7 +171,7 @@ def _serve(listener: socket.socket, name: str) -> None:
 
 
 def _answer(peer: socket.socket, name: str) -> None:
-    """One HTTP exchange as a server of the legacy era has it (FACTS section 4.2)."""
+    """One HTTP exchange as a server of the legacy era has it (docs/fingerprints.md)."""
     data = b""
     while b"\r\n\r\n" not in data:
         data += peer.recv(65536) or b"\r\n\r\n"

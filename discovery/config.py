@@ -114,7 +114,7 @@ def _dependency(text: str) -> str:
 
 
 def _service_names(value: object) -> object:
-    """The guide writes services both as `zen-mcp` and as `zen_mcp`."""
+    """People write services both as `zen-mcp` and as `zen_mcp`."""
     if not isinstance(value, dict):
         return value
     names = {key: key.replace("_", "-") for key in value}

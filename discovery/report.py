@@ -42,7 +42,7 @@ class Verdict(StrEnum):
 
 
 class Ownership(StrEnum):
-    """Whose a candidate is (RELIABILITY section 5).
+    """Whose a candidate is (docs/reliability.md, 5).
 
     `OURS`: our labels and its id in the stack's checkpoint. `ORPHAN`: our labels, in no checkpoint.
     `FOREIGN_CLAIM`: labels of another stack or project. `EXTERNAL`: no labels of ours.
@@ -240,7 +240,7 @@ class Report:
     owner: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The document of CONTRACT ("Discovery from the command line"), with additions."""
+        """The document that `python -m discovery --json` prints (docs/interface.md, Discovery)."""
         return {
             "schema_version": SCHEMA_VERSION,
             "stack": self.stack,

@@ -1,4 +1,4 @@
-"""The metrics of CONTRACT. Label values are bounded: names come from the plan and from route templates only."""
+"""The metrics (docs/interface.md). Label values are bounded: names come from the plan and from route templates only."""
 
 from __future__ import annotations
 

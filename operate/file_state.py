@@ -1,4 +1,4 @@
-"""A stack's state in Pulumi's file backend: whether it is whole, and who holds its lock (RELIABILITY section 2).
+"""A stack's state in Pulumi's file backend: whether it is whole, and who holds its lock (docs/reliability.md, 2).
 
 Layout and lock as Pulumi's `pkg/backend/diy` has them: `locks/organization/<project>/<stack>/<id>.json`, each
 `{"pid", "username", "hostname", "timestamp"}`; whoever finds another's after writing its own takes it back.

@@ -1,4 +1,4 @@
-"""Run the `pulumi` command for one stack, with the guards that its file backend lacks (RELIABILITY section 2)."""
+"""Run the `pulumi` command for one stack, with the guards that its file backend lacks (docs/reliability.md, 2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Law 3, no silent change of source: what differs from the last deployment, and what of it needs a person's word. Pure.
+"""No silent change of source: what differs from the last deployment, and what of it needs a person's word. Pure.
 
 Who uses a service leaves data there. An empty one in its place looks well and has forgotten everything, so the plan
 is refused until a pin says that this is wanted.
@@ -15,7 +15,7 @@ from planning.plan import Decision, Relay, Reuse, summarised
 
 Summary = Mapping[str, str | None]
 
-# What a service in use can turn into while somebody is still there (law 4: absent is not broken).
+# What a service in use can turn into while somebody is still there (law 4 of docs/architecture.md).
 _BROKEN = (Verdict.AUTH_REQUIRED, Verdict.IMPOSTOR)
 
 

@@ -247,7 +247,7 @@ def _named(name: str, report: Report) -> Iterator[Finding]:
 
 
 def _complain(name: str, unusable: Finding, notices: list[str], problems: list[str], *, needed: bool) -> None:
-    """Law 4: what is absent is passed over aloud; a value that is no address, or a missing key, is an error."""
+    """What is absent is passed over aloud; a value that is no address, or a missing key, is an error (law 4)."""
     candidate = unusable.candidate
     if not candidate.endpoint:
         problems.append(f"{name}: {unusable.reason}")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The guide's command, over `make up`.
+# The command that people know from docker-compose, over `make up`.
 set -eu
 usage="usage: scripts/deploy-hybrid.sh [--build] [--monitoring] [--production]
   --build        make images anew from what is in the checkout and the registries

@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from catalog import RUNNER, SERVICES
 
-# The guide's variables, and the stack key each stands for.
+# The variables of the environment and of `.env`, and the stack key that each stands for.
 VARIABLES = {
     "ENABLE_MONITORING": "monitoring",
     "ENVIRONMENT": "environment",

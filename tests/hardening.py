@@ -1,4 +1,4 @@
-"""The hardening of every container of a stack, by RELIABILITY section 1: one row a rule, one place for exceptions.
+"""The hardening of every container of a stack, by docs/reliability.md, 1: one row a rule, one place for exceptions.
 
 The rules are stricter than docker-bench's: what it passes and should not (its blind spots) breaks a row here.
 `test_hardening_rows.py` shows each row red for its blind spots; the engine tests call `broken_rows` on their stacks.

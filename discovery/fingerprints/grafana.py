@@ -1,4 +1,4 @@
-"""Grafana (FACTS 4.1): `/api/health` names its database and version, with 503 where the database fails."""
+"""Grafana (docs/fingerprints.md): `/api/health` names its database and version, with 503 where the database fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MCP over HTTP in its three forms (FACTS 4.2), and which MCP server it is.
+"""MCP over HTTP in its three forms (docs/fingerprints.md), and which MCP server it is.
 
 The 2026-07-28 revision is asked by `server/discover`, the earlier ones by `initialize`, the 2024-11-05 one over a pair
 of an event stream and a message address. What decides is not that MCP is spoken but the name the server gives itself.

@@ -1,4 +1,4 @@
-"""Prometheus (FACTS 4.1): its health text and its build information.
+"""Prometheus (docs/fingerprints.md): its health text and its build information.
 
 Mimir and VictoriaMetrics imitate the build information, so the text decides.
 """

@@ -1,4 +1,4 @@
-"""PromptCraft, our own gateway (CONTRACT, "Gateway"): `/health` says who it is."""
+"""PromptCraft, our own gateway (docs/interface.md): `/health` says who it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Qdrant (FACTS 4.1): title and version at `/`, health texts, and a key that it refuses or takes.
+"""Qdrant (docs/fingerprints.md): title and version at `/`, health texts, and a key that it refuses or takes.
 
 `/`, `/healthz` and `/readyz` answer without a key; everything else needs one where one is set.
 """

@@ -1,8 +1,8 @@
-"""Redis (FACTS 4.1), and what speaks as it does (Valkey, KeyDB): a conversation that a canned `+PONG` cannot hold.
+"""Redis, and what speaks as it does (Valkey, KeyDB): a conversation that a canned `+PONG` cannot hold.
 
 It is asked to echo a word, to refuse a command that does not exist by its name, and to describe itself. Both the echo
 and the refusal come from the server's core, so they hold before a login (Redis looks a command up before it asks who
-sends it), which is what makes it possible to withhold the password until then.
+sends it), which is what makes it possible to withhold the password until then (docs/fingerprints.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whose is it? Ports, processes and locks are matched to containers before they count (RELIABILITY section 5). Pure.
+"""Whose is it? Ports, processes and locks are matched to containers before they count. Pure; docs/reliability.md, 5.
 
 A finding of our own that passes for somebody else's makes the next deployment delete what it found, so every doubt is
 settled against reuse.

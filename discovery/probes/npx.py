@@ -23,7 +23,7 @@ _PLACEHOLDER = re.compile(r"your[_-].*|<.*>|changeme", re.IGNORECASE | re.DOTALL
 class Package:
     """An npm package that is an MCP server, and the variable without which it cannot work.
 
-    `version` is the one that was tried; `variable` is the package's own name for the key, where the guide has another.
+    `version` is the one that was tried; `variable` is the package's own name for the key, where that differs.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Package:
         return f"{self.name}@{self.version}" if self.version else self.name
 
 
-# Names, versions and variables as published on npm; the key variables are the guide's.
+# Names, versions and variables as published on npm; the key variables are those of `.env.template`.
 KNOWN: Mapping[str, Package] = {
     "context7": Package("@upstash/context7-mcp", version="4.1.1"),
     "perplexity": Package("@perplexity-ai/mcp-server", "PERPLEXITY_API_KEY", "1.2.1"),

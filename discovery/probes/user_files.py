@@ -1,4 +1,4 @@
-"""Candidates from the user's own files: Claude Code's, the guide's `~/.claude/mcp`, and checkouts of Zen."""
+"""Candidates from the user's own files: Claude Code's, `~/.claude/mcp`, and checkouts of Zen."""
 
 from __future__ import annotations
 

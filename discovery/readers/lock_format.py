@@ -38,7 +38,7 @@ class Lock:
     created: float
 
     def to_bytes(self) -> bytes:
-        """The JSON of CONTRACT, `created` as ISO 8601 in UTC."""
+        """The JSON of a lock file (docs/interface.md), `created` as ISO 8601 in UTC."""
         created = datetime.fromtimestamp(self.created, UTC).isoformat()
         return json.dumps({**asdict(self), "created": created}).encode() + b"\n"
 

@@ -1,4 +1,4 @@
-"""Honest emulators: what each real server answers (FACTS section 4), as far as anybody asks who it is."""
+"""Honest emulators: what each real server answers (docs/fingerprints.md), as far as anybody asks who it is."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def grafana(version: str = "11.3.0", database: str = "ok") -> Talk:
 
 
 def promptcraft(version: str = "1.0.0", service: str = "promptcraft") -> Talk:
-    """The gateway's health page (CONTRACT, Gateway)."""
+    """The gateway's health page (docs/interface.md)."""
     return http(_only({"/health": Reply({"status": "ok", "service": service, "version": version})}))
 
 

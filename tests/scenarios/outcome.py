@@ -75,7 +75,7 @@ def leads_to(endpoint: str, port: int, hosts: frozenset[str] = LOOPBACK) -> bool
 
 
 def check_promises(outcome: Outcome, secrets: list[str]) -> None:
-    """What CONTRACT promises of any run, whatever the machine's state."""
+    """What docs/interface.md promises of any run, whatever the machine's state."""
     printed = outcome.stdout + outcome.stderr
     for secret in secrets:
         assert secret not in printed, "a secret was printed"

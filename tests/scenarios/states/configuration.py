@@ -141,7 +141,7 @@ def _(world: World) -> None:
     world.write(_FILE, "# nothing yet\n")
 
 
-@scenario("the guide's own configuration files are good", selects("qdrant", 6333, EXTERNAL))
+@scenario("configuration files as people have them are good", selects("qdrant", 6333, EXTERNAL))
 def _(world: World) -> None:
     world.serve(qdrant(), 6333)
     world.write(

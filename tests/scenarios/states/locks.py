@@ -1,4 +1,4 @@
-"""Lock files say who claims a service; never that it lives, nor where (RELIABILITY section 6, row 11)."""
+"""Lock files say who claims a service; never that it lives, nor where (docs/reliability.md, 6)."""
 
 from __future__ import annotations
 

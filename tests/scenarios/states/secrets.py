@@ -1,4 +1,4 @@
-"""A secret goes only to who has proved what it is, and to nobody it was not meant for (RELIABILITY section 6)."""
+"""A secret goes only to who has proved what it is, and to nobody it was not meant for (docs/reliability.md, 6)."""
 
 from __future__ import annotations
 

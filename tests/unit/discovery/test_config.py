@@ -1,4 +1,4 @@
-"""The project's own configuration: the guide's files are good, and everything else is told with file, line and key."""
+"""The project's own configuration: the usual files are good, and everything else is told with file, line and key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from discovery.report import Source
 from discovery.request import ConfigError
 from tests.unit.asking import MANY, write
 
-GUIDE_SERVERS = """\
+SERVERS_TEXT = """\
 servers:
   zen-mcp:
     priority_order:
@@ -36,7 +36,7 @@ resource_limits:
     opus: 1
 """
 
-GUIDE_AGENTS = """\
+AGENTS_TEXT = """\
 agents:
   ai-engineer:
     priority_order:
@@ -60,8 +60,8 @@ def problems(text: str) -> list[str]:
     return str(caught.value).splitlines()
 
 
-def test_the_guides_servers() -> None:
-    loaded = servers(GUIDE_SERVERS)
+def test_servers_as_people_write_them() -> None:
+    loaded = servers(SERVERS_TEXT)
 
     zen = loaded.servers["zen-mcp"]
     assert zen.priority_order == (Source.EXTERNAL, Source.USER, Source.DOCKER)
@@ -71,8 +71,8 @@ def test_the_guides_servers() -> None:
     assert loaded.resource_limits.model_limits == {"opus": 1, "sonnet": 8, "haiku": 15}
 
 
-def test_the_guides_agents() -> None:
-    agent = config.parse_agents_config(GUIDE_AGENTS.encode()).agents["ai-engineer"]
+def test_agents_as_people_write_them() -> None:
+    agent = config.parse_agents_config(AGENTS_TEXT.encode()).agents["ai-engineer"]
 
     assert agent.priority_order == ("project_specific", "user_override")
     assert agent.dependencies.services == {"qdrant": "192.168.1.16:6333", "zen-mcp": "auto_discover"}

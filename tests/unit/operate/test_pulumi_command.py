@@ -1,4 +1,4 @@
-"""What is looked at before pulumi is let near a stack: its environment, its state, its lock (RELIABILITY section 2)."""
+"""What is looked at before pulumi is let near a stack: its environment, state and lock (docs/reliability.md, 2)."""
 
 from __future__ import annotations
 
