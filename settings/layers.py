@@ -89,15 +89,19 @@ def read_defaults(root: Path) -> dict[str, Value]:
     }
 
 
-def read_stack_files(root: Path, files: StackFiles) -> dict[str, Value]:
-    """What the stack's files say in our namespace: this machine's own over the committed one, maps entry by entry."""
+def read_stack_files(root: Path, files: StackFiles, overrides: Mapping[str, str]) -> dict[str, Value]:
+    """What the stack's files say in our namespace: this machine's own over the committed one, maps entry by entry.
+
+    Raises `ConfigError` for what stands in the committed file for Pulumi, and neither where Pulumi reads nor in
+    `overrides`.
+    """
     committed, own = _read_yaml(root, files.committed), _read_yaml(root, files.own)
     if files.own == files.committed or committed is None:
         return _ours(own, files.own)
     problems = [
         f"{files.committed}:{committed.line(place)}: {place[-1]}: Pulumi does not read this here, for `stackConfigDir` "
         f"in Pulumi.yaml names {files.folder}; {cure}"
-        for place, cure in _unread(_document(committed), _document(own), files)
+        for place, cure in _unread(_document(committed), _document(own), overrides, files)
     ]
     if problems:
         raise ConfigError("\n".join(problems))
@@ -119,7 +123,7 @@ def _document(read: strict_yaml.Document | None) -> Mapping[str, Any]:
 
 
 def _unread(
-    committed: Mapping[str, Any], own: Mapping[str, Any], files: StackFiles
+    committed: Mapping[str, Any], own: Mapping[str, Any], overrides: Mapping[str, str], files: StackFiles
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     """What the committed file says to Pulumi alone, unless the file that Pulumi does read says it, too."""
     copy = f"run make up, which copies it, or: mkdir -p {files.folder} && cp {files.committed} {files.folder}/"
@@ -127,7 +131,7 @@ def _unread(
         if key in committed and key not in own:
             yield (key,), copy
     config, there = committed.get("config"), own.get("config")
-    there = there if isinstance(there, dict) else {}
+    there = {**overrides, **(there if isinstance(there, dict) else {})}
     for key, value in (config if isinstance(config, dict) else {}).items():
         if isinstance(value, dict) and "secure" in value:
             if key not in there:

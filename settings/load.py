@@ -39,7 +39,7 @@ def load_settings(
 
     defaults = layers.read_defaults(root)
     files = stack_files(root, stack)
-    written = layers.read_stack_files(root, files)
+    written = layers.read_stack_files(root, files, overrides or {})
     secrets = layers.from_engine(overrides or {}, written, defaults)
     values = defaults | layers.from_environment(environment, origins, variables) | written
     plain = {key: value for key, value in values.items() if key not in SECRET_KEYS}
