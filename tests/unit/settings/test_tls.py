@@ -116,13 +116,16 @@ def test_half_a_configuration_is_refused(lines: tuple[str, ...], expected: str, 
 
 def test_a_key_may_be_a_secret_of_the_stack(project: Path) -> None:
     SHARED.write(project)
-    write(project, BOTH[0], "tlsKey:\n    secure: v1:abc", HOSTS)
+    write(project, BOTH[0], HOSTS)
+    own = project / ".promptcraft/stacks/Pulumi.dev.yaml"
+    own.parent.mkdir(parents=True)
+    own.write_text("config:\n  promptcraft-hybrid:tlsKey:\n    secure: v1:abc\n")
     undecrypted = load(project).tls
     assert undecrypted is not None and undecrypted.key is None
     decrypted = load(project, tlsKey=SHARED.key)
     assert decrypted.secrets["tlsKey"].value == SHARED.key
     assert "PRIVATE" not in repr(decrypted)
-    assert refusal(project, make_pair(HOST).key).startswith("Pulumi.dev.yaml:3: tlsKey: it does not belong")
+    assert refusal(project, make_pair(HOST).key).startswith(f"{own.relative_to(project)}:2: tlsKey: it does not belong")
 
 
 def test_a_key_beside_the_certificate_stays_a_secret(project: Path) -> None:
