@@ -69,15 +69,22 @@ class HealthCheck:
 
 @dataclass(frozen=True)
 class Port:
-    """A port inside the container and, where it is published, its host port before `portOffset`."""
+    """A port inside the container and, where it is published, its host port before `portOffset`.
+
+    `url` is its name in the stack output `urls`, where that is not the service's own.
+    """
 
     container: int
     published: int | None = None
+    url: str | None = None
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service as the stack would run it. Memory in MiB, CPU in cores, tmpfs sizes in MiB."""
+    """A service: how it is recognised, named and used, and how the stack would run it.
+
+    Memory in MiB, CPU in cores, tmpfs sizes in MiB.
+    """
 
     name: str
     title: str
@@ -93,10 +100,35 @@ class Service:
     # Its users make again what it holds.
     is_cache: bool = False
     tmpfs_mb: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    # Services that it talks to, and that must be healthy before it starts.
     needs: tuple[str, ...] = ()
+    # It asks after everybody's health, and so may have to reach every service.
+    asks_all: bool = False
+    # Without this service it serves nobody.
+    of_no_use_without: str | None = None
+    # What a stack is for: never somebody else's.
+    always_own: bool = False
     replicable: bool = False
+    # Its image comes with set-up; others are made when a stack first wants them.
+    brought_by_setup: bool = False
+    # Of its address: the scheme, and the path below which it is asked.
+    scheme: str = "http"
+    path: str = ""
+    # Environment variables by which the operator names one that runs elsewhere; the first is the one to recommend.
+    variables: tuple[str, ...] = ()
+    # The stack's secrets, by their configuration keys: the one that opens it, and others that it alone reads.
+    secret_key: str | None = None
+    own_secrets: tuple[str, ...] = ()
+    # Where it answers `/metrics`, inside its container; and what tells its resident memory in bytes, where that is not
+    # its process' own figure.
+    metrics_port: int | None = None
+    memory_metric: str | None = None
     # Names under which an MCP server introduces itself (`serverInfo.name`), lower case.
     identities: tuple[str, ...] = ()
+    # What its program is called in the list of processes, as a whole name.
+    programs: tuple[str, ...] = ()
+    # What people call it in their `mcpServers` files.
+    configured_as: tuple[str, ...] = ()
     # Repositories (no tag) whose containers are worth asking; an image name is never proof.
     images: tuple[str, ...] = ()
     # Ports on which such a service is commonly found on a host.
@@ -110,6 +142,8 @@ class Service:
 
 # For the health check and for Prometheus; never published.
 NGINX_STATUS_PORT = 8081
+# The secret that only the load balancer reads, by its configuration key.
+TLS_KEY = "tlsKey"
 
 _SERVICES = (
     Service(
@@ -117,7 +151,7 @@ _SERVICES = (
         title="PromptCraft",
         protocol=Protocol.PROMPTCRAFT,
         # The API comes first: it is the port that proves who the service is.
-        ports=(Port(7862, 7862), Port(7860, 7860)),
+        ports=(Port(7862, 7862, url="promptcraft-api"), Port(7860, 7860)),
         health_check=HealthCheck(Asked.BASH, 7860, "/health", also=(7862, "/health"), misses=REPLICATED_MISSES),
         memory_mb=384,
         cpu_cores=2.0,
@@ -126,6 +160,11 @@ _SERVICES = (
         tmpfs_mb=MappingProxyType({"/tmp": 32}),
         needs=("redis", "qdrant", "zen-mcp"),
         replicable=True,
+        asks_all=True,
+        always_own=True,
+        brought_by_setup=True,
+        own_secrets=("gatewayTokens", "embeddingsKey"),
+        metrics_port=7862,
     ),
     Service(
         name="redis",
@@ -140,6 +179,12 @@ _SERVICES = (
         is_cache=True,
         images=("redis", "library/redis", "valkey/valkey", "redis/redis-stack-server", "redis/redis-stack"),
         known_ports=(6379,),
+        brought_by_setup=True,
+        scheme="redis",
+        variables=("REDIS_URL", "UPSTASH_REDIS_REST_URL"),
+        secret_key="redisPassword",
+        memory_metric="redis_memory_used_rss_bytes",
+        programs=("redis-server", "valkey-server"),
     ),
     Service(
         name="zen-mcp",
@@ -154,6 +199,12 @@ _SERVICES = (
         identities=("pal", "zen", "pal-mcp-server", "zen-mcp-server", "zen-mcp", "pal-mcp", "zen-mcp-stand-in"),
         images=("zen-mcp-server", "pal-mcp-server", "zen-mcp"),
         known_ports=(8000, 8001, 8002),
+        brought_by_setup=True,
+        path="/mcp",
+        variables=("ZEN_MCP_URL",),
+        secret_key="zenMcpToken",
+        metrics_port=8000,
+        configured_as=("zen", "zen-mcp", "zen-mcp-server", "pal", "pal-mcp", "pal-mcp-server"),
     ),
     Service(
         name="qdrant",
@@ -169,6 +220,12 @@ _SERVICES = (
         tmpfs_mb=MappingProxyType({"/tmp": 16}),
         images=("qdrant/qdrant", "qdrant", "qdrant/qdrant-gpu"),
         known_ports=(6333,),
+        brought_by_setup=True,
+        variables=("QDRANT_HOST", "QDRANT_PORT"),
+        secret_key="qdrantApiKey",
+        metrics_port=6333,
+        memory_metric='memory_resident_bytes{job="qdrant"}',
+        programs=("qdrant",),
     ),
     Service(
         name="nginx",
@@ -183,6 +240,11 @@ _SERVICES = (
         tmpfs_mb=MappingProxyType({"/tmp": 16}),
         needs=("promptcraft",),
         images=("nginx", "library/nginx", "nginxinc/nginx-unprivileged"),
+        of_no_use_without="promptcraft",
+        always_own=True,
+        own_secrets=(TLS_KEY,),
+        metrics_port=NGINX_STATUS_PORT,
+        programs=("nginx",),
     ),
     Service(
         name="prometheus",
@@ -200,6 +262,8 @@ _SERVICES = (
         needs=("qdrant",),
         images=("prom/prometheus", "prometheus"),
         known_ports=(9090,),
+        variables=("PROMETHEUS_URL",),
+        programs=("prometheus",),
     ),
     Service(
         name="grafana",
@@ -216,10 +280,21 @@ _SERVICES = (
         needs=("prometheus",),
         images=("grafana/grafana", "grafana/grafana-oss", "grafana/grafana-enterprise"),
         known_ports=(3000,),
+        of_no_use_without="prometheus",
+        variables=("GRAFANA_URL",),
+        secret_key="grafanaPassword",
+        metrics_port=3000,
+        programs=("grafana", "grafana-server"),
     ),
 )
 
 SERVICES: Mapping[str, Service] = MappingProxyType({service.name: service for service in _SERVICES})
+
+
+def scheme_of(name: str) -> str:
+    """The scheme of an endpoint of the service `name`, which need not be in the catalog."""
+    return SERVICES[name].scheme if name in SERVICES else "http"
+
 
 # All exporters run from one image.
 EXPORTERS_IMAGE = "exporters"

@@ -16,9 +16,6 @@ from discovery import deploy_look
 from discovery.report import ServiceReport, Vantage
 from settings import StackSettings
 
-# What set-up brings before any command (`DEFAULT` in toolchain/images/resolve.py).
-_BROUGHT = ("promptcraft", "redis", "zen-mcp", "qdrant")
-
 
 def bring_images(root: Path, settings: StackSettings) -> int:
     """Bring the other services' images into the engine; the exit code is set-up's, which also says what was done."""
@@ -26,7 +23,8 @@ def bring_images(root: Path, settings: StackSettings) -> int:
     services, wanted = look.report.services, (*settings.wanted, *settings.config.mcp_servers, *look.config.servers)
     exporters = [EXPORTERS_IMAGE] if "prometheus" in settings.wanted else []
     named = dict.fromkeys((*settings.declarable, *exporters, *_for_what_was_found(services, wanted, settings)))
-    others = [name for name in named if name not in _BROUGHT and name not in settings.config.images]
+    brought = {service.name for service in SERVICES.values() if service.brought_by_setup}
+    others = [name for name in named if name not in brought and name not in settings.config.images]
     if not others:
         return 0
     return subprocess.run([sys.executable, "-m", "toolchain", "images", *others], cwd=root, check=False).returncode

@@ -55,7 +55,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         if choice is None:
             decisions[name] = Omit("not part of this stack")
         elif isinstance(choice, str) and name not in settings.declarable:
-            how = _VARIABLES.get(name, ("its address",))[0]
+            how = _variable(name)
             decisions[name] = Omit(f"used only where it is named, and is not; set {how} to where it runs")
         elif isinstance(choice, str):
             decisions[name] = deploy(SERVICES[name], choice, settings, config, chosen)
@@ -115,17 +115,13 @@ def _with_services(agent: AgentReport, decisions: Mapping[str, Decision], report
 def _usable(name: str, report: Report, settings: StackSettings) -> Finding | None:
     """The best verified finding that the stack's containers can reach."""
     service = report.services.get(name)
-    if service is None or service.selected is None or name in _OUR_OWN:
+    if service is None or service.selected is None or SERVICES[name].always_own:
         return None
     others = () if name in settings.config.pin else service.findings
     verified = (finding for finding in (service.selected, *others) if finding.verdict is Verdict.VERIFIED)
     return next(
         (finding for finding in verified if finding.reach.from_containers or _relayable(finding, settings)), None
     )
-
-
-# The application and its front door are what a stack is for: never somebody else's.
-_OUR_OWN = frozenset({"promptcraft", "nginx"})
 
 
 # What a relay can carry: a certificate would name the host that the relay stands in for, not the relay.
@@ -151,7 +147,7 @@ def _source_of(
 ) -> Reuse | Relay | str:
     """What serves `name`: somebody else, or the reason why this stack runs it itself."""
     pin = settings.config.pin.get(name)
-    if name in _OUR_OWN:
+    if SERVICES[name].always_own:
         return "always this stack's own"
     if pin == DEPLOYED:
         return "pinned to this stack's own"
@@ -223,14 +219,9 @@ def _unnamed(name: str, report: Report, settings: StackSettings) -> str | None:
     return None
 
 
-# Where the operator names a service; the first is the one to recommend.
-_VARIABLES = {
-    "redis": ("REDIS_URL", "UPSTASH_REDIS_REST_URL"),
-    "zen-mcp": ("ZEN_MCP_URL",),
-    "qdrant": ("QDRANT_HOST", "QDRANT_PORT"),
-    "prometheus": ("PROMETHEUS_URL",),
-    "grafana": ("GRAFANA_URL",),
-}
+def _variable(name: str) -> str:
+    """What the operator sets to name one that runs elsewhere."""
+    return next(iter(SERVICES[name].variables), "its address")
 
 
 def _is_named(finding: Finding) -> bool:
@@ -308,7 +299,7 @@ def _where_it_answered(endpoint: str, path: str | None) -> str:
 def _turned_down(name: str, report: Report) -> str | None:
     """Why a verified candidate is not used after all; None where there was none."""
     service = report.services.get(name)
-    if service is None or service.selected is None or name in _OUR_OWN:
+    if service is None or service.selected is None or SERVICES[name].always_own:
         return None
     candidate = service.selected.candidate
     return (
@@ -324,15 +315,12 @@ _OUT_OF_REACH = {
 }
 
 
-# What serves nobody without the other.
-_NOT_WITHOUT = {"nginx": "promptcraft", "grafana": "prometheus"}
-
-
 def _incomplete(decisions: Mapping[str, Decision], settings: StackSettings) -> Iterator[str]:
     """What is missing for something that would be declared."""
     file = f"Pulumi.{settings.stack}.yaml"
-    for name, needed in _NOT_WITHOUT.items():
-        if isinstance(decisions[name], Deploy) and isinstance(decisions[needed], Omit):
+    for name, service in SERVICES.items():
+        needed = service.of_no_use_without
+        if needed and isinstance(decisions[name], Deploy) and isinstance(decisions[needed], Omit):
             yield f"{file}: services: {name} is of no use without {needed}; add {needed}, or leave {name} out"
     if settings.tls is not None and not isinstance(decisions["nginx"], Deploy):
         yield f"{file}: tlsCertificate: there is no load balancer to show it; set loadBalancer to true, or remove it"

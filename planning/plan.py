@@ -17,8 +17,6 @@ SECRETS_PATH = f"{FILES_PATH}/secrets"
 # Authorities that the runner trusts besides the public ones.
 CERTIFICATES_FILE = "certificates.pem"
 AUTHORITIES_FILE = "authorities.pem"
-# The secret that only the load balancer reads, by its configuration key.
-TLS_KEY = "tlsKey"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from planning.plan import (
     AUTHORITIES_FILE,
     FILES_PATH,
     SECRETS_PATH,
-    TLS_KEY,
     Decision,
     Deploy,
     Edge,
@@ -37,9 +36,6 @@ from settings import StackSettings
 
 LOOPBACK = "127.0.0.1"
 ALL_INTERFACES = "0.0.0.0"
-
-_SCHEMES = {"redis": "redis"}
-_PATHS = {"zen-mcp": "/mcp"}
 
 
 def deploy(
@@ -75,8 +71,7 @@ def deploy(
         relays=tuple(sorted(_on_the_gateway(used))),
         secrets=tuple(secret for name in _may_read(service) if (secret := _secret(name, chosen, settings))),
     )
-    scheme = _SCHEMES.get(service.name, "http")
-    endpoint = f"{scheme}://{service.name}:{service.port}{_PATHS.get(service.name, '')}"
+    endpoint = f"{service.scheme}://{service.name}:{service.port}{service.path}"
     named = f"{reason} ({image.stand_in})" if image.stand_in else reason
     return Deploy(workload=workload, endpoint=endpoint, reason=named)
 
@@ -93,11 +88,7 @@ def _on_the_gateway(used: Iterable[Reuse | Relay | HostCommand | str]) -> Iterat
 
 def _may_read(service: Service) -> tuple[str, ...]:
     """The secrets that a service is given: its own, and those of what it uses."""
-    return (service.name, *service.needs, *_OWN_SECRETS.get(service.name, ()))
-
-
-# Besides those that open a service: who may ask the application, its key to embeddings, and the load balancer's key.
-_OWN_SECRETS = {"promptcraft": ("gatewayTokens", "embeddingsKey"), "nginx": (TLS_KEY,)}
+    return (service.name, *service.needs, *service.own_secrets)
 
 
 def exporter_workloads(decisions: Mapping[str, Decision], settings: StackSettings) -> Iterator[Workload]:
@@ -144,8 +135,7 @@ def _memory(service: Service, settings: StackSettings, required: Resources | Non
 
 
 def _uses(service: Service, name: str) -> bool:
-    """Whether `service` talks to `name`; the application asks after everybody's health."""
-    return service.name == "promptcraft" or name in service.needs
+    return service.asks_all or name in service.needs
 
 
 def _replicas(service: Service, settings: StackSettings) -> tuple[Replica, ...]:

@@ -6,17 +6,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from catalog import SERVICES
 from planning.plan import Deploy, Plan, Workload
 from rendering.prometheus_config import jobs
 
 # Of a limit: what is left is for a burst, and for the operator to act.
 _NEAR = 0.9
-
-# What tells a service's resident memory, in bytes, where it is not its process' own figure.
-_MEMORY = {
-    "redis": "redis_memory_used_rss_bytes",
-    "qdrant": 'memory_resident_bytes{job="qdrant"}',
-}
 
 
 def alert_rules(plan: Plan) -> str:
@@ -84,7 +79,7 @@ def _request_rules() -> Iterator[dict[str, Any]]:
 
 def _memory_rules(deployed: dict[str, Workload]) -> Iterator[dict[str, Any]]:
     near = [
-        f"{_MEMORY.get(name, _resident(name))} > {int(workload.memory_mb * _NEAR) * 2**20}"
+        f"{SERVICES[name].memory_metric or _resident(name)} > {int(workload.memory_mb * _NEAR) * 2**20}"
         for name, workload in deployed.items()
     ]
     yield _rule(

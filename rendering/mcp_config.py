@@ -9,9 +9,6 @@ from urllib.parse import urlsplit
 from catalog import SERVICES, Protocol
 from planning.plan import Decision, Deploy, Hosted, Plan, Relay, Reuse
 
-# The page is what a person opens; the API has a name of its own.
-_NAMES = {("promptcraft", 7860): "promptcraft", ("promptcraft", 7862): "promptcraft-api"}
-
 
 def urls(plan: Plan) -> dict[str, str]:
     """Address by name, as seen from this host; services that are not reachable from it are left out."""
@@ -31,8 +28,9 @@ def _public(plan: Plan, local: str) -> str:
 def _of(service: str, decision: Decision) -> list[tuple[str, str]]:
     match decision:
         case Deploy(workload=workload):
+            names = {port.container: port.url for port in SERVICES[service].ports}
             return [
-                (_NAMES.get((service, port.internal), service), f"http://127.0.0.1:{port.external}")
+                (names[port.internal] or service, f"http://127.0.0.1:{port.external}")
                 for port in workload.replicas[0].ports
             ]
         case Reuse(host_endpoint=endpoint) | Relay(host_endpoint=endpoint):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from catalog import NGINX_STATUS_PORT, SERVICES
-from planning.plan import FILES_PATH, SECRETS_PATH, TLS_KEY, Edge
+from catalog import NGINX_STATUS_PORT, SERVICES, TLS_KEY
+from planning.plan import FILES_PATH, SECRETS_PATH, Edge
 
 CONFIG_FILE = "nginx.conf"
 CERTIFICATE_FILE = "tls.pem"

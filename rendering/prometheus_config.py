@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from catalog import EXPORTERS, NGINX_STATUS_PORT, SERVICES
+from catalog import EXPORTERS, SERVICES
 from planning.plan import FILES_PATH, SECRETS_PATH, Deploy, Plan, Workload
 
 CONFIG_FILE = "prometheus.yml"
@@ -21,15 +21,6 @@ _BLOCKS_SHARE = 0.8
 _SECONDS = 5
 # A replica that died leaves its name at once. Asked less often, it is seen down and not merely gone.
 _REFRESH_SECONDS = 15
-
-# Where each service that has figures of its own answers `/metrics`.
-_METRICS_PORTS = {
-    "promptcraft": SERVICES["promptcraft"].port,
-    "zen-mcp": SERVICES["zen-mcp"].port,
-    "qdrant": SERVICES["qdrant"].port,
-    "nginx": NGINX_STATUS_PORT,
-    "grafana": SERVICES["grafana"].port,
-}
 
 
 def prometheus_command(data_path: str) -> tuple[str, ...]:
@@ -53,7 +44,11 @@ def qdrant_key_wanted(plan: Plan, workload: Workload) -> bool:
 
 def jobs(plan: Plan) -> dict[str, int]:
     """Port by name of everything of this stack that has metrics; what is reused is its owner's to watch."""
-    own = {name: port for name, port in _METRICS_PORTS.items() if isinstance(plan.decisions[name], Deploy)}
+    own = {
+        service.name: service.metrics_port
+        for service in SERVICES.values()
+        if service.metrics_port and isinstance(plan.decisions[service.name], Deploy)
+    }
     return own | {exporter.service: EXPORTERS[exporter.service].port for exporter in plan.exporters}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
 
+from catalog import SERVICES
 from errors import ConfigError
 from settings.config import VARIABLES
 
@@ -24,11 +25,8 @@ SECRET_KEYS = (
 )
 
 # Which of the services each secret opens.
-OPENS = {
-    "redisPassword": "redis",
-    "qdrantApiKey": "qdrant",
-    "zenMcpToken": "zen-mcp",
-    "grafanaPassword": "grafana",
+OPENS = {service.secret_key: service.name for service in SERVICES.values() if service.secret_key} | {
+    # Redis over REST, at Upstash.
     "upstashRedisRestToken": "upstash",
 }
 

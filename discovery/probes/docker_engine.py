@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from catalog import LABEL_SERVICE, SERVICES, Service
+from catalog import LABEL_SERVICE, SERVICES, Service, scheme_of
 from discovery.config import is_name
 from discovery.readers import engine
 from discovery.report import Candidate, Source
@@ -16,7 +16,6 @@ from reading.addresses import plain_address
 SERVICE_LABELS = (LABEL_SERVICE, "com.docker.compose.service")
 # Networks whose addresses are not another container's to name (`bridge` has no DNS) or that have none.
 SPECIAL_NETWORKS = ("bridge", "host", "none", "ingress")
-_SCHEMES = {"redis": "redis"}
 _MAX_PORTS = 8
 
 
@@ -59,7 +58,7 @@ def repository_of(image: str) -> str:
 
 def endpoints_of(container: Container, service: str, host: str) -> Iterator[str]:
     """The published ports of the service, as this machine reaches them; else its address on a network."""
-    scheme = _SCHEMES.get(service, "http")
+    scheme = scheme_of(service)
     ports = _ports_of(container, SERVICES.get(service))
     published = sorted({at for port in ports for at in _published(container.bindings, port, host)})
     # Docker publishes one port on 0.0.0.0 and on [::]: one way in is enough to ask.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from catalog import SERVICES
+from catalog import SERVICES, scheme_of
 from discovery.report import Candidate, Source
 from discovery.request import Gathered, Request
 
@@ -19,8 +19,3 @@ def ports(request: Request) -> Gathered:
             for host in _HOSTS
         )
     )
-
-
-def scheme_of(service: str) -> str:
-    """The scheme of an endpoint found by its port alone."""
-    return "redis" if service == "redis" else "http"

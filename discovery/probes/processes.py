@@ -10,24 +10,14 @@ from typing import TypeVar
 
 import psutil
 
-from catalog import SERVICES
-from discovery.probes.ports import scheme_of
+from catalog import SERVICES, scheme_of
 from discovery.report import Candidate, Source
 from discovery.request import Gathered, Request
 from discovery.world import Listener
 from reading.addresses import Address, plain_address
 from reading.text import one_line
 
-# What a program of each service is called, as a whole name.
-PROGRAMS: Mapping[str, str] = {
-    "redis-server": "redis",
-    "valkey-server": "redis",
-    "qdrant": "qdrant",
-    "prometheus": "prometheus",
-    "grafana": "grafana",
-    "grafana-server": "grafana",
-    "nginx": "nginx",
-}
+PROGRAMS: Mapping[str, str] = {program: service.name for service in SERVICES.values() for program in service.programs}
 # An MCP server runs inside one of these, and its own name is among the arguments.
 RUNTIMES = frozenset({"node", "bun", "deno", "uv", "uvx", "mcp-proxy"})
 _PYTHON = re.compile(r"python(?:[0-9](?:\.[0-9]{1,2})?)?")

@@ -29,7 +29,7 @@ _MAX_LABEL = 120
 
 NEVER_RUN = "commands found in files are never run"
 _REMOTE_TYPES = ("http", "sse", "streamable-http", "streamableHttp")
-_ZEN_NAMES = ("zen", "zen-mcp", "zen-mcp-server", "pal", "pal-mcp", "pal-mcp-server")
+_CONFIGURED_AS = {name: service.name for service in catalog.SERVICES.values() for name in service.configured_as}
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def service_name(name: str) -> str | None:
     `redis` there is an MCP server *for* Redis, not Redis itself: it becomes `redis-mcp`.
     """
     text = re.sub(r"[^a-z0-9]+", "-", name[:200].lower()).strip("-")
-    if text in _ZEN_NAMES:
-        return "zen-mcp"
+    if text in _CONFIGURED_AS:
+        return _CONFIGURED_AS[text]
     if text in catalog.SERVICES:
         return f"{text}-mcp"
     return text if is_name(text) else None

@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
         "requests",
         "rich",
     },
-    "toolchain": set(),
+    "toolchain": {"catalog"},
     "images": None,  # each its own image, with its own requirements
     "gateway": None,  # its own package: nothing of ours, whatever its own requirements name
 }

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
+from catalog import EXPORTERS_IMAGE, RUNNER, SERVICES
 from toolchain import content, progress, ways
 from toolchain.docker import Docker
 from toolchain.failure import SetupError
@@ -14,10 +15,10 @@ from toolchain.images.references import Reference
 from toolchain.layout import Layout, locked, write_private
 from toolchain.reachability import Outside
 
-# What the default stack runs; other services' images are made when a stack first wants them (operate/images.py).
-DEFAULT = ("promptcraft", "redis", "zen-mcp", "qdrant")
+# Other services' images are made when a stack first wants them (operate/images.py).
+DEFAULT = tuple(service.name for service in SERVICES.values() if service.brought_by_setup)
 # What any committed stack runs: for a shell in which `pulumi up` is called by hand, and for the tests.
-ALL = (*DEFAULT, "nginx", "prometheus", "grafana", "exporters", "runner")
+ALL = (*SERVICES, EXPORTERS_IMAGE, RUNNER.name)
 
 
 @dataclass(frozen=True)
