@@ -19,6 +19,7 @@ LABEL_SERVICE = "ai.promptcraft.service"
 LABEL_OWNER = "ai.promptcraft.owner"
 # The ids of others' networks that a container joined: it has to join again when one was made anew.
 LABEL_JOINED = "ai.promptcraft.joined"
+# What a stand-in is; empty on the containers and volumes of a real service that keeps data.
 LABEL_STAND_IN = "ai.promptcraft.stand-in"
 # Which health check a container was given: the provider does not see that it has another by now.
 LABEL_HEALTH_CHECK = "ai.promptcraft.health-check"

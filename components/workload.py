@@ -88,6 +88,12 @@ class ContainerWorkload(pulumi.ComponentResource):
         for name in self._workload.relays:
             yield docker.ContainerHostArgs(host=name, ip=self._network.gateway)
 
+    def _marks(self) -> dict[str, str]:
+        workload = self._workload
+        # Beside data it is said of the real one as well: without a label of its own a container has its image's.
+        real = "" if workload.volume else None
+        return labels(self._plan, workload.service, workload.image.stand_in or real)
+
     def _data(self) -> list[docker.ContainerVolumeArgs]:
         """The volume that outlives the stack: `destroy` leaves it, and no change of a label replaces it."""
         workload = self._workload
@@ -96,10 +102,7 @@ class ContainerWorkload(pulumi.ComponentResource):
         volume = docker.Volume(
             f"{workload.service}-data",
             name=workload.volume,
-            labels=[
-                docker.VolumeLabelArgs(label=label, value=value)
-                for label, value in labels(self._plan, workload.service).items()
-            ],
+            labels=[docker.VolumeLabelArgs(label=label, value=value) for label, value in self._marks().items()],
             opts=pulumi.ResourceOptions(
                 parent=self,
                 protect=self._plan.protect_data,
@@ -139,7 +142,7 @@ class ContainerWorkload(pulumi.ComponentResource):
         after: Sequence[pulumi.Resource],
     ) -> docker.Container:
         workload = self._workload
-        marks = labels(self._plan, workload.service, workload.image.stand_in)
+        marks = self._marks()
         marks[LABEL_HEALTH_CHECK] = health_digest(workload.health_check)
         if workload.join_ids:
             marks[LABEL_JOINED] = " ".join(workload.join_ids)

@@ -23,6 +23,7 @@ from discovery import agents
 from discovery.asking import Asker
 from discovery.config import AgentsConfig, DiscoveryConfig, load_agents_config
 from discovery.judging import obstacles
+from discovery.judging.data_writers import data_writers
 from discovery.judging.judge import Judge
 from discovery.judging.selection import choose, require_pins
 from discovery.judging.sightings import pins_of, rank_of, services_of, sightings_of
@@ -96,6 +97,7 @@ async def _look(
         warnings=tuple(one_line(line) for line in (*state_warnings, *warnings, *agent_warnings)),
         obstacles=obstacles.obstacles(request, world),
         previous=request.checkpoint.previous,
+        data_writers=data_writers(request, world.inventory),
         owner=request.checkpoint.owner,
     )
 

@@ -226,8 +226,9 @@ class Report:
     """Everything one look found out. `duration_ms` and the `elapsed_ms` are its only times.
 
     `previous` is what the last deployment chose: service to what its `plan` output said (`source`, `endpoint`,
-    `reason`, and of what is another's `version`, `holds`, `behind`); empty before the first. `owner` identifies the
-    state that the stack's own objects belong to.
+    `reason`, and of what is another's `version`, `holds`, `behind`); empty before the first. `data_writers` is what
+    wrote the data of this stack's own: service to what a stand-in calls itself, or "" for the real one, as far as it is
+    known. `owner` identifies the state that the stack's own objects belong to.
     """
 
     stack: str
@@ -237,6 +238,7 @@ class Report:
     warnings: tuple[str, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
     previous: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    data_writers: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -250,6 +252,7 @@ class Report:
             "warnings": list(self.warnings),
             "obstacles": [asdict(obstacle) for obstacle in self.obstacles],
             "previous": {name: dict(value) for name, value in self.previous.items()},
+            "data_writers": dict(self.data_writers),
             "owner": self.owner,
         }
 
@@ -267,6 +270,8 @@ class Report:
                 warnings=tuple(str(line) for line in document["warnings"]),
                 obstacles=tuple(Obstacle(**value) for value in document["obstacles"]),
                 previous={str(name): dict(value) for name, value in document["previous"].items()},
+                # A snapshot that was committed before there were any says nothing of them.
+                data_writers={str(name): str(words) for name, words in document.get("data_writers", {}).items()},
                 owner=str(document["owner"]),
             )
         except (KeyError, TypeError, AttributeError) as error:

@@ -94,7 +94,7 @@ def find_stores(engine: docker.DockerClient, stack: str, checkpoint: Checkpoint)
         found = _VERSION.search(_version_text(name, output)) if code == 0 else None
         if found is None:
             raise ConfigError(f"{name}: container {container.name} does not tell its version; see its logs")
-        stores[name] = DataStore(SERVICES[name], container, found[0], container.labels.get(LABEL_STAND_IN))
+        stores[name] = DataStore(SERVICES[name], container, found[0], container.labels.get(LABEL_STAND_IN) or None)
     return stores
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from catalog import SERVICES
 from discovery.report import DEPLOYED, Finding, Report, Verdict
-from planning.plan import Decision, Relay, Reuse, summarised
+from planning.plan import Decision, Deploy, Relay, Reuse, summarised
 
 Summary = Mapping[str, str | None]
 
@@ -42,9 +42,24 @@ def refusal(name: str, choice: Reuse | Relay | None, report: Report, *, named: b
     )
 
 
+def data_takeovers(decisions: Mapping[str, Decision], report: Report, pins: Mapping[str, str]) -> Iterator[str]:
+    """Why a real service can't come over a stand-in's data, or the reverse, without a pin; and what to do."""
+    for name, decision in decisions.items():
+        if pins.get(name) != DEPLOYED and (takeover := _data_takeover(name, decision, report)):
+            volume, wrote, takes = takeover
+            yield (
+                f"{name}: its data (volume {volume}) was written by {wrote}, and {takes} would take it over, which "
+                f"cannot read it; keep a copy first: make backup STACK={report.stack}; "
+                f"then accept an empty {name}: {_pin(name, DEPLOYED, report)}"
+            )
+
+
 def announcements(decisions: Mapping[str, Decision], report: Report) -> Iterator[str]:
     """One line for each service that is not what it was at the last deployment."""
     for name, decision in decisions.items():
+        if takeover := _data_takeover(name, decision, report):
+            volume, wrote, takes = takeover
+            yield f"{name}: {takes} takes over from {wrote}, whose data stays in volume {volume}, unread"
         before = report.previous.get(name)
         if before is None:
             continue
@@ -63,6 +78,20 @@ def announcements(decisions: Mapping[str, Decision], report: Report) -> Iterator
 def place_of(summary: Summary) -> tuple[str | None, ...]:
     """Where a service is; one relay may lead to another server than it did."""
     return summary.get("source"), summary.get("endpoint"), summary.get("behind")
+
+
+def _data_takeover(name: str, decision: Decision, report: Report) -> tuple[str, str, str] | None:
+    """The volume, what wrote it, and what of the other kind takes it over; None where that does not happen."""
+    writer = report.data_writers.get(name)
+    if writer is None or not isinstance(decision, Deploy) or not _keeps_data(name):
+        return None
+    image = decision.workload.image
+    if bool(writer) == bool(image.stand_in):
+        return None
+    wrote, takes = (
+        f"a stand-in ({words})" if words else f"the real {SERVICES[name].title}" for words in (writer, image.stand_in)
+    )
+    return str(decision.workload.volume), wrote, f"{takes}, {image.reference},"
 
 
 def _lost_data(name: str, before: Summary, choice: Reuse | Relay, report: Report) -> str | None:

@@ -20,7 +20,7 @@ from catalog import (
 from discovery.config import DiscoveryConfig
 from discovery.report import DEPLOYED, AgentReport, Finding, NamedBy, Ownership, Report, Vantage, Verdict
 from errors import ConfigError
-from planning.changes import announcements, refusal
+from planning.changes import announcements, data_takeovers, refusal
 from planning.mcp_servers import announced, asked_for, choose, host
 from planning.plan import Budget, Decision, Deploy, HostCommand, Limits, Omit, Plan, Relay, Reuse, Workload, summarised
 from planning.workloads import deploy, edge_of, exporter_workloads, relay_workload
@@ -77,6 +77,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
     problems += _ports_beyond(workloads, relayed, settings)
     problems += _in_the_way(workloads, relayed, report, settings)
     problems += _incomplete(decisions, settings)
+    problems += data_takeovers(decisions, report, settings.config.pin)
     notices += _useless(decisions, settings)
     if settings.config.engine == "swarm":
         problems.append(f"Pulumi.{settings.stack}.yaml: engine: 'swarm' is not supported yet; use 'docker'")
@@ -179,7 +180,7 @@ def _source_of(
     if unnamed := _unnamed(name, report, settings):
         notices.append(unnamed)
     if name in settings.config.expected_outside:
-        how = f"set {_VARIABLES.get(name, ('its address',))[0]} to where it runs"
+        how = f"set {_variable(name)} to where it runs"
         if settings.config.fallback:
             notices.append(f"{name}: expected outside but not found; declared as a fallback ({how})")
         elif not refused:

@@ -59,6 +59,7 @@ def report_of(
     *,
     obstacles: tuple[Obstacle, ...] = (),
     previous: Mapping[str, Mapping[str, str | None]] | None = None,
+    data_writers: Mapping[str, str] | None = None,
 ) -> Report:
     """A report whose selected findings are the first verified ones, in the order given."""
     services: dict[str, ServiceReport] = {}
@@ -67,4 +68,12 @@ def report_of(
         before = services.get(name, ServiceReport(None, ()))
         selected = before.selected or (found if found.verdict is Verdict.VERIFIED else None)
         services[name] = ServiceReport(selected, (*before.findings, found))
-    return Report("dev", 1.0, services, obstacles=obstacles, previous=previous or {}, owner=OWNER)
+    return Report(
+        "dev",
+        1.0,
+        services,
+        obstacles=obstacles,
+        previous=previous or {},
+        data_writers=data_writers or {},
+        owner=OWNER,
+    )

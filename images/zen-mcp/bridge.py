@@ -116,16 +116,20 @@ def build_app(session: ClientSession, manager: StreamableHTTPSessionManager) -> 
 
 
 async def until_gone(session: ClientSession) -> None:
-    """Returns when the child has ended. A slow child is not a dead one: only a closed pipe counts."""
+    """Returns when the server has ended. A slow server is not a dead one: only a closed pipe counts."""
     while True:
         await asyncio.sleep(WATCH_SECONDS)
         try:
             async with asyncio.timeout(PING_SECONDS):
                 await session.send_ping()
-        except (McpError, TimeoutError):
-            continue
         except CHILD_GONE:
             return
+        except McpError as error:
+            # The SDK's word for a pipe that closed while it waited for the answer.
+            if "Connection closed" in str(error):
+                return
+        except TimeoutError:
+            continue
 
 
 async def serve(command: str, arguments: list[str]) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from catalog import LABEL_STAND_IN
 from tests.engine.project import Done, Project
 from tests.hardening import broken_rows
 
@@ -98,6 +99,8 @@ def test_a_backup_is_for_its_owner_only_and_leaves_the_stack_as_it_was(deployed:
         "qdrant.tar": 0o600,
     }
     assert [path.name for path in folder.parent.iterdir()] == ["first"]
+    written = json.loads((folder / "manifest.json").read_text())["services"]
+    assert (written["redis"]["stand_in"], bool(written["qdrant"]["stand_in"])) == (None, True)
     assert read(project) == ("first", "first")
     assert broken_rows(project) == []
     nothing_would_change(project)
@@ -196,6 +199,44 @@ def test_a_plain_destroy_refuses_and_make_down_keeps_the_data(deployed: Done, pr
     purged = project.operate("down", PURGE="1")
     assert purged.code == 0, purged.text
     assert (project.containers(), volumes(project)) == ([], set())
+
+
+def test_what_a_stand_in_wrote_is_given_to_the_real_service_by_a_pin_only(new_project: Callable[..., Project]) -> None:
+    project = new_project(config={"services": ["qdrant"]})
+    assert project.pulumi("stack", "init").code == 0
+    up = project.pulumi("up", "--yes", "--skip-preview")
+    assert up.code == 0, up.text
+    collection = {"vectors": {"size": 2, "distance": "Cosine"}}
+    assert project.ask(QDRANT_PORT, "/collections/words", "PUT", json=collection).json()["result"]
+    (before,) = project.containers()
+    assert before.labels[LABEL_STAND_IN], "this journey needs the stand-in"
+
+    # For the plan it is the real one: the stack file names it, and nobody says that it is none.
+    project.engine.client.images.get(before.attrs["Image"]).tag("somewhere/qdrant", "1.0.0")
+    assert project.pulumi("config", "set", "--path", "images.qdrant", "somewhere/qdrant:1.0.0").code == 0
+    refusal = f"qdrant: its data (volume promptcraft-{project.stack}-qdrant-data) was written by a stand-in"
+    cure = f"pulumi config set --stack {project.stack} --path 'pin.qdrant' deployed"
+    for command in (("preview",), ("up", "--yes", "--skip-preview")):
+        refused = project.pulumi(*command)
+        assert (refused.code != 0, refusal in refused.text, cure in refused.text) == (True,) * 3, refused.text
+    (still,) = project.containers()
+    assert (still.id, still.attrs["State"]["StartedAt"]) == (before.id, before.attrs["State"]["StartedAt"])
+    assert project.ask(QDRANT_PORT, "/collections/words").ok
+
+    # A stack that was destroyed has left its volume only.
+    assert project.operate("down").code == 0
+    refused = project.pulumi("up", "--yes", "--skip-preview")
+    assert (refused.code != 0, refusal in refused.text, project.containers()) == (True, True, []), refused.text
+
+    assert project.pulumi("config", "set", "--path", "pin.qdrant", "deployed").code == 0
+    pinned = project.pulumi("up", "--yes", "--skip-preview")
+    assert (pinned.code, "takes over from a stand-in" in pinned.text) == (0, True), pinned.text
+    assert project.ask(QDRANT_PORT, "/collections/words").ok
+    nothing_would_change(project)
+    # The pin was for the change, which is made.
+    assert project.pulumi("config", "rm", "--path", "pin.qdrant").code == 0
+    unpinned = project.pulumi("up", "--yes", "--skip-preview")
+    assert (unpinned.code, "was written by" in unpinned.text) == (0, False), unpinned.text
 
 
 @pytest.mark.parametrize("kind", ["volume", "container"])

@@ -14,12 +14,13 @@ from typing import Any
 import pulumi
 import pytest
 
-from catalog import EXPORTERS, SERVICES, host_port
+from catalog import EXPORTERS, LABEL_STAND_IN, SERVICES, host_port
 from components.stack import PromptCraftStack
 from discovery.config import DiscoveryConfig
 from discovery.report import Candidate, Finding, HostLaunch, Launch, Ownership, Reach, Source, Vantage, Verdict
 from planning.decide import decide
 from settings import Secret, StackSettings
+from settings.images import Image
 from settings.tls import Tls
 from tests.builders import finding, report_of, settings_of
 
@@ -243,6 +244,23 @@ def uploads_of(inputs: dict[str, Any]) -> list[dict[str, Any]]:
     uploads = inputs.get("uploads", [])
     found: list[dict[str, Any]] = uploads["value"] if isinstance(uploads, dict) else uploads
     return found
+
+
+@pytest.mark.parametrize(("stand_in", "said"), [("a small store", "a small store"), (None, "")])
+def test_who_keeps_data_says_whether_it_is_the_real_service_and_so_does_its_volume(
+    stand_in: str | None, said: str
+) -> None:
+    settings = settings_of("dev")
+    image = Image("a/b:1.0.0", stand_in)
+    labelled = {
+        f"{typ.rsplit(':', 1)[1]} {name}": {entry["label"]: entry["value"] for entry in inputs["labels"]}
+        for typ, name, inputs in run(replace(settings, images=dict.fromkeys(settings.images, image))).resources
+        if inputs.get("labels")
+    }
+    marks = {name: labels.get(LABEL_STAND_IN) for name, labels in labelled.items()}
+    assert (marks["Container qdrant"], marks["Volume qdrant-data"]) == (said, said)
+    assert marks["Container zen-mcp"] == stand_in
+    assert marks["Network network"] is None
 
 
 def test_no_resource_carries_a_secret_in_the_open() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 
 from catalog import EXPORTERS_IMAGE, RUNNER, SERVICES
@@ -67,8 +67,9 @@ def context_tag(reference: Reference, layout: Layout) -> str:
 def resolve(names: Iterable[str], docker: Docker, layout: Layout, outside: Outside, *, fresh: bool) -> None:
     """Bring the image of each service in `names` into the engine and write down which it is.
 
-    What is there is kept, a stand-in too: a source never changes silently under a data volume. With `fresh` the
-    registries are asked again first. Raises `SetupError` where an image can't be had.
+    What is there is taken, the real one before a stand-in; whether it may come over a stand-in's data is decided with
+    the plan. With `fresh` the registries are asked before a stand-in is taken. Raises `SetupError` where an image can't
+    be had.
     """
     known = references.load(layout.root)
     if unknown := sorted(set(names) - set(known)):
@@ -77,7 +78,7 @@ def resolve(names: Iterable[str], docker: Docker, layout: Layout, outside: Outsi
         present = docker.images()
         written = read(layout)
         for name in names:
-            image = _Search(known[name], present, docker, layout, outside, fresh).image(written.get(name))
+            image = _Search(known[name], present, docker, layout, outside, fresh).image()
             stand_in = f" (stand-in: {image.stand_in})" if image.stand_in else ""
             progress.found(f"image {name}: {image.reference}, {image.how}{stand_in}")
             written[name] = image
@@ -105,23 +106,20 @@ class _Search:
     outside: Outside
     fresh: bool
 
-    def image(self, last: Resolved | None) -> Resolved:
-        """The image: the one chosen last time while it is there and still what would be made, else the first way's."""
-        candidates = local_names(self.reference, self.layout)
-        if not self.fresh and last and last.reference in candidates and last.reference in self.present:
-            return Resolved(last.reference, candidates[last.reference], last.how)
+    def image(self) -> Resolved:
+        """The first way's image."""
         return ways.first(
             f"the image of {self.reference.name}",
             (
-                ways.Way("in the engine", lambda: self._found(candidates)),
+                ways.Way("in the engine", self._found),
                 ways.Way("pulled by tag", self._pulled),
                 ways.Way("built from its Dockerfile", self._built),
                 ways.Way("built from Debian packages", self._made),
             ),
         ).part
 
-    def _found(self, candidates: Mapping[str, str | None]) -> Resolved | None:
-        for name, stand_in in candidates.items():
+    def _found(self) -> Resolved | None:
+        for name, stand_in in local_names(self.reference, self.layout).items():
             if name in self.present and not (self.fresh and stand_in):
                 return Resolved(name, stand_in, "found")
         return None

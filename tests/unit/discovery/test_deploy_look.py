@@ -62,6 +62,28 @@ def test_a_server_in_a_file_deep_below_is_found_again_by_the_whole_of_its_place(
     assert '"one@1.0.0"' in look.launches["one", found["one"].key]
 
 
+@pytest.mark.parametrize("said_in", ["environment", ".env"])
+def test_the_texts_of_agents_are_read_where_the_look_saw_them(
+    said_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The project's `.env` says neither to the look nor to who reads them again which files are the user's."""
+    home, moved = tmp_path / "home", tmp_path / "moved"
+    for folder, words in ((home / ".claude", "at home"), (moved, "moved")):
+        (folder / "agents").mkdir(parents=True)
+        (folder / "agents" / "mine.md").write_text(f"---\nname: mine\ndescription: It helps.\n---\n{words}\n")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("CLAUDE_CONFIG_DIR", raising=False)
+    root = copy_of_the_project(tmp_path)
+    if said_in == ".env":
+        (root / ".env").write_text(f"CLAUDE_CONFIG_DIR={moved}\n")
+    else:
+        monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(moved))
+    settings = load_settings(root, "dev", os.environ)
+    assert settings.environment["CLAUDE_CONFIG_DIR"] == str(moved)
+    look = take(root, settings)
+    assert look.agent_texts["mine"].endswith("\nat home\n" if said_in == ".env" else "\nmoved\n")
+
+
 def copy_of_the_project(folder: Path) -> Path:
     root = folder / "root"
     (root / "images").mkdir(parents=True)

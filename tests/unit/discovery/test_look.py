@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from catalog import LABEL_PROJECT, LABEL_SERVICE, LABEL_STACK
+from catalog import LABEL_PROJECT, LABEL_SERVICE, LABEL_STACK, LABEL_STAND_IN
 from discovery.config import DiscoveryConfig
 from discovery.judging.selection import PinError
 from discovery.look import look
@@ -109,6 +109,16 @@ def test_report_goes_through_json_and_back(tmp_path: Path) -> None:
     report = look(request_in(tmp_path), NO_CONFIG)
     document = json.loads(json.dumps(report.to_json()))
     assert Report.from_json(document).to_json() == document
+
+
+def test_a_look_tells_what_wrote_the_stacks_data_and_a_snapshot_from_before_nothing(tmp_path: Path) -> None:
+    volumes = {"promptcraft-dev-qdrant-data": {LABEL_STAND_IN: "a small store"}}
+    inventory = Inventory(EngineState.ANSWERED, volumes=volumes)
+    report = look(request_in(tmp_path), NO_CONFIG, (found("docker_engine", inventory=inventory),))
+    document = json.loads(json.dumps(report.to_json()))
+    assert Report.from_json(document).data_writers == {"qdrant": "a small store"}
+    del document["data_writers"]
+    assert Report.from_json(document).data_writers == {}
 
 
 # --- ownership ---

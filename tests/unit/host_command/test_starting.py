@@ -292,12 +292,6 @@ def test_a_process_is_known_by_its_birth_and_a_zombie_is_none() -> None:
         assert process_identity.birth(child.pid) is None
 
 
-def test_the_bridge_has_the_runners_versions() -> None:
-    runners = (ROOT / "images" / "runner" / "requirements.txt").read_text().splitlines()
-    own = [line for line in (BRIDGE / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
-    assert set(own) <= set(runners)
-
-
 @pytest.mark.parametrize("variables", [{}, {"XDG_CACHE_HOME": "/x"}, {"PROMPTCRAFT_CACHE": "/y"}])
 def test_its_cache_is_the_one_of_set_up(variables: dict[str, str]) -> None:
     assert bridge_environment.cache_of(variables) == layout(variables).cache

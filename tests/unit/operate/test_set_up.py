@@ -7,14 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from catalog import EXPORTERS_IMAGE, RUNNER, SERVICES
 from errors import ConfigError
-from operate import images
 from operate.generated_secrets import ensure_secrets, secrets_to_preview_with
 from operate.pulumi_command import PulumiCommand
 from settings import GENERATED_VARIABLE, fingerprint
 from tests.builders import settings_of
-from toolchain.images.resolve import ALL, DEFAULT
 
 # Keeps what it is told like pulumi does: all arguments, each input by its key, the configuration.
 FAKE = """#!/bin/sh
@@ -123,8 +120,3 @@ def test_a_secret_that_pulumi_does_not_take_is_one_line(pulumi: PulumiCommand, t
     (tmp_path / "refuse").write_text("1")
     with pytest.raises(ConfigError, match="grafanaPassword: cannot be set"):
         ensure_secrets(pulumi, settings_of("production"))
-
-
-def test_set_up_and_up_together_bring_every_image() -> None:
-    assert images._BROUGHT == DEFAULT
-    assert set(ALL) == {*SERVICES, EXPORTERS_IMAGE, RUNNER.name}

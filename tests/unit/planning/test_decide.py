@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from discovery.report import AgentReport, Finding, NamedBy, Obstacle, Ownership,
 from errors import ConfigError
 from planning.decide import decide
 from planning.plan import Deploy, Omit, Plan, Relay, Reuse
+from settings.images import Image
 from tests.builders import finding, report_of, settings_of
 
 CONFIG = DiscoveryConfig()
@@ -484,6 +486,59 @@ def test_a_stand_in_is_named_in_the_reason() -> None:
     plan = plan_of()
     for deploy in plan.deployments:
         assert (deploy.workload.image.stand_in or "") in deploy.reason
+
+
+REAL, STAND_IN = Image("qdrant/qdrant:v1.0.0"), Image("promptcraft.local/qdrant:0", stand_in="a small store")
+
+
+def over_data(writers: dict[str, str], image: Image, pin: dict[str, str] | None = None, **config: Any) -> Plan:
+    settings = settings_of("dev", pin=pin or {}, **config)
+    images = {**settings.images, "qdrant": image, "redis": image, "zen-mcp": image}
+    return decide(report_of(data_writers=writers), replace(settings, images=images), CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("writer", "image", "wrote", "takes"),
+    [
+        ("an older store", REAL, "a stand-in (an older store)", "the real Qdrant, qdrant/qdrant:v1.0.0,"),
+        ("", STAND_IN, "the real Qdrant", "a stand-in (a small store), promptcraft.local/qdrant:0,"),
+    ],
+)
+def test_what_a_stand_in_wrote_is_not_taken_over_without_a_pin(
+    writer: str, image: Image, wrote: str, takes: str
+) -> None:
+    with pytest.raises(ConfigError) as raised:
+        over_data({"qdrant": writer}, image)
+    cure = "pulumi config set --stack dev --path 'pin.qdrant' deployed"
+    assert str(raised.value) == (
+        f"qdrant: its data (volume promptcraft-dev-qdrant-data) was written by {wrote}, and {takes} would take it "
+        f"over, which cannot read it; keep a copy first: make backup STACK=dev; then accept an empty qdrant: {cure}"
+    )
+    with pytest.raises(ConfigError, match="its data"):
+        over_data({"qdrant": writer}, image, {"redis": "deployed"})
+    told = f"qdrant: {takes} takes over from {wrote}, whose data stays in volume promptcraft-dev-qdrant-data, unread"
+    assert told in over_data({"qdrant": writer}, image, {"qdrant": "deployed"}).notices
+
+
+@pytest.mark.parametrize(
+    ("writers", "image"),
+    [
+        ({}, REAL),
+        ({}, STAND_IN),
+        ({"qdrant": ""}, REAL),
+        ({"qdrant": "an older store"}, STAND_IN),
+        ({"qdrant": "", "redis": "another Redis"}, REAL),
+        ({"qdrant": "", "zen-mcp": "another Zen"}, REAL),
+    ],
+)
+def test_nothing_is_said_of_data_that_stays_with_its_kind_or_can_be_made_again(
+    writers: dict[str, str], image: Image
+) -> None:
+    assert over_data(writers, image).notices == ()
+
+
+def test_data_that_nobody_takes_over_is_in_nobodys_way() -> None:
+    over_data({"qdrant": "an older store"}, REAL, services=["promptcraft", "redis"])
 
 
 def test_the_application_is_told_what_the_stack_sets_for_it() -> None:

@@ -189,6 +189,17 @@ def test_a_stand_in_stays_until_it_is_asked_anew(layout: Layout, monkeypatch: py
     assert came == [False, False, True, True, True]
 
 
+def test_the_real_image_wins_as_soon_as_the_engine_has_it(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "_fill", lambda *arguments: None)
+    monkeypatch.setattr(references, "load", lambda root: {"qdrant": QDRANT})
+    docker = Engine(present={recipes.base_tag(recipes.RECIPES["qdrant"], layout)})
+    images.resolve(["qdrant"], docker, layout, Answering(False), fresh=False)
+    assert images.read(layout)["qdrant"].stand_in == "a stand-in"
+    docker.present.add(REAL)
+    images.resolve(["qdrant"], docker, layout, Answering(False), fresh=False)
+    assert images.read(layout) == {"qdrant": Resolved(REAL, None, "found")}
+
+
 def test_an_image_without_recipe_and_registry_is_named(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(references, "load", lambda root: {"nowhere": PUBLISHED})
     with pytest.raises(SetupError, match=r"the image of nowhere can't be had on this machine; tried: in the engine"):
