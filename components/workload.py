@@ -90,8 +90,9 @@ class ContainerWorkload(pulumi.ComponentResource):
 
     def _marks(self) -> dict[str, str]:
         workload = self._workload
-        # Beside data it is said of the real one as well: without a label of its own a container has its image's.
-        real = "" if workload.volume else None
+        # Beside data that may be a stand-in's, it is said of the real one as well: without a label of its own a container
+        # has its image's.
+        real = "" if workload.volume and workload.image.has_stand_in else None
         return labels(self._plan, workload.service, workload.image.stand_in or real)
 
     def _data(self) -> list[docker.ContainerVolumeArgs]:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,11 +31,15 @@ _REFERENCE = re.compile(
 
 @dataclass(frozen=True)
 class Image:
-    """An image by exact tag or digest; `build` is the folder it is built from where nobody publishes it."""
+    """An image by exact tag or digest; `build` is the folder it is built from where nobody publishes it.
+
+    `stand_in` says what runs in the real one's place. `has_stand_in`: where none is to be had, something else stands in.
+    """
 
     reference: str
     stand_in: str | None = None
     build: str | None = None
+    has_stand_in: bool = False
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -72,11 +76,12 @@ def load_images(root: Path, chosen: Mapping[str, str]) -> dict[str, Image]:
     images = {}
     for name in (*SERVICES, EXPORTERS_IMAGE, RUNNER.name):
         if name in chosen:
-            images[name] = Image(_exact(chosen[name], name))
+            image = Image(_exact(chosen[name], name))
         elif name in resolved:
-            images[name] = Image(resolved[name].reference, resolved[name].stand_in)
+            image = Image(resolved[name].reference, resolved[name].stand_in)
         else:
-            images[name] = _published(root, name, entries[name])
+            image = _published(root, name, entries[name])
+        images[name] = replace(image, has_stand_in=entries[name].stand_in is not None)
     return images
 
 

@@ -251,7 +251,7 @@ def test_who_keeps_data_says_whether_it_is_the_real_service_and_so_does_its_volu
     stand_in: str | None, said: str
 ) -> None:
     settings = settings_of("dev")
-    image = Image("a/b:1.0.0", stand_in)
+    image = Image("a/b:1.0.0", stand_in, has_stand_in=True)
     labelled = {
         f"{typ.rsplit(':', 1)[1]} {name}": {entry["label"]: entry["value"] for entry in inputs["labels"]}
         for typ, name, inputs in run(replace(settings, images=dict.fromkeys(settings.images, image))).resources

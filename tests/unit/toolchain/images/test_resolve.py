@@ -193,11 +193,11 @@ def test_the_real_image_wins_as_soon_as_the_engine_has_it(layout: Layout, monkey
     monkeypatch.setattr(recipes, "_fill", lambda *arguments: None)
     monkeypatch.setattr(references, "load", lambda root: {"qdrant": QDRANT})
     docker = Engine(present={recipes.base_tag(recipes.RECIPES["qdrant"], layout)})
-    images.resolve(["qdrant"], docker, layout, Answering(False), fresh=False)
-    assert images.read(layout)["qdrant"].stand_in == "a stand-in"
+    resolve.resolve(["qdrant"], docker, layout, Answering(False), fresh=False)
+    assert resolve.read(layout)["qdrant"].stand_in == "a stand-in"
     docker.present.add(REAL)
-    images.resolve(["qdrant"], docker, layout, Answering(False), fresh=False)
-    assert images.read(layout) == {"qdrant": Resolved(REAL, None, "found")}
+    resolve.resolve(["qdrant"], docker, layout, Answering(False), fresh=False)
+    assert resolve.read(layout) == {"qdrant": Resolved(REAL, None, "found")}
 
 
 def test_an_image_without_recipe_and_registry_is_named(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
