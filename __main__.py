@@ -10,6 +10,7 @@ from dashboards import load_dashboards
 from discovery import deploy_look
 from discovery.deployment_lock import BusyError
 from errors import ConfigError
+from planning.contents import Contents, SecretText
 from planning.decide import decide
 from settings import load_settings
 
@@ -20,12 +21,17 @@ try:
     look = deploy_look.take(root, settings, updating=not pulumi.runtime.is_dry_run())
     plan = decide(look.report, settings, look.config)
     look.confirm_started({name: server.key for name, server in plan.hosted.items()})
-    dashboards = load_dashboards(root)
+    contents = Contents(
+        secrets={name: SecretText(secret.value) for name, secret in settings.secrets.items()},
+        agent_texts=look.agent_texts,
+        dashboards=load_dashboards(root),
+        launches={place: SecretText(text) for place, text in look.launches.items()},
+        certificates=look.certificates,
+    )
 except (ConfigError, BusyError) as error:
     raise pulumi.RunError(str(error)) from None
 
-secrets = {name: secret.value for name, secret in settings.secrets.items()}
-PromptCraftStack(plan, secrets, look.agent_texts, dashboards, look.launches, look.certificates)
+PromptCraftStack(plan, contents)
 
 for name, value in outputs(plan).items():
     pulumi.export(name, value)

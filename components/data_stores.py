@@ -2,73 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import pulumi
-
 from components.files import Files
-from components.network import StackNetwork
-from components.workload import ContainerWorkload
-from planning.plan import FILES_PATH, Plan, Workload
+from components.service import Declared, ServiceComponent, Setup
+from planning.plan import FILES_PATH
 from rendering.qdrant_config import CONFIG_FILE, qdrant_config
 from rendering.redis_conf import redis_acl, redis_conf
 
 
-class Redis(pulumi.ComponentResource):
+class Redis(ServiceComponent):
     """Redis with its own configuration file; behind a password where one is configured."""
 
-    containers: ContainerWorkload
+    TOKEN = "promptcraft:data_stores:Redis"
 
-    def __init__(
-        self,
-        workload: Workload,
-        plan: Plan,
-        network: StackNetwork,
-        secrets: Mapping[str, str],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("promptcraft:data_stores:Redis", "redis", None, opts)
-        password = secrets.get("redis")
+    def setup(self, declared: Declared) -> Setup:
+        workload, password = declared.workload, declared.secrets.get("redis")
+        conf = redis_conf(workload.memory_mb, workload.data_path or "/data", protected=password is not None)
         files = Files(
-            plain={
-                "redis.conf": redis_conf(workload.memory_mb, workload.data_path or "/data", protected=bool(password))
-            },
+            plain={"redis.conf": conf},
             secret={"redis-acl.conf": redis_acl(password), "redis": password} if password else {},
         )
-        self.containers = ContainerWorkload(
-            workload,
-            plan,
-            network,
-            files=files,
-            command=["redis-server", f"{FILES_PATH}/redis.conf"],
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        self.register_outputs({"containers": self.containers.ids})
+        return Setup(files, command=["redis-server", f"{FILES_PATH}/redis.conf"])
 
 
-class Qdrant(pulumi.ComponentResource):
+class Qdrant(ServiceComponent):
     """Qdrant; behind an API key where one is configured."""
 
-    containers: ContainerWorkload
+    TOKEN = "promptcraft:data_stores:Qdrant"
 
-    def __init__(
-        self,
-        workload: Workload,
-        plan: Plan,
-        network: StackNetwork,
-        secrets: Mapping[str, str],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("promptcraft:data_stores:Qdrant", "qdrant", None, opts)
-        key = secrets.get("qdrant")
+    def setup(self, declared: Declared) -> Setup:
+        key = declared.secrets.get("qdrant")
+        if key is None:
+            return Setup()
         # The stand-in reads the key's own file.
-        own = workload.image.stand_in is None
-        self.containers = ContainerWorkload(
-            workload,
-            plan,
-            network,
-            files=Files(secret={"qdrant": key, "qdrant.yaml": qdrant_config(key)}) if key else None,
-            command=["./qdrant", "--config-path", CONFIG_FILE] if key and own else None,
-            opts=pulumi.ResourceOptions(parent=self),
+        own = declared.workload.image.stand_in is None
+        return Setup(
+            Files(secret={"qdrant": key, "qdrant.yaml": qdrant_config(key)}),
+            command=["./qdrant", "--config-path", CONFIG_FILE] if own else None,
         )
-        self.register_outputs({"containers": self.containers.ids})

@@ -16,6 +16,7 @@ import pulumi_docker as docker
 
 from catalog import container_name, volume_name
 from components.labels import labels
+from planning.contents import SecretText
 from planning.plan import FILES_PATH, SECRETS_PATH, Plan
 
 # Memory in MiB. The container never runs; the limits say that it could not do much if somebody started it.
@@ -27,16 +28,17 @@ class Files:
     """File contents by path below `FILES_PATH`, and secret ones by file name below `SECRETS_PATH`."""
 
     plain: Mapping[str, str] = field(default_factory=dict)
-    secret: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secret: Mapping[str, SecretText] = field(default_factory=dict)
 
     def by_path(self) -> dict[str, str]:
         """Every content, secret ones too, by its path below `FILES_PATH`."""
         folder = SECRETS_PATH.removeprefix(f"{FILES_PATH}/")
-        return {**self.plain, **{f"{folder}/{name}": content for name, content in self.secret.items()}}
+        return {**self.plain, **{f"{folder}/{name}": content.text for name, content in self.secret.items()}}
 
     def fingerprint(self, plan: Plan) -> str:
         """10 hex digits that change with any content. Slow on purpose: a secret can't be guessed back from them."""
-        content = repr((sorted(self.plain.items()), sorted(self.secret.items()))).encode()
+        secret = sorted((name, content.text) for name, content in self.secret.items())
+        content = repr((sorted(self.plain.items()), secret)).encode()
         if not self.secret:
             return hashlib.sha256(content).hexdigest()[:10]
         salt = f"{plan.owner}/{plan.stack}".encode()
@@ -90,7 +92,7 @@ class WorkloadFiles(pulumi.ComponentResource):
                 ),
                 *(
                     docker.ContainerUploadArgs(
-                        file=f"{SECRETS_PATH}/{name}", content=pulumi.Output.secret(content), permissions="0444"
+                        file=f"{SECRETS_PATH}/{name}", content=pulumi.Output.secret(content.text), permissions="0444"
                     )
                     for name, content in sorted(files.secret.items())
                 ),

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-
-import pulumi
 
 from catalog import EXPORTERS
 from components.files import Files
-from components.network import StackNetwork
-from components.workload import ContainerWorkload
-from planning.plan import SECRETS_PATH, Plan, Workload
+from components.service import Declared, ServiceComponent, Setup
+from planning.contents import SecretText
+from planning.plan import SECRETS_PATH
 from rendering.alert_rules import alert_rules
 from rendering.grafana_provisioning import grafana_files
 from rendering.prometheus_config import (
@@ -23,95 +20,46 @@ from rendering.prometheus_config import (
 )
 
 
-class Prometheus(pulumi.ComponentResource):
+class Prometheus(ServiceComponent):
     """Prometheus over everything of this stack that has metrics, with its alert rules."""
 
-    containers: ContainerWorkload
+    TOKEN = "promptcraft:monitoring:Prometheus"
 
-    def __init__(
-        self,
-        workload: Workload,
-        plan: Plan,
-        network: StackNetwork,
-        secrets: Mapping[str, str],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("promptcraft:monitoring:Prometheus", "prometheus", None, opts)
-        self.containers = ContainerWorkload(
-            workload,
-            plan,
-            network,
-            files=Files(
-                plain={CONFIG_FILE: prometheus_config(plan, workload), RULES_FILE: alert_rules(plan)},
-                secret={"qdrant": secrets["qdrant"]} if qdrant_key_wanted(plan, workload) else {},
-            ),
-            command=prometheus_command(workload.data_path or "/prometheus"),
-            opts=pulumi.ResourceOptions(parent=self),
+    def setup(self, declared: Declared) -> Setup:
+        plan, workload = declared.plan, declared.workload
+        files = Files(
+            plain={CONFIG_FILE: prometheus_config(plan, workload), RULES_FILE: alert_rules(plan)},
+            secret={"qdrant": declared.secrets["qdrant"]} if qdrant_key_wanted(plan, workload) else {},
         )
-        self.register_outputs({"containers": self.containers.ids})
-
-
-class Exporter(pulumi.ComponentResource):
-    """What tells Prometheus the figures of a service; `after` is that service's containers."""
-
-    containers: ContainerWorkload
-
-    def __init__(
-        self,
-        workload: Workload,
-        plan: Plan,
-        network: StackNetwork,
-        secrets: Mapping[str, str],
-        after: Sequence[pulumi.Resource],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("promptcraft:monitoring:Exporter", workload.service, None, opts)
-        command = EXPORTERS[workload.service].command
-        secret = {}
-        if "redis" in secrets:
-            # A password by server, which is how redis_exporter reads it from a file.
-            secret = {_REDIS_PASSWORDS: json.dumps({"redis://redis:6379": secrets["redis"]})}
-            command = (*command, f"--redis.password-file={SECRETS_PATH}/{_REDIS_PASSWORDS}")
-        self.containers = ContainerWorkload(
-            workload,
-            plan,
-            network,
-            files=Files(secret=secret) if secret else None,
-            command=command,
-            after=after,
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        self.register_outputs({"containers": self.containers.ids})
+        return Setup(files, command=prometheus_command(workload.data_path or "/prometheus"))
 
 
 _REDIS_PASSWORDS = "redis-passwords.json"
 
 
-class Grafana(pulumi.ComponentResource):
-    """Grafana with its data source and dashboards in place.
+class Exporter(ServiceComponent):
+    """What tells Prometheus the figures of a service."""
 
-    `dashboards` are texts by file name; `after` is what must be healthy before it starts.
-    """
+    TOKEN = "promptcraft:monitoring:Exporter"
 
-    containers: ContainerWorkload
-
-    def __init__(
-        self,
-        workload: Workload,
-        plan: Plan,
-        network: StackNetwork,
-        secrets: Mapping[str, str],
-        dashboards: Mapping[str, str],
-        after: Sequence[pulumi.Resource],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("promptcraft:monitoring:Grafana", "grafana", None, opts)
-        self.containers = ContainerWorkload(
-            workload,
-            plan,
-            network,
-            files=Files(plain=grafana_files(plan, dashboards), secret={"grafana": secrets["grafana"]}),
-            after=after,
-            opts=pulumi.ResourceOptions(parent=self),
+    def setup(self, declared: Declared) -> Setup:
+        command = EXPORTERS[declared.workload.service].command
+        password = declared.secrets.get("redis")
+        if password is None:
+            return Setup(command=command)
+        # A password by server, which is how redis_exporter reads it from a file.
+        passwords = SecretText(json.dumps({"redis://redis:6379": password.text}))
+        return Setup(
+            Files(secret={_REDIS_PASSWORDS: passwords}),
+            command=(*command, f"--redis.password-file={SECRETS_PATH}/{_REDIS_PASSWORDS}"),
         )
-        self.register_outputs({"containers": self.containers.ids})
+
+
+class Grafana(ServiceComponent):
+    """Grafana with its data source and dashboards in place."""
+
+    TOKEN = "promptcraft:monitoring:Grafana"
+
+    def setup(self, declared: Declared) -> Setup:
+        files = grafana_files(declared.plan, declared.contents.dashboards)
+        return Setup(Files(plain=files, secret={"grafana": declared.secrets["grafana"]}))

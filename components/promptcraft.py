@@ -2,52 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-import pulumi
-
 from components.files import Files
-from components.network import StackNetwork
-from components.workload import ContainerWorkload
-from planning.plan import AUTHORITIES_FILE, FILES_PATH, Plan, Workload
+from components.service import Declared, ServiceComponent, Setup
+from planning.plan import AUTHORITIES_FILE, FILES_PATH
 from rendering import gateway_tokens
 from rendering.plan_document import agent_file, plan_document
 
 
-class PromptCraft(pulumi.ComponentResource):
-    """The gateway. `after` is what must be healthy before it starts; `agent_texts` the winning definitions by name."""
+class PromptCraft(ServiceComponent):
+    """The gateway."""
 
-    containers: ContainerWorkload
+    TOKEN = "promptcraft:promptcraft:PromptCraft"
 
-    def __init__(
-        self,
-        workload: Workload,
-        plan: Plan,
-        network: StackNetwork,
-        secrets: Mapping[str, str],
-        agent_texts: Mapping[str, str],
-        after: Sequence[pulumi.Resource],
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("promptcraft:promptcraft:PromptCraft", "promptcraft", None, opts)
+    def setup(self, declared: Declared) -> Setup:
+        plan, texts = declared.plan, declared.contents.agent_texts
         agents = {
-            agent_file(agent.selected).removeprefix(f"{FILES_PATH}/"): agent_texts[name]
+            agent_file(agent.selected).removeprefix(f"{FILES_PATH}/"): texts[name]
             for name, agent in plan.agents.items()
-            if agent.selected is not None and name in agent_texts
+            if agent.selected is not None and name in texts
         }
         authorities = {AUTHORITIES_FILE: plan.authorities} if plan.authorities else {}
-        credentials = {name: secret for name, secret in secrets.items() if name != "gatewayTokens"}
-        if "gatewayTokens" in secrets:
-            credentials[gateway_tokens.FILE] = gateway_tokens.gateway_tokens(secrets["gatewayTokens"])
-        self.containers = ContainerWorkload(
-            workload,
-            plan,
-            network,
-            files=Files(
-                plain={"plan.json": plan_document(plan, workload.secrets), **authorities, **agents},
-                secret=credentials,
-            ),
-            after=after,
-            opts=pulumi.ResourceOptions(parent=self),
-        )
-        self.register_outputs({"containers": self.containers.ids})
+        credentials = dict(declared.secrets)
+        if tokens := credentials.pop("gatewayTokens", None):
+            credentials[gateway_tokens.FILE] = gateway_tokens.gateway_tokens(tokens)
+        document = plan_document(plan, declared.workload.secrets)
+        return Setup(Files(plain={"plan.json": document, **authorities, **agents}, secret=credentials))

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import pulumi
-
 from components.files import Files
-from components.network import StackNetwork
-from components.workload import ContainerWorkload
-from planning.plan import CERTIFICATES_FILE, Plan, Workload
+from components.service import Declared, ServiceComponent, Setup
+from planning.plan import CERTIFICATES_FILE
 
 
-class Runner(pulumi.ComponentResource):
-    """`launches` says how each server is started, as `images/runner/hosted.py` reads it: secret, for it holds keys."""
+class Runner(ServiceComponent):
+    """How each server is started comes as a file that `images/runner/hosted.py` reads: secret, for it holds keys."""
 
-    containers: ContainerWorkload
+    TOKEN = "promptcraft:runner:Runner"
 
-    def __init__(
-        self,
-        workload: Workload,
-        plan: Plan,
-        network: StackNetwork,
-        launches: Mapping[str, str],
-        certificates: str | None,
-        opts: pulumi.ResourceOptions | None = None,
-    ) -> None:
-        super().__init__("promptcraft:runner:Runner", "runner", None, opts)
-        self.containers = ContainerWorkload(
-            workload,
-            plan,
-            network,
-            files=Files(
-                plain={CERTIFICATES_FILE: certificates} if certificates else {},
-                secret={f"server-{name}.json": launches[name] for name in plan.hosted},
-            ),
-            opts=pulumi.ResourceOptions(parent=self),
+    def setup(self, declared: Declared) -> Setup:
+        contents = declared.contents
+        return Setup(
+            Files(
+                plain={CERTIFICATES_FILE: contents.certificates} if contents.certificates else {},
+                secret={
+                    f"server-{name}.json": contents.launches[name, hosted.key]
+                    for name, hosted in declared.plan.hosted.items()
+                },
+            )
         )
-        self.register_outputs({"containers": self.containers.ids})

@@ -90,9 +90,9 @@ class ContainerWorkload(pulumi.ComponentResource):
 
     def _marks(self) -> dict[str, str]:
         workload = self._workload
-        # Beside data that may be a stand-in's, it is said of the real one as well: without a label of its own a container
-        # has its image's.
-        real = "" if workload.volume and workload.image.has_stand_in else None
+        # An image that somebody chose may be labelled as a stand-in; without a label of its own, a container has its
+        # image's.
+        real = "" if workload.volume and workload.image.vouched_for else None
         return labels(self._plan, workload.service, workload.image.stand_in or real)
 
     def _data(self) -> list[docker.ContainerVolumeArgs]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
+from planning.contents import SecretText
 from planning.plan import SECRETS_PATH
 
 CONFIG_FILE = f"{SECRETS_PATH}/qdrant.yaml"
 
 
-def qdrant_config(api_key: str) -> str:
+def qdrant_config(api_key: SecretText) -> SecretText:
     """YAML for `qdrant --config-path` (https://qdrant.tech/documentation/guides/configuration/)."""
     # A JSON string is a YAML string, whatever the key holds.
-    return f"service:\n  api_key: {json.dumps(api_key)}\n"
+    return SecretText(f"service:\n  api_key: {json.dumps(api_key.text)}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from planning.contents import SecretText
 from planning.plan import SECRETS_PATH
 
 CREDENTIAL_FILE = f"{SECRETS_PATH}/redis-acl.conf"
@@ -31,9 +32,9 @@ def redis_conf(memory_mb: int, data_path: str, *, protected: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
-def redis_acl(password: str) -> str:
+def redis_acl(password: SecretText) -> SecretText:
     """The default user with this password, by hash: no quoting can go wrong, and the text holds no password."""
-    return _user(f"#{hashlib.sha256(password.encode()).hexdigest()}") + "\n"
+    return SecretText(_user(f"#{hashlib.sha256(password.text.encode()).hexdigest()}") + "\n")
 
 
 # Of what Redis calls dangerous, its exporter and whoever asks who it is need these, and none of them writes.

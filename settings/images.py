@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,13 +33,14 @@ _REFERENCE = re.compile(
 class Image:
     """An image by exact tag or digest; `build` is the folder it is built from where nobody publishes it.
 
-    `stand_in` says what runs in the real one's place. `has_stand_in`: where none is to be had, something else stands in.
+    `stand_in` says what runs in the real one's place. `vouched_for`: the stack's `images` names it as the real one, for
+    a service that a stand-in could be taken for.
     """
 
     reference: str
     stand_in: str | None = None
     build: str | None = None
-    has_stand_in: bool = False
+    vouched_for: bool = False
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -76,12 +77,11 @@ def load_images(root: Path, chosen: Mapping[str, str]) -> dict[str, Image]:
     images = {}
     for name in (*SERVICES, EXPORTERS_IMAGE, RUNNER.name):
         if name in chosen:
-            image = Image(_exact(chosen[name], name))
+            images[name] = Image(_exact(chosen[name], name), vouched_for=entries[name].stand_in is not None)
         elif name in resolved:
-            image = Image(resolved[name].reference, resolved[name].stand_in)
+            images[name] = Image(resolved[name].reference, resolved[name].stand_in)
         else:
-            image = _published(root, name, entries[name])
-        images[name] = replace(image, has_stand_in=entries[name].stand_in is not None)
+            images[name] = _published(root, name, entries[name])
     return images
 
 

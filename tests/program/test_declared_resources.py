@@ -18,6 +18,7 @@ from catalog import EXPORTERS, LABEL_STAND_IN, SERVICES, host_port
 from components.stack import PromptCraftStack
 from discovery.config import DiscoveryConfig
 from discovery.report import Candidate, Finding, HostLaunch, Launch, Ownership, Reach, Source, Vantage, Verdict
+from planning.contents import Contents, SecretText
 from planning.decide import decide
 from settings import Secret, StackSettings
 from settings.images import Image
@@ -52,8 +53,9 @@ def run(settings: StackSettings, found: Iterable[Finding] = ()) -> Recorder:
     plan = decide(report_of(found), settings, DiscoveryConfig())
 
     def program() -> None:
-        secrets = {name: secret.value for name, secret in settings.secrets.items()}
-        PromptCraftStack(plan, secrets, {}, {}, LAUNCHES, "authorities")
+        secrets = {name: SecretText(secret.value) for name, secret in settings.secrets.items()}
+        launches = {place: SecretText(text) for place, text in LAUNCHES.items()}
+        PromptCraftStack(plan, Contents(secrets, launches=launches, certificates="authorities"))
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -251,7 +253,7 @@ def test_who_keeps_data_says_whether_it_is_the_real_service_and_so_does_its_volu
     stand_in: str | None, said: str
 ) -> None:
     settings = settings_of("dev")
-    image = Image("a/b:1.0.0", stand_in, has_stand_in=True)
+    image = Image("a/b:1.0.0", stand_in, vouched_for=True)
     labelled = {
         f"{typ.rsplit(':', 1)[1]} {name}": {entry["label"]: entry["value"] for entry in inputs["labels"]}
         for typ, name, inputs in run(replace(settings, images=dict.fromkeys(settings.images, image))).resources
