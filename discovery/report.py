@@ -5,6 +5,7 @@ All of them are frozen, print, compare, and go through JSON and back. Nothing he
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -14,6 +15,9 @@ SCHEMA_VERSION = 1
 
 # What stands for a source where a stack runs a service itself.
 DEPLOYED = "deployed"
+OMITTED = "omitted"  # where nothing is used
+# Between the evidence and the title, in the reason for taking what is another's.
+PROVED = ": proved to be "
 
 
 class Source(StrEnum):
@@ -222,11 +226,76 @@ class Obstacle:
 
 
 @dataclass(frozen=True)
+class Remembered:
+    """What the last deployment said of a service, in the stack output `plan`.
+
+    Of what is another's also its `version`, the names of the data that it `holds` (None: nobody could say), what was
+    `behind` its relay, and the `evidence` by which it was found.
+    """
+
+    source: str | None = None
+    endpoint: str | None = None
+    reason: str | None = None
+    version: str | None = None
+    holds: tuple[str, ...] | None = None
+    behind: str | None = None
+    evidence: str | None = None
+
+    @property
+    def is_anothers(self) -> bool:
+        return self.source not in (None, DEPLOYED, OMITTED)
+
+    @property
+    def place(self) -> tuple[str | None, ...]:
+        """Where the service is; one relay may lead to another server than it did."""
+        return self.source, self.endpoint, self.behind
+
+    def to_texts(self) -> dict[str, str | None]:
+        """As the stack output has it: texts and nulls only."""
+        texts = {"source": self.source, "endpoint": self.endpoint, "reason": self.reason}
+        if not self.is_anothers:
+            return texts
+        # As JSON: a name may hold whatever a separator could be.
+        holds = None if self.holds is None else json.dumps(self.holds)
+        texts |= {"version": self.version, "holds": holds}
+        more = {"behind": self.behind, "evidence": self.evidence}
+        return texts | {key: text for key, text in more.items() if text is not None}
+
+    @classmethod
+    def from_texts(cls, texts: Mapping[str, str | None]) -> Remembered:
+        """The inverse of `to_texts`, and what deployments before 2026-11-27 wrote."""
+        reason = texts.get("reason")
+        evidence = texts.get("evidence")
+        if evidence is None and reason is not None and PROVED in reason:
+            # It once stood in the reason only: "QDRANT_HOST: proved to be Qdrant".
+            evidence = reason.partition(PROVED)[0]
+        return cls(
+            source=texts.get("source"),
+            endpoint=texts.get("endpoint"),
+            reason=reason,
+            version=texts.get("version"),
+            holds=_names(texts.get("holds")),
+            behind=texts.get("behind"),
+            evidence=evidence,
+        )
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    try:
+        names = json.loads(text)
+    except ValueError:
+        names = None
+    # Once the names were written one after the other.
+    return tuple(str(name) for name in names) if isinstance(names, list) else tuple(text.split(", "))
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything one look found out. `duration_ms` and the `elapsed_ms` are its only times.
 
-    `previous` is what the last deployment chose: service to what its `plan` output said (`source`, `endpoint`,
-    `reason`, and of what is another's `version`, `holds`, `behind`); empty before the first. `data_writers` is what
+    `previous` is what the last deployment chose, by service; empty before the first. `data_writers` is what
     wrote the data of this stack's own: service to what a stand-in calls itself, or "" for the real one, as far as it is
     known. `owner` identifies the state that the stack's own objects belong to.
     """
@@ -237,7 +306,7 @@ class Report:
     agents: Mapping[str, AgentReport] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     obstacles: tuple[Obstacle, ...] = ()
-    previous: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    previous: Mapping[str, Remembered] = field(default_factory=dict)
     data_writers: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
 
@@ -251,7 +320,7 @@ class Report:
             "agents": {name: _agent_to_json(agent) for name, agent in self.agents.items()},
             "warnings": list(self.warnings),
             "obstacles": [asdict(obstacle) for obstacle in self.obstacles],
-            "previous": {name: dict(value) for name, value in self.previous.items()},
+            "previous": {name: value.to_texts() for name, value in self.previous.items()},
             "data_writers": dict(self.data_writers),
             "owner": self.owner,
         }
@@ -269,7 +338,7 @@ class Report:
                 agents={name: _agent_from_json(name, value) for name, value in document["agents"].items()},
                 warnings=tuple(str(line) for line in document["warnings"]),
                 obstacles=tuple(Obstacle(**value) for value in document["obstacles"]),
-                previous={str(name): dict(value) for name, value in document["previous"].items()},
+                previous={str(name): Remembered.from_texts(value) for name, value in document["previous"].items()},
                 # A snapshot that was committed before there were any says nothing of them.
                 data_writers={str(name): str(words) for name, words in document.get("data_writers", {}).items()},
                 owner=str(document["owner"]),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from discovery.approval import Approver, Entry
-from discovery.report import Candidate
+from discovery.report import Candidate, Remembered
 from discovery.world import Inventory, Listener
 from errors import ConfigError
 
@@ -40,7 +40,7 @@ class Checkpoint:
     known: bool = True
     ids: frozenset[str] = frozenset()
     owner: str = ""
-    previous: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    previous: Mapping[str, Remembered] = field(default_factory=dict)
     host_runs: Mapping[str, int] = field(default_factory=dict)
     pending: int = 0
     problem: str | None = None

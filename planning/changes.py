@@ -6,14 +6,11 @@ is refused until a pin says that this is wanted.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 
 from catalog import SERVICES
-from discovery.report import DEPLOYED, Finding, Report, Verdict
-from planning.plan import Decision, Deploy, Relay, Reuse, summarised
-
-Summary = Mapping[str, str | None]
+from discovery.report import DEPLOYED, Finding, Remembered, Report, Verdict
+from planning.plan import Decision, Deploy, Relay, Reuse, remembered
 
 # What a service in use can turn into while somebody is still there (law 4 of docs/architecture.md).
 _BROKEN = (Verdict.AUTH_REQUIRED, Verdict.IMPOSTOR)
@@ -25,10 +22,10 @@ def refusal(name: str, choice: Reuse | Relay | None, report: Report, *, named: b
     `choice` is None for this stack's own; `named` says that the operator wrote its address down.
     """
     before = report.previous.get(name)
-    if before is None or not _is_anothers(before):
+    if before is None or not before.is_anothers:
         return None
-    now = summarised(choice) if choice else {}
-    if choice is not None and place_of(now) == place_of(before):
+    now = remembered(choice) if choice else Remembered()
+    if choice is not None and now.place == before.place:
         return _lost_data(name, before, choice, report)
     former = _former(name, before, report)
     broken = former is not None and former.verdict in _BROKEN and not named
@@ -63,21 +60,16 @@ def announcements(decisions: Mapping[str, Decision], report: Report) -> Iterator
         before = report.previous.get(name)
         if before is None:
             continue
-        now = summarised(decision)
-        if place_of(now) != place_of(before):
-            given_up = _is_anothers(before) and now["source"] == DEPLOYED
-            why = _absence(before, _former(name, before, report)) if given_up else now["reason"]
+        now = remembered(decision)
+        if now.place != before.place:
+            given_up = before.is_anothers and now.source == DEPLOYED
+            why = _absence(before, _former(name, before, report)) if given_up else now.reason
             yield f"{name}: was {_described(before)}, will be {_described(now)}: {why}"
             continue
-        if before.get("version") and now.get("version") not in (None, before["version"]):
-            yield f"{name}: {_described(now)} runs version {now['version']} now, was {before['version']}"
-        if now.get("holds") is not None and (gone := _holds(before) - _holds(now)):
+        if before.version and now.version not in (None, before.version):
+            yield f"{name}: {_described(now)} runs version {now.version} now, was {before.version}"
+        if now.holds is not None and (gone := {*(before.holds or ())} - {*now.holds}):
             yield f"{name}: {_described(now)} no longer holds {', '.join(sorted(gone))}"
-
-
-def place_of(summary: Summary) -> tuple[str | None, ...]:
-    """Where a service is; one relay may lead to another server than it did."""
-    return summary.get("source"), summary.get("endpoint"), summary.get("behind")
 
 
 def _data_takeover(name: str, decision: Decision, report: Report) -> tuple[str, str, str] | None:
@@ -94,10 +86,10 @@ def _data_takeover(name: str, decision: Decision, report: Report) -> tuple[str, 
     return str(decision.workload.volume), wrote, f"{takes}, {image.reference},"
 
 
-def _lost_data(name: str, before: Summary, choice: Reuse | Relay, report: Report) -> str | None:
-    now = summarised(choice)
-    held = _holds(before)
-    if not held or now.get("holds") is None or held & _holds(now):
+def _lost_data(name: str, before: Remembered, choice: Reuse | Relay, report: Report) -> str | None:
+    now = remembered(choice)
+    held = {*(before.holds or ())}
+    if not held or now.holds is None or not held.isdisjoint(now.holds):
         return None
     return (
         f"{name}: {_described(now)} has lost its data, or is another than it was: it no longer holds "
@@ -105,16 +97,11 @@ def _lost_data(name: str, before: Summary, choice: Reuse | Relay, report: Report
     )
 
 
-def _has_the_data(before: Summary, now: Summary, *, named: bool) -> bool:
+def _has_the_data(before: Remembered, now: Remembered, *, named: bool) -> bool:
     """Whether what serves now may be what served before: by what it holds, else by the operator's word."""
-    held = _holds(before)
-    if held and now.get("holds") is not None:
-        return not held.isdisjoint(_holds(now))
+    if before.holds and now.holds is not None:
+        return not {*before.holds}.isdisjoint(now.holds)
     return named
-
-
-def _is_anothers(summary: Summary) -> bool:
-    return summary.get("source") not in (None, DEPLOYED, "omitted")
 
 
 def _keeps_data(name: str) -> bool:
@@ -122,41 +109,26 @@ def _keeps_data(name: str) -> bool:
     return service.data_path is not None and not service.is_cache
 
 
-def _holds(summary: Summary) -> set[str]:
-    text = summary.get("holds") or "[]"
-    try:
-        names = json.loads(text)
-    except ValueError:
-        names = None
-    # A deployment from before wrote the names one after the other.
-    return set(names if isinstance(names, list) else text.split(", "))
-
-
-def _former(name: str, before: Summary, report: Report) -> Finding | None:
+def _former(name: str, before: Remembered, report: Report) -> Finding | None:
     """What became of what was used before: the candidate at its endpoint, or with the same evidence."""
     service = report.services.get(name)
     for finding in service.findings if service else ():
         candidate = finding.candidate
-        same_place = before.get("endpoint") in (candidate.endpoint, finding.reach.endpoint)
-        same_evidence = _evidence(before) == candidate.evidence
+        same_place = before.endpoint in (candidate.endpoint, finding.reach.endpoint)
+        same_evidence = before.evidence == candidate.evidence
         if (same_place or same_evidence) and finding.verdict is not Verdict.VERIFIED:
             return finding
     return None
 
 
-def _absence(before: Summary, former: Finding | None) -> str:
+def _absence(before: Remembered, former: Finding | None) -> str:
     if former is None:
-        return f"{_evidence(before) or 'it'} is not found any more"
+        return f"{before.evidence or 'it'} is not found any more"
     return f"{former.candidate.evidence} is {former.verdict.value}: {former.reason}"
 
 
-def _evidence(summary: Summary) -> str:
-    # "QDRANT_HOST: proved to be Qdrant", "container theirs: proved to be …", "lock file .mcp-x.lock: proved to be …"
-    return (summary.get("reason") or "").partition(": proved to be ")[0]
-
-
-def _described(summary: Summary) -> str:
-    return f"{summary.get('source')} {summary.get('endpoint') or ''}".strip()
+def _described(summary: Remembered) -> str:
+    return f"{summary.source} {summary.endpoint or ''}".strip()
 
 
 def _pin(name: str, value: str, report: Report) -> str:

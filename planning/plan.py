@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from catalog import SERVICES, HealthCheck
-from discovery.report import DEPLOYED, AgentReport
+from discovery.report import DEPLOYED, OMITTED, AgentReport, Remembered
 from settings.images import Image
 
 # Where a workload keeps its files and secrets; read-only to it.
@@ -80,13 +79,15 @@ class Reuse:
     """Something that runs already serves.
 
     `endpoint` is its address for the stack's containers, `host_endpoint` for this host; `network` is the one that
-    its users must join to reach it. `version` and `holds` (names of the data there) are as discovery found them.
+    its users must join to reach it. `evidence`, `version` and `holds` (names of the data there) are as discovery found
+    them.
     """
 
     endpoint: str
     host_endpoint: str
     source: str
     reason: str
+    evidence: str
     network: str | None = None
     network_id: str = ""
     version: str | None = None
@@ -108,6 +109,7 @@ class Relay:
     host_endpoint: str
     source: str
     reason: str
+    evidence: str
     version: str | None = None
     holds: tuple[str, ...] | None = None
 
@@ -155,12 +157,21 @@ class HostCommand:
 
 
 @dataclass(frozen=True)
+class RunHere:
+    """This stack is to run the service itself; the decision that follows is `Deploy`."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Omit:
     """Nothing is declared and nothing is used."""
 
     reason: str
 
 
+# What serves a service of the catalog, as long as the stack's own are not worked out.
+Choice = Reuse | Relay | HostCommand | RunHere | Omit
 Decision = Deploy | Reuse | Relay | Hosted | HostCommand | Omit
 
 
@@ -173,6 +184,19 @@ class Budget:
     cpu_cores: float
     disk_gb: float
     disk_limit_gb: float
+
+    @property
+    def spare_mb(self) -> int:
+        return self.limit_mb - self.memory_mb
+
+    def with_one_more(self, workload: Workload) -> Budget:
+        count = len(workload.replicas)
+        return replace(
+            self,
+            memory_mb=self.memory_mb + workload.memory_mb * count,
+            cpu_cores=round(self.cpu_cores + workload.cpu_cores * count, 2),
+            disk_gb=round(self.disk_gb + workload.disk_gb * count, 2),
+        )
 
 
 @dataclass(frozen=True)
@@ -256,7 +280,7 @@ class Plan:
 
     def summary(self) -> dict[str, dict[str, str | None]]:
         """The stack output `plan`: per service its source, endpoint and reason."""
-        return {name: summarised(decision) for name, decision in self.decisions.items()}
+        return {name: remembered(decision).to_texts() for name, decision in self.decisions.items()}
 
 
 def secret_of(name: str, decision: Decision) -> str:
@@ -265,28 +289,22 @@ def secret_of(name: str, decision: Decision) -> str:
     return "upstash" if name == "redis" and over_rest else name
 
 
-def summarised(decision: Decision) -> dict[str, str | None]:
-    """A decision as the stack output `plan` shows it and the next deployment remembers it (`Report.previous`)."""
+def remembered(decision: Decision) -> Remembered:
+    """A decision as the next deployment will know it (`Report.previous`)."""
     match decision:
         case Deploy() | Hosted() | HostCommand():
-            return {"source": decision.source, "endpoint": decision.endpoint, "reason": decision.reason}
-        case Reuse():
-            return _remembered(decision)
-        case Relay(target=target):
-            return _remembered(decision) | {"behind": target}
+            return Remembered(decision.source, decision.endpoint, decision.reason)
+        case Reuse() | Relay():
+            return Remembered(
+                decision.source,
+                decision.endpoint,
+                decision.reason,
+                version=decision.version,
+                holds=decision.holds,
+                behind=decision.target if isinstance(decision, Relay) else None,
+                evidence=decision.evidence,
+            )
         case Omit(reason=reason):
-            return {"source": "omitted", "endpoint": None, "reason": reason}
+            return Remembered(OMITTED, None, reason)
         case _:
             assert_never(decision)
-
-
-def _remembered(decision: Reuse | Relay) -> dict[str, str | None]:
-    # As JSON: a name may hold whatever a separator could be.
-    holds = None if decision.holds is None else json.dumps(decision.holds)
-    return {
-        "source": decision.source,
-        "endpoint": decision.endpoint,
-        "reason": decision.reason,
-        "version": decision.version,
-        "holds": holds,
-    }

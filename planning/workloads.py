@@ -21,6 +21,7 @@ from planning.plan import (
     AUTHORITIES_FILE,
     FILES_PATH,
     SECRETS_PATH,
+    Choice,
     Decision,
     Deploy,
     Edge,
@@ -29,6 +30,7 @@ from planning.plan import (
     Relay,
     Replica,
     Reuse,
+    RunHere,
     Workload,
     secret_of,
 )
@@ -43,7 +45,7 @@ def deploy(
     reason: str,
     settings: StackSettings,
     config: DiscoveryConfig,
-    chosen: Mapping[str, Reuse | Relay | HostCommand | str],
+    chosen: Mapping[str, Choice],
 ) -> Deploy:
     """The service as this stack runs it; `chosen` says what it uses of others, and so what it must join."""
     server = config.servers.get(service.name)
@@ -76,7 +78,7 @@ def deploy(
     return Deploy(workload=workload, endpoint=endpoint, reason=named)
 
 
-def _on_the_gateway(used: Iterable[Reuse | Relay | HostCommand | str]) -> Iterator[str]:
+def _on_the_gateway(used: Iterable[Choice]) -> Iterator[str]:
     """The names of what listens on the gateway of the stack's network."""
     for use in used:
         match use:
@@ -117,7 +119,7 @@ def _exporter(exporter: Exporter, settings: StackSettings) -> Workload:
     )
 
 
-def _secret(name: str, chosen: Mapping[str, Reuse | Relay | HostCommand | str], settings: StackSettings) -> str | None:
+def _secret(name: str, chosen: Mapping[str, Choice], settings: StackSettings) -> str | None:
     """The secret that opens `name` for its users; None where there is none, or only one of this stack's own making for
     what is somebody else's."""
     choice = chosen.get(name)
@@ -219,10 +221,10 @@ def _store(
     service: Service,
     settings: StackSettings,
     config: DiscoveryConfig,
-    chosen: Mapping[str, Reuse | Relay | HostCommand | str],
+    chosen: Mapping[str, Choice],
 ) -> dict[str, str]:
     """How much of this stack's own Redis the application may fill; of somebody else's it has its default."""
-    if service.name != "promptcraft" or not isinstance(chosen.get("redis"), str):
+    if service.name != "promptcraft" or not isinstance(chosen.get("redis"), RunHere):
         return {}
     redis = config.servers.get("redis")
     memory = _memory(SERVICES["redis"], settings, redis.resource_requirements if redis else None)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from planning.plan import FILES_PATH, Plan, summarised
+from planning.plan import FILES_PATH, Plan, remembered
 
 PROVISIONING_PATH = f"{FILES_PATH}/provisioning"
 _DASHBOARDS = "dashboards"
@@ -21,7 +21,7 @@ def grafana_files(plan: Plan, dashboards: Mapping[str, str]) -> dict[str, str]:
     """File contents by path below `FILES_PATH`; `dashboards` are their texts by file name."""
     return {
         "provisioning/datasources/prometheus.yaml": _text(
-            datasources(datasource("Prometheus", summarised(plan.decisions["prometheus"])["endpoint"]))
+            datasources(datasource("Prometheus", remembered(plan.decisions["prometheus"]).endpoint))
         ),
         "provisioning/dashboards/promptcraft.yaml": _text(_PROVIDERS),
         **{f"{_DASHBOARDS}/{name}": text for name, text in dashboards.items()},

@@ -13,6 +13,7 @@ from discovery.report import (
     Obstacle,
     Ownership,
     Reach,
+    Remembered,
     Report,
     ServiceReport,
     Source,
@@ -73,7 +74,7 @@ def report_of(
         1.0,
         services,
         obstacles=obstacles,
-        previous=previous or {},
+        previous={name: Remembered.from_texts(texts) for name, texts in (previous or {}).items()},
         data_writers=data_writers or {},
         owner=OWNER,
     )

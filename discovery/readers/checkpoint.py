@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from catalog import HOST_COMMAND
+from discovery.report import Remembered
 from discovery.request import Checkpoint
 from reading import safe_files
 from reading.text import one_line, shown
@@ -32,8 +33,6 @@ _STACK_TYPE = "pulumi:pulumi:Stack"
 # Letters, digits, '-', '_' and '.' (Pulumi's `tokens.ParseStackName`); not '.' or '..', since it becomes a file's name.
 _STACK_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,100}")
 _MAX_RUN = 2**31
-_PLAN_KEYS = ("source", "endpoint", "reason")
-_MORE_KEYS = ("version", "holds", "behind")  # of what is another's
 
 
 class _UnreadableError(Exception):
@@ -223,15 +222,14 @@ def _host_runs(resources: list[Mapping[str, object]]) -> Iterator[tuple[str, int
             yield name.removesuffix(HOST_COMMAND), int(run)
 
 
-def _previous(resources: list[Mapping[str, object]]) -> dict[str, dict[str, str | None]]:
+def _previous(resources: list[Mapping[str, object]]) -> dict[str, Remembered]:
     """The `plan` output of the last update. A secret in the state is an object with a ciphertext: not taken."""
-    previous: dict[str, dict[str, str | None]] = {}
+    previous: dict[str, Remembered] = {}
     for resource in resources:
         outputs = resource.get("outputs") if resource.get("type") == _STACK_TYPE else None
         plan = outputs.get("plan") if isinstance(outputs, dict) else None
         for service, decision in plan.items() if isinstance(plan, dict) else ():
             if isinstance(decision, dict) and isinstance(decision.get("source"), str):
                 texts = {key: text for key, text in decision.items() if isinstance(text, str)}
-                previous[service] = {key: texts.get(key) for key in _PLAN_KEYS}
-                previous[service].update({key: texts[key] for key in _MORE_KEYS if key in texts})
+                previous[service] = Remembered.from_texts(texts)
     return previous

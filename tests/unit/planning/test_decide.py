@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 
 from discovery.config import DiscoveryConfig, parse_discovery_config
-from discovery.report import AgentReport, Finding, NamedBy, Obstacle, Ownership, Reach, Source, Vantage, Verdict
+from discovery.report import (
+    AgentReport,
+    Finding,
+    NamedBy,
+    Obstacle,
+    Ownership,
+    Reach,
+    Remembered,
+    Source,
+    Vantage,
+    Verdict,
+)
 from errors import ConfigError
 from planning.decide import decide
 from planning.plan import Deploy, Omit, Plan, Relay, Reuse
@@ -375,7 +386,7 @@ def test_cloud_uses_nothing_but_the_application() -> None:
 def test_what_nobody_named_is_offered_with_the_pin_that_takes_it_each_time() -> None:
     found = finding("zen-mcp", Verdict.SKIPPED, endpoint="http://127.0.0.1:8001", evidence="port 8001")
     report = report_of([replace(found, offered=True)])
-    for previous in ({}, {"zen-mcp": {"source": "deployed", "endpoint": "http://zen-mcp:8000/mcp"}}):
+    for previous in ({}, {"zen-mcp": Remembered("deployed", "http://zen-mcp:8000/mcp")}):
         plan = decide(replace(report, previous=previous), settings_of("production", GRAFANA_PASSWORD), CONFIG)
         assert source(plan, "zen-mcp") == "deployed"
         assert (

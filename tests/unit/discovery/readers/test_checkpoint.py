@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from discovery.readers.checkpoint import export_checkpoint, read_checkpoint
+from discovery.report import Remembered
 from discovery.request import Checkpoint
 from tests.unit.asking import JSON_VALUES, MANY, write
 
@@ -76,8 +77,8 @@ def test_the_last_deployments_plan_is_told_without_its_secrets(tmp_path: Path) -
     write(stack_file(tmp_path), state(resource("pulumi:pulumi:Stack", None, outputs={"plan": plan})))
 
     assert read(tmp_path).previous == {
-        "qdrant": plan["qdrant"],
-        "redis": {"source": "deployed", "endpoint": None, "reason": None},
+        "qdrant": Remembered("external_deployment", "http://h:6333", "found"),
+        "redis": Remembered("deployed"),
     }
 
 
@@ -326,5 +327,5 @@ def test_any_bytes_are_a_checkpoint(tmp_path: Path, data: bytes) -> None:
     assert checkpoint.known == (checkpoint.problem is None)
     assert all(isinstance(identity, str) for identity in checkpoint.ids)
     for decision in checkpoint.previous.values():
-        assert all(value is None or isinstance(value, str) for value in decision.values())
+        assert all(value is None or isinstance(value, str) for value in decision.to_texts().values())
     assert (checkpoint.problem or "").isprintable()
