@@ -20,7 +20,7 @@ try:
     settings = load_settings(root, pulumi.get_stack(), os.environ, pulumi.runtime.config.get_config_env())
     look = deploy_look.take(root, settings, updating=not pulumi.runtime.is_dry_run())
     plan = decide(look.report, settings, look.config)
-    look.confirm_started({name: server.key for name, server in plan.hosted.items()})
+    look.confirm_started({name: server.key for name, server in plan.in_runner.items()})
     contents = Contents(
         secrets={name: SecretText(secret.value) for name, secret in settings.secrets.items()},
         agent_texts=look.agent_texts,

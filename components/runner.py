@@ -18,8 +18,8 @@ class Runner(ServiceComponent):
             Files(
                 plain={CERTIFICATES_FILE: contents.certificates} if contents.certificates else {},
                 secret={
-                    f"server-{name}.json": contents.launches[name, hosted.key]
-                    for name, hosted in declared.plan.hosted.items()
+                    f"server-{name}.json": contents.launches[name, server.key]
+                    for name, server in declared.plan.in_runner.items()
                 },
             )
         )

@@ -56,21 +56,30 @@ async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str]) -> N
     )
     similar = SimilarRuns(plan, choose_embedder(settings), settings.similar_days, metrics)
     service = RunService(
-        plan,
-        partial(choose_tool, plan, settings),
-        desk,
-        Records(shared, shelf("records", share.records), replica),
-        Keys(shared, shelf("keys", share.keys)),
-        Results(shared, shelf("results", share.results), settings.cache_seconds),
-        sessions,
-        similar,
-        ToolCaller(settings.run_seconds, metrics),
-        metrics,
-        replica,
+        plan=plan,
+        choose=partial(choose_tool, plan, settings),
+        desk=desk,
+        records=Records(shared, shelf("records", share.records), replica),
+        keys=Keys(shared, shelf("keys", share.keys)),
+        results=Results(shared, shelf("results", share.results), settings.cache_seconds),
+        sessions=sessions,
+        similar=similar,
+        caller=ToolCaller(settings.run_seconds, metrics),
+        metrics=metrics,
+        replica=replica,
     )
     board, servers = HealthBoard(plan, settings.check_seconds), ServerBoard(plan, settings.check_seconds)
     routers = [
-        read_routes(plan, board, servers, desk, shared, similar, service, stopping),
+        read_routes(
+            plan=plan,
+            board=board,
+            servers=servers,
+            desk=desk,
+            shared=shared,
+            similar=similar,
+            service=service,
+            stopping=stopping,
+        ),
         # Before the runs by their id: `similar` is none.
         similar_routes(similar),
         run_routes(service),

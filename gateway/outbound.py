@@ -8,7 +8,7 @@ from functools import cache
 import httpx2
 
 
-def one_line(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """An error as one short line: the innermost of a group, its type where it has no text."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

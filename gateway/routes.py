@@ -25,6 +25,7 @@ STREAM_SECONDS = 2.0
 
 
 def read_routes(
+    *,
     plan: Plan,
     board: HealthBoard,
     servers: ServerBoard,

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from gateway.mcp_client import MCP_ERRORS, connected
-from gateway.outbound import one_line
+from gateway.outbound import error_line
 from gateway.plan import Plan, PlannedService
 
 # Callers within this many seconds share one look.
@@ -75,7 +75,7 @@ class ServerBoard:
             async with asyncio.timeout(self._seconds):
                 found = await _introduce(service, self._seconds)
         except* MCP_ERRORS as group:
-            problem = one_line(group)
+            problem = error_line(group)
             found = {"status": "down", "problem": problem}
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
         return planned.model_copy(update={**found, "latency_ms": milliseconds})

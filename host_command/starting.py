@@ -23,7 +23,7 @@ from discovery.readers.lock_format import Lock
 from discovery.report import HostLaunch
 from host_command import bridge_environment, entry, handshake, processes
 from host_command.failure import HostCommandError
-from host_command.place import Place
+from host_command.slot import Slot
 
 BRIDGE = Path(__file__).resolve().parent / "bridge"
 # Seconds from the start to the first answer: a command may fetch what it needs first.
@@ -51,32 +51,32 @@ class Wanted:
         return there == (self.fingerprint, self.run, self.address, self.port)
 
 
-def start(place: Place, wanted: Wanted, environ: Mapping[str, str], seconds: float = START_SECONDS) -> str:
+def start(slot: Slot, wanted: Wanted, environ: Mapping[str, str], seconds: float = START_SECONDS) -> str:
     """Have the command run as `wanted`; what was done, in one line. Raises `HostCommandError`, `ConfigError`."""
-    with place.held():
-        launch = entry.read(place, wanted.key, wanted.fingerprint, environ)
-        record = place.read()
+    with slot.held():
+        launch = entry.read(slot, wanted.key, wanted.fingerprint, environ)
+        record = slot.read()
         if record is not None and record.lives and wanted.is_met_by(record) and _answers(record, _ASK_SECONDS):
-            return f"{place.service}: runs already (process {record.pid})"
+            return f"{slot.service}: runs already (process {record.pid})"
         python = bridge_environment.ensure(BRIDGE / "requirements.txt", environ)
-        processes.end(place, record)
-        place.forget()
-        with _listener(place, wanted) as listener:
+        processes.end(slot, record)
+        slot.forget()
+        with _listener(slot, wanted) as listener:
             token = secrets.token_urlsafe(24)
-            bridge = _spawn(place, wanted, launch, python, listener, token, environ)
+            bridge = _spawn(slot, wanted, launch, python=python, listener=listener, token=token, environ=environ)
         try:
-            record = _recorded(place, wanted, bridge, token)
-            name = _first_answer(place, bridge, record, seconds)
+            record = _recorded(slot, wanted, bridge, token)
+            name = _first_answer(slot, bridge, record, seconds)
         except BaseException:
             # Interrupted too: nothing half-started may stay.
-            processes.end(place, record)
+            processes.end(slot, record)
             bridge.wait()
-            place.record.unlink(missing_ok=True)
+            slot.record.unlink(missing_ok=True)
             raise
-        return f"{place.service}: {name} runs as process {record.pid}{_claimed(place, record, environ)}"
+        return f"{slot.service}: {name} runs as process {record.pid}{_claimed(slot, record, environ)}"
 
 
-def _listener(place: Place, wanted: Wanted) -> socket.socket:
+def _listener(slot: Slot, wanted: Wanted) -> socket.socket:
     """A socket at the one address. Raises `HostCommandError` saying who has it, or that it is none of this host's."""
     listener = socket.socket(socket.AF_INET6 if ":" in wanted.address else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -84,7 +84,7 @@ def _listener(place: Place, wanted: Wanted) -> socket.socket:
         listener.bind((wanted.address, wanted.port))
     except OSError as error:
         listener.close()
-        where = f"{place.service}: {wanted.address} port {wanted.port}"
+        where = f"{slot.service}: {wanted.address} port {wanted.port}"
         if error.errno == errno.EADDRNOTAVAIL:
             raise HostCommandError(
                 f"{where}: this host has no such address, so the engine's containers are elsewhere and can't reach a "
@@ -104,16 +104,17 @@ def _holder(port: int) -> str:
 
 
 def _spawn(
-    place: Place,
+    slot: Slot,
     wanted: Wanted,
     launch: HostLaunch,
+    *,
     python: Path,
     listener: socket.socket,
     token: str,
     environ: Mapping[str, str],
 ) -> subprocess.Popen[bytes]:
     """The bridge, in a session of its own, so that no terminal and no end of Pulumi ends it."""
-    environment = entry.environment(place, environ)
+    environment = entry.environment(slot, environ)
     order = {
         "command": launch.command,
         "arguments": list(launch.arguments),
@@ -125,9 +126,9 @@ def _spawn(
         "hosts": [f"{wanted.host}:{wanted.port}", f"{wanted.address}:{wanted.port}"],
         "token": token,
         "hidden": [*entry.hidden(launch), token],
-        "log": str(place.log),
+        "log": str(slot.log),
     }
-    log = os.open(place.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    log = os.open(slot.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         bridge = subprocess.Popen(
             # Isolated: variables meant for the user's own Python change nothing here.
@@ -148,27 +149,35 @@ def _spawn(
     return bridge
 
 
-def _recorded(place: Place, wanted: Wanted, bridge: subprocess.Popen[bytes], token: str) -> Record:
+def _recorded(slot: Slot, wanted: Wanted, bridge: subprocess.Popen[bytes], token: str) -> Record:
     """The record, written before the command answers: who is interrupted now leaves a trace to follow."""
     born = process_identity.birth(bridge.pid)
     if born is None:
-        raise HostCommandError(_ended(place, bridge))
-    record = Record(bridge.pid, born, wanted.run, wanted.fingerprint, wanted.address, wanted.port, token)
-    place.write(record)
+        raise HostCommandError(_ended(slot, bridge))
+    record = Record(
+        pid=bridge.pid,
+        birth=born,
+        run=wanted.run,
+        fingerprint=wanted.fingerprint,
+        address=wanted.address,
+        port=wanted.port,
+        token=token,
+    )
+    slot.write(record)
     return record
 
 
-def _first_answer(place: Place, bridge: subprocess.Popen[bytes], record: Record, seconds: float) -> str:
+def _first_answer(slot: Slot, bridge: subprocess.Popen[bytes], record: Record, seconds: float) -> str:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if bridge.poll() is not None:
-            raise HostCommandError(_ended(place, bridge))
+            raise HostCommandError(_ended(slot, bridge))
         name = handshake.introduces_itself(record.address, record.port, record.token, _ASK_SECONDS)
         if name is not None:
             return name
         time.sleep(_PAUSE)
     raise HostCommandError(
-        f"{place.service}: does not answer MCP's initialize within {seconds:g} s; it was stopped{_last_lines(place)}"
+        f"{slot.service}: does not answer MCP's initialize within {seconds:g} s; it was stopped{_last_lines(slot)}"
     )
 
 
@@ -176,23 +185,23 @@ def _answers(record: Record, seconds: float) -> bool:
     return handshake.introduces_itself(record.address, record.port, record.token, seconds) is not None
 
 
-def _ended(place: Place, bridge: subprocess.Popen[bytes]) -> str:
-    return f"{place.service}: ended by itself (exit code {bridge.wait()}) before it answered{_last_lines(place)}"
+def _ended(slot: Slot, bridge: subprocess.Popen[bytes]) -> str:
+    return f"{slot.service}: ended by itself (exit code {bridge.wait()}) before it answered{_last_lines(slot)}"
 
 
-def _last_lines(place: Place) -> str:
+def _last_lines(slot: Slot) -> str:
     """The end of the log, in which the bridge shows no secrets."""
     try:
-        lines = place.log.read_bytes()[-_LAST_BYTES:].decode("utf-8", "replace").splitlines()
+        lines = slot.log.read_bytes()[-_LAST_BYTES:].decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
     return "".join(f"\n  {line}" for line in lines[-_LAST_LINES:])
 
 
-def _claimed(place: Place, record: Record, environ: Mapping[str, str]) -> str:
+def _claimed(slot: Slot, record: Record, environ: Mapping[str, str]) -> str:
     """Tell other tools on this machine who serves; somebody else's claim stands, and both serve their own."""
     endpoint = f"http://{record.address}:{record.port}/mcp"
-    lock = Lock(place.service, endpoint, place.project, place.stack, record.pid, time.time())
+    lock = Lock(slot.service, endpoint, slot.project, slot.stack, record.pid, time.time())
     try:
         lock_format.parse(lock.to_bytes())
         locks.claim(locks.lock_folder(environ), lock)

@@ -8,15 +8,15 @@ from contextlib import suppress
 from discovery import locks
 from discovery.locks import LockHeldError
 from host_command import processes
-from host_command.place import Place
+from host_command.slot import Slot
 
 
-def stop(place: Place, environ: Mapping[str, str]) -> str:
+def stop(slot: Slot, environ: Mapping[str, str]) -> str:
     """End the command with all its processes; what was done, in one line. Raises `HostCommandError`."""
-    with place.held():
-        count = processes.end(place, place.read())
+    with slot.held():
+        count = processes.end(slot, slot.read())
         # A lock file that is not ours to remove stays.
         with suppress(LockHeldError):
-            locks.release(locks.lock_folder(environ), place.service, place.project, place.stack)
-        place.forget()
-    return f"{place.service}: {'stopped' if count else 'was not running'}"
+            locks.release(locks.lock_folder(environ), slot.service, slot.project, slot.stack)
+        slot.forget()
+    return f"{slot.service}: {'stopped' if count else 'was not running'}"

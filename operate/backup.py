@@ -26,7 +26,7 @@ MANIFEST = "manifest.json"
 _CHUNK = 1024 * 1024
 
 
-class Entry(BaseModel):
+class StoredData(BaseModel):
     """One store's data. `file` lies beside the manifest; `version` and `stand_in` are the service's that wrote it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,7 +47,7 @@ class Manifest(BaseModel):
     project: str
     stack: str
     created: datetime
-    services: dict[str, Entry] = Field(min_length=1)
+    services: dict[str, StoredData] = Field(min_length=1)
 
 
 def default_folder(root: Path, stack: str) -> Path:
@@ -80,7 +80,7 @@ def back_up(
     return manifest
 
 
-def _copied(engine: docker.DockerClient, store: DataStore, stack: str, owner: str, folder: Path) -> Entry:
+def _copied(engine: docker.DockerClient, store: DataStore, stack: str, owner: str, folder: Path) -> StoredData:
     name = store.service.name
     digest, size = hashlib.sha256(), 0
     try:
@@ -95,7 +95,7 @@ def _copied(engine: docker.DockerClient, store: DataStore, stack: str, owner: st
                 size += len(chunk)
     except (StoreError, docker.errors.DockerException) as error:
         raise ConfigError(f"{name}: cannot be backed up: {error}") from error
-    return Entry(
+    return StoredData(
         file=f"{name}.tar", sha256=digest.hexdigest(), bytes=size, version=store.version, stand_in=store.stand_in
     )
 
@@ -166,7 +166,7 @@ def restore(
     return manifest
 
 
-def _unfit(name: str, entry: Entry, store: DataStore | None) -> str | None:
+def _unfit(name: str, entry: StoredData, store: DataStore | None) -> str | None:
     """Why this data is not for this store, or None."""
     if store is None:
         return f"{name}: this stack runs no {name} of its own; leave it out, or deploy one first: make up"

@@ -7,6 +7,7 @@ is refused until a pin says that this is wanted.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from catalog import SERVICES
 from discovery.report import DEPLOYED, Finding, Remembered, Report, Verdict
@@ -43,10 +44,9 @@ def data_takeovers(decisions: Mapping[str, Decision], report: Report, pins: Mapp
     """Why a real service can't come over a stand-in's data, or the reverse, without a pin; and what to do."""
     for name, decision in decisions.items():
         if pins.get(name) != DEPLOYED and (takeover := _data_takeover(name, decision, report)):
-            volume, wrote, takes = takeover
             yield (
-                f"{name}: its data (volume {volume}) was written by {wrote}, and {takes} would take it over, which "
-                f"cannot read it; keep a copy first: make backup STACK={report.stack}; "
+                f"{name}: its data (volume {takeover.volume}) was written by {takeover.wrote}, and {takeover.takes} "
+                f"would take it over, which cannot read it; keep a copy first: make backup STACK={report.stack}; "
                 f"then accept an empty {name}: {_pin(name, DEPLOYED, report)}"
             )
 
@@ -55,8 +55,10 @@ def announcements(decisions: Mapping[str, Decision], report: Report) -> Iterator
     """One line for each service that is not what it was at the last deployment."""
     for name, decision in decisions.items():
         if takeover := _data_takeover(name, decision, report):
-            volume, wrote, takes = takeover
-            yield f"{name}: {takes} takes over from {wrote}, whose data stays in volume {volume}, unread"
+            yield (
+                f"{name}: {takeover.takes} takes over from {takeover.wrote}, whose data stays in volume "
+                f"{takeover.volume}, unread"
+            )
         before = report.previous.get(name)
         if before is None:
             continue
@@ -72,8 +74,17 @@ def announcements(decisions: Mapping[str, Decision], report: Report) -> Iterator
             yield f"{name}: {_described(now)} no longer holds {', '.join(sorted(gone))}"
 
 
-def _data_takeover(name: str, decision: Decision, report: Report) -> tuple[str, str, str] | None:
-    """The volume, what wrote it, and what of the other kind takes it over; None where that does not happen."""
+@dataclass(frozen=True)
+class _Takeover:
+    """A data volume, what wrote it, and what of the other kind takes it over."""
+
+    volume: str
+    wrote: str
+    takes: str
+
+
+def _data_takeover(name: str, decision: Decision, report: Report) -> _Takeover | None:
+    """None where nothing of the other kind takes it over."""
     writer = report.data_writers.get(name)
     if writer is None or not isinstance(decision, Deploy) or not _keeps_data(name):
         return None
@@ -83,7 +94,7 @@ def _data_takeover(name: str, decision: Decision, report: Report) -> tuple[str, 
     wrote, takes = (
         f"a stand-in ({words})" if words else f"the real {SERVICES[name].title}" for words in (writer, image.stand_in)
     )
-    return str(decision.workload.volume), wrote, f"{takes}, {image.reference},"
+    return _Takeover(str(decision.workload.volume), wrote, f"{takes}, {image.reference},")
 
 
 def _lost_data(name: str, before: Remembered, choice: Reuse | Relay, report: Report) -> str | None:

@@ -16,7 +16,7 @@ from discovery.report import AgentReport, Finding, Report
 from errors import ConfigError
 from planning.changes import announcements, data_takeovers
 from planning.checks import problems_of, useless
-from planning.mcp_servers import announced, asked_for, choose, host
+from planning.mcp_servers import announced, asked_for, fit_into_runner, servers_of
 from planning.plan import (
     Budget,
     Choice,
@@ -41,7 +41,7 @@ from settings import StackSettings
 def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> Plan:
     """Choose for every service of the catalog. Raises `ConfigError`, one line a problem, when the stack can't be."""
     sources = {name: source_of(name, report, settings) for name in settings.wanted}
-    servers = choose(report, settings, config, lambda finding: relayable(finding, settings))
+    servers = servers_of(report, settings, config, lambda finding: relayable(finding, settings))
     others: dict[str, Reuse | Relay | HostCommand] = {
         name: used(name, found, settings) if isinstance(found, Finding) else found
         for name, found in servers.items()
@@ -53,9 +53,9 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
     exporters = tuple(exporter_workloads(decisions, settings))
     runs = [decision.workload for decision in decisions.values() if isinstance(decision, Deploy | Relay)]
     budget = _budget([*runs, *exporters], settings)
-    hosting = host(servers, asked_for(settings, config), settings, budget.spare_mb)
-    decisions |= hosting.decisions
-    runner = [hosting.runner] if hosting.runner else []
+    fit = fit_into_runner(servers, asked_for(settings, config), settings, budget.spare_mb)
+    decisions |= fit.decisions
+    runner = [fit.runner] if fit.runner else []
     for workload in runner:
         budget = budget.with_one_more(workload)
 
@@ -70,7 +70,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         *(settings.tls.warnings if settings.tls else ()),
         *(notice for source in sources.values() for notice in source.notices),
         *useless(decisions, settings),
-        *hosting.notices,
+        *fit.notices,
         *announced(on_this_host),
         *announcements(decisions, report),
     )
@@ -87,7 +87,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         authorities=settings.authorities,
         protect_data=settings.config.environment == "production",
         exporters=exporters,
-        runner=hosting.runner,
+        runner=fit.runner,
         edge=edge_of(settings),
     )
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from catalog import LAST_PORT, RUNNER, SERVICES, container_name, host_name, host_port, volume_name
 from discovery.config import DiscoveryConfig
 from discovery.report import Finding, HostLaunch, Launch, Report, Verdict
-from planning.plan import CERTIFICATES_FILE, FILES_PATH, HostCommand, Hosted, Omit, Replica, Workload
+from planning.plan import CERTIFICATES_FILE, FILES_PATH, HostCommand, InRunner, Omit, Replica, Workload
 from settings import StackSettings
 
 # MiB, measured with context7, perplexity and sentry: the runner by itself, and what a server in it needs.
@@ -22,14 +22,14 @@ _RUNNER_MB = 64
 _SERVER_MB = 68
 
 
-Choice = Finding | Hosted | HostCommand | Omit
+Choice = Finding | InRunner | HostCommand | Omit
 
 
 @dataclass(frozen=True)
-class Hosting:
+class RunnerFit:
     """The servers that the runner starts, those that are left out, and the runner where one is needed."""
 
-    decisions: Mapping[str, Hosted | Omit]
+    decisions: Mapping[str, InRunner | Omit]
     runner: Workload | None
     notices: tuple[str, ...]
 
@@ -39,7 +39,7 @@ def asked_for(settings: StackSettings, config: DiscoveryConfig) -> frozenset[str
     return frozenset({*config.servers, *settings.config.mcp_servers} - set(SERVICES))
 
 
-def choose(
+def servers_of(
     report: Report, settings: StackSettings, config: DiscoveryConfig, relayable: Callable[[Finding], bool]
 ) -> dict[str, Choice]:
     """What serves each server: the first finding that the stack can reach or start, or why there is none."""
@@ -62,7 +62,7 @@ def choose(
                 return finding
             match finding.candidate.launch:
                 case Launch() as launch:
-                    return _hosted(name, finding, launch)
+                    return _in_runner(name, finding, launch)
                 case HostLaunch() as launch if settings.config.allow_host_commands:
                     return _host_command(name, finding, launch, report, settings)
         return Omit(_why_not(findings))
@@ -72,10 +72,12 @@ def choose(
     return {name: found for name, found in chosen.items() if name in asked or not isinstance(found, Omit)}
 
 
-def host(chosen: Mapping[str, Choice], asked: Collection[str], settings: StackSettings, spare_mb: int) -> Hosting:
+def fit_into_runner(
+    chosen: Mapping[str, Choice], asked: Collection[str], settings: StackSettings, spare_mb: int
+) -> RunnerFit:
     """Fit what was chosen into one runner. `spare_mb` is what the budget leaves for it."""
     memory_mb = settings.config.memory_limits.get(RUNNER.name, RUNNER.memory_mb)
-    startable = {name: choice for name, choice in chosen.items() if isinstance(choice, Hosted)}
+    startable = {name: choice for name, choice in chosen.items() if isinstance(choice, InRunner)}
     by_need = sorted(startable, key=lambda name: name not in asked)
     fitting = by_need if memory_mb <= spare_mb or not startable.keys().isdisjoint(asked) else []
     fitting = fitting[: max(0, (memory_mb - _RUNNER_MB) // _SERVER_MB)] if settings.config.runner else []
@@ -84,7 +86,7 @@ def host(chosen: Mapping[str, Choice], asked: Collection[str], settings: StackSe
         name: Omit(_left_out(settings, memory_mb)) for name in startable if name in asked and name not in started
     }
     omitted = {name: choice for name, choice in chosen.items() if isinstance(choice, Omit)}
-    return Hosting(
+    return RunnerFit(
         decisions={**omitted, **left_out, **started},
         runner=_runner(settings, memory_mb) if started else None,
         notices=(
@@ -94,8 +96,8 @@ def host(chosen: Mapping[str, Choice], asked: Collection[str], settings: StackSe
     )
 
 
-def _hosted(name: str, finding: Finding, launch: Launch) -> Hosted:
-    return Hosted(
+def _in_runner(name: str, finding: Finding, launch: Launch) -> InRunner:
+    return InRunner(
         endpoint=f"http://{RUNNER.name}:{RUNNER.port}/servers/{name}/mcp",
         source=finding.candidate.source.value,
         reason=f"{finding.candidate.evidence}: the runner starts {launch.program} {launch.package}",
@@ -168,7 +170,7 @@ def _left_out(settings: StackSettings, memory_mb: int) -> str:
     return f"the runner's {memory_mb} MiB are for others; raise memoryLimits.runner and, if need be, memoryBudgetMb"
 
 
-def _started(name: str, server: Hosted) -> str:
+def _started(name: str, server: InRunner) -> str:
     """One line for each package that is started, so that nobody agrees to it unseen: names only, no value."""
     given = f"given {', '.join(server.sets)}" if server.sets else "given no variable"
     taken = f", taken from this machine's {', '.join(server.takes)}" if server.takes else ""
@@ -179,11 +181,11 @@ def _started(name: str, server: Hosted) -> str:
 _EXACT = re.compile(r".+(==[0-9][^,]*|@[0-9]+\.[0-9]+\.[0-9A-Za-z.+-]+)")
 
 
-def _is_exact(server: Hosted) -> bool:
+def _is_exact(server: InRunner) -> bool:
     return _EXACT.fullmatch(server.package) is not None
 
 
-def _loose(name: str, server: Hosted) -> str:
+def _loose(name: str, server: InRunner) -> str:
     return (
         f"{name}: {server.program} {server.package} names no exact version, so what runs changes with the registry; "
         f"write {server.package.partition('@latest')[0]}@1.2.3, with the version that was tried"

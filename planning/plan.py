@@ -115,7 +115,7 @@ class Relay:
 
 
 @dataclass(frozen=True)
-class Hosted:
+class InRunner:
     """An MCP server that speaks stdio: this stack's runner starts its package and speaks HTTP for it.
 
     `arguments` (every word after `program`) and `variables` (the package's own, and the one of this machine it is taken
@@ -172,7 +172,7 @@ class Omit:
 
 # What serves a service of the catalog, as long as the stack's own are not worked out.
 Choice = Reuse | Relay | HostCommand | RunHere | Omit
-Decision = Deploy | Reuse | Relay | Hosted | HostCommand | Omit
+Decision = Deploy | Reuse | Relay | InRunner | HostCommand | Omit
 
 
 @dataclass(frozen=True)
@@ -227,9 +227,9 @@ class Plan:
     """What will be declared, and why.
 
     `notices` are the lines a person should read before agreeing; `exporters` run beside the services they read;
-    `runner` is what starts the servers that are `Hosted`, None where there are none. `authorities` (PEM) sign for what
-    is reused, besides the usual ones. `protect_data`: no deployment and no plain `pulumi destroy` may delete a data
-    volume.
+    `runner` is what starts the servers that are `InRunner`, None where there are none. `authorities` (PEM) sign for
+    what is reused, besides the usual ones. `protect_data`: no deployment and no plain `pulumi destroy` may delete a
+    data volume.
     """
 
     project: str
@@ -269,9 +269,9 @@ class Plan:
         return tuple(decision for decision in self.decisions.values() if isinstance(decision, Relay))
 
     @property
-    def hosted(self) -> Mapping[str, Hosted]:
+    def in_runner(self) -> Mapping[str, InRunner]:
         """What the runner starts, by name."""
-        return {name: decision for name, decision in self.decisions.items() if isinstance(decision, Hosted)}
+        return {name: decision for name, decision in self.decisions.items() if isinstance(decision, InRunner)}
 
     @property
     def host_commands(self) -> tuple[HostCommand, ...]:
@@ -292,7 +292,7 @@ def secret_of(name: str, decision: Decision) -> str:
 def remembered(decision: Decision) -> Remembered:
     """A decision as the next deployment will know it (`Report.previous`)."""
     match decision:
-        case Deploy() | Hosted() | HostCommand():
+        case Deploy() | InRunner() | HostCommand():
             return Remembered(decision.source, decision.endpoint, decision.reason)
         case Reuse() | Relay():
             return Remembered(

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from catalog import SERVICES, Protocol
-from planning.plan import Decision, Deploy, Hosted, Plan, Relay, Reuse
+from planning.plan import Decision, Deploy, InRunner, Plan, Relay, Reuse
 
 
 def urls(plan: Plan) -> dict[str, str]:
@@ -53,7 +53,7 @@ def mcp_config(plan: Plan) -> dict[str, Any]:
     }
     own = {
         name: _over_stdio(server, server.arguments)
-        for name, server in plan.hosted.items()
+        for name, server in plan.in_runner.items()
         if server.arguments is not None
     }
     return {"mcpServers": dict(sorted({**servers, **own}.items()))}
@@ -72,7 +72,7 @@ def _over_http(name: str, url: str, plan: Plan) -> dict[str, Any]:
     return server
 
 
-def _over_stdio(server: Hosted, arguments: Sequence[str]) -> dict[str, Any]:
+def _over_stdio(server: InRunner, arguments: Sequence[str]) -> dict[str, Any]:
     started = {"type": "stdio", "command": server.program, "args": list(arguments)}
     return started | {"env": {own: f"${{{machine}}}" for own, machine in server.variables}}
 

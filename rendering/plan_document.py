@@ -14,7 +14,7 @@ from planning.plan import (
     Decision,
     Deploy,
     HostCommand,
-    Hosted,
+    InRunner,
     Omit,
     Plan,
     Relay,
@@ -70,7 +70,7 @@ def _service(name: str, decision: Decision, secrets: tuple[str, ...]) -> dict[st
         case Relay(endpoint=endpoint, source=source, host_endpoint=asked):
             relayed = {"source": source, "endpoint": endpoint, "stand_in": None, "host": _known_as(endpoint, asked)}
             return common | relayed | {"action": "relay"}
-        case Hosted(endpoint=endpoint, source=source) | HostCommand(endpoint=endpoint, source=source):
+        case InRunner(endpoint=endpoint, source=source) | HostCommand(endpoint=endpoint, source=source):
             return common | {"action": "deploy", "source": source, "endpoint": endpoint, "stand_in": None}
         case Omit():
             return common | {"action": "omit", "source": None, "endpoint": None, "stand_in": None}

@@ -51,7 +51,7 @@ class _Build(BaseModel):
     context: str
 
 
-class _Entry(BaseModel):
+class _Listed(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
     reference: str | None
     digest: str | None = None
@@ -70,7 +70,7 @@ def load_images(root: Path, chosen: Mapping[str, str]) -> dict[str, Image]:
 
     Raises `ConfigError` for a reference with no exact version.
     """
-    entries = {name: _parsed(_Entry, value, REFERENCES, name) for name, value in _read(root, REFERENCES).items()}
+    entries = {name: _parsed(_Listed, value, REFERENCES, name) for name, value in _read(root, REFERENCES).items()}
     resolved: dict[str, _Resolved] = {}
     if (root / RESOLVED).exists():
         resolved = {name: _parsed(_Resolved, value, RESOLVED, name) for name, value in _read(root, RESOLVED).items()}
@@ -85,7 +85,7 @@ def load_images(root: Path, chosen: Mapping[str, str]) -> dict[str, Image]:
     return images
 
 
-def _published(root: Path, name: str, entry: _Entry) -> Image:
+def _published(root: Path, name: str, entry: _Listed) -> Image:
     if entry.reference is not None:
         return Image(entry.reference + (f"@{entry.digest}" if entry.digest else ""))
     if entry.build is None:

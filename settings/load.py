@@ -22,7 +22,7 @@ from settings.layers import Value
 from settings.secrets import GENERATED_VARIABLE, SECRET_KEYS, Secret, secrets_of
 from settings.stack import StackSettings
 from settings.stack_files import stack_files
-from settings.tls import Entry, read_tls
+from settings.tls import Setting, read_tls
 
 
 def load_settings(
@@ -46,7 +46,7 @@ def load_settings(
     config = _validated(plain, f"Pulumi.{stack}.yaml")
     tls = read_tls(
         root,
-        Entry(config.tls_certificate, values["tlsCertificate"].where),
+        Setting(config.tls_certificate, values["tlsCertificate"].where),
         _key_entry(written.get("tlsKey"), secrets.pop("tlsKey", None)),
         config.public_hosts,
     )
@@ -104,10 +104,10 @@ def _problem(error: Mapping[str, Any], values: Mapping[str, Value], file: str) -
     )
 
 
-def _key_entry(written: Value | None, decrypted: str | None) -> Entry | None:
+def _key_entry(written: Value | None, decrypted: str | None) -> Setting | None:
     """`tlsKey` as far as it is known; a secret's text is there only where Pulumi's engine decrypted it."""
     if written is None:
-        return Entry(decrypted, "pulumi config") if decrypted else None
+        return Setting(decrypted, "pulumi config") if decrypted else None
     if isinstance(written.value, str):
-        return Entry(written.value, written.where, in_the_open=True)
-    return Entry(decrypted, written.where)
+        return Setting(written.value, written.where, in_the_open=True)
+    return Setting(decrypted, written.where)

@@ -26,7 +26,7 @@ class Tls:
 
 
 @dataclass(frozen=True)
-class Entry:
+class Setting:
     """A setting's text (None: encrypted), where it was written, and whether anybody may read it there."""
 
     text: str | None = field(repr=False)
@@ -34,7 +34,7 @@ class Entry:
     in_the_open: bool = False
 
 
-def read_tls(root: Path, certificate: Entry, key: Entry | None, hosts: Sequence[str]) -> Tls | None:
+def read_tls(root: Path, certificate: Setting, key: Setting | None, hosts: Sequence[str]) -> Tls | None:
     """What `tlsCertificate` and `tlsKey` stand for; None without a certificate. Raises `ConfigError`."""
     if not certificate.text:
         if key is not None:
@@ -65,11 +65,11 @@ def read_tls(root: Path, certificate: Entry, key: Entry | None, hosts: Sequence[
     return Tls(checked.chain, checked.key, tuple(warnings))
 
 
-def _is_file(key: Entry) -> bool:
+def _is_file(key: Setting) -> bool:
     return key.text is not None and not key.text.lstrip().startswith(_PEM)
 
 
-def _private(root: Path, key: Entry) -> bytes | None:
+def _private(root: Path, key: Setting) -> bytes | None:
     place = f"{key.where}: tlsKey"
     if key.text is None:
         return None

@@ -13,7 +13,7 @@ from discovery.fingerprints.mcp import is_same_server
 from discovery.judging.ownership import attributed, ownership_of, verdict_of_owner
 from discovery.judging.reach import IN_PROCESS, reach_of
 from discovery.judging.selection import Ranked
-from discovery.judging.sightings import Sighting, protocol_of
+from discovery.judging.sightings import Sameness, Sighting, protocol_of, sameness_of
 from discovery.judging.visit import Visit
 from discovery.report import Finding, HostLaunch, NamedBy, Source, Verdict
 from discovery.request import Request
@@ -39,7 +39,7 @@ class Judge:
         """All findings by service; what several probes saw of one container is one finding."""
         every = [*sightings, *self._under_other_names(sightings, visits, services)]
         found: dict[str, list[Ranked]] = defaultdict(list)
-        seen: set[tuple[str, Source, str, str]] = set()
+        seen: set[Sameness] = set()
         for sighting in sorted(every, key=_own_account_first):
             visit = visits[sighting.place] if sighting.place is not None else Visit()
             finding = self._finding(sighting, visit)
@@ -70,14 +70,14 @@ class Judge:
             answer = self._as_this_server(candidate.service, answer)
         return Finding(
             attributed(candidate, configured, visit.whose),
-            answer.verdict,
-            one_line(answer.reason),
-            answer.version,
-            elapsed,
-            ownership_of(visit.whose.container, self.request),
-            reach_of(place, visit.addresses, visit.whose, engine_is_here=self.engine_is_here),
-            answer.holds,
-            answer.path,
+            verdict=answer.verdict,
+            reason=one_line(answer.reason),
+            version=answer.version,
+            elapsed_ms=elapsed,
+            ownership=ownership_of(visit.whose.container, self.request),
+            reach=reach_of(place, visit.addresses, visit.whose, engine_is_here=self.engine_is_here),
+            holds=answer.holds,
+            path=answer.path,
         )
 
     def _as_this_server(self, service: str, answer: Answer) -> Answer:
@@ -109,13 +109,13 @@ class Judge:
         return SERVICES[service].identities if service in SERVICES else ()
 
 
-def _sameness(finding: Finding, sighting: Sighting, visit: Visit) -> tuple[str, Source, str, str]:
-    """What two findings have in common that are one: of a container its port, of others the endpoint."""
+def _sameness(finding: Finding, sighting: Sighting, visit: Visit) -> Sameness:
+    """Of a container its port counts, of others the endpoint."""
     candidate = finding.candidate
     if candidate.source is Source.DOCKER and candidate.container_id is not None:
         port = visit.whose.container_port or (sighting.place.port if sighting.place else "")
-        return candidate.service, candidate.source, candidate.container_id, str(port)
-    return candidate.service, candidate.source, candidate.endpoint, candidate.evidence if candidate.problem else ""
+        return Sameness(candidate.service, candidate.source, candidate.container_id, str(port))
+    return sameness_of(candidate)
 
 
 def _own_account_first(sighting: Sighting) -> tuple[bool, int, str, str]:

@@ -79,18 +79,33 @@ def services_of(
     return (*SERVICES, *sorted({*config.servers, *named, *wanted} - set(SERVICES)))
 
 
+@dataclass(frozen=True)
+class Sameness:
+    """What two sightings have in common that are one: `what` is seen, an endpoint or a container, and a `detail`."""
+
+    service: str
+    source: Source
+    what: str
+    detail: str
+
+
+def sameness_of(candidate: Candidate) -> Sameness:
+    """Of what has no endpoint, since something is wrong with it, the evidence counts."""
+    detail = "" if candidate.problem is None else candidate.evidence
+    return Sameness(candidate.service, candidate.source, candidate.endpoint, detail)
+
+
 def sightings_of(
     gathered: Mapping[NamedProbe, Gathered], pins: Mapping[str, Pin], services: Iterable[str]
 ) -> tuple[Sighting, ...]:
     """Every candidate of a reported service in normal form; the same one once, from the most trusted probe."""
     reported = frozenset(services)
     every = [*_pinned(pins), *_gathered(gathered)]
-    kept: dict[tuple[str, Source, str, str], Sighting] = {}
+    kept: dict[Sameness, Sighting] = {}
     for sighting in sorted(map(_normalised, every), key=lambda item: (item.rank, item.candidate.evidence)):
         candidate = sighting.candidate
         if candidate.service in reported:
-            evidence = "" if candidate.problem is None else candidate.evidence
-            kept.setdefault((candidate.service, candidate.source, candidate.endpoint, evidence), sighting)
+            kept.setdefault(sameness_of(candidate), sighting)
     return tuple(kept.values())
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from discovery.readers import expansion
 from discovery.report import Launch
@@ -35,7 +36,8 @@ class LaunchError(ValueError):
 
 def launch_of(program: str, words: Sequence[str], variables: object, environment: Mapping[str, str]) -> Launch:
     """What `program words…` starts, with its own `variables`. Raises `LaunchError`."""
-    package, binary, arguments = _read(program, words)
+    called = _read(program, words)
+    package, binary, arguments = called.package, called.binary, called.arguments
     texts = dict(variables_in(variables))
     # Literal texts can be keys: those stay in their file.
     pairs = tuple((name, taken) for name, text in texts.items() if (taken := expansion.variable_in(text)))
@@ -56,8 +58,16 @@ def launch_of(program: str, words: Sequence[str], variables: object, environment
         raise LaunchError(f"its command {error}") from error
 
 
-def _read(program: str, words: Sequence[str]) -> tuple[str, str | None, tuple[str, ...]]:
-    """The package, which of its programs, and that program's arguments."""
+@dataclass(frozen=True)
+class _Called:
+    """A package, which of its programs, and that program's arguments."""
+
+    package: str
+    binary: str | None
+    arguments: tuple[str, ...]
+
+
+def _read(program: str, words: Sequence[str]) -> _Called:
     package: str | None = None
     rest = list(words)
     while rest and rest[0].startswith("-"):
@@ -74,7 +84,7 @@ def _read(program: str, words: Sequence[str]) -> tuple[str, str | None, tuple[st
         raise LaunchError(f"runs {program} without a package one can tell")
     if binary is not None and _BINARY.fullmatch(binary) is None:
         raise LaunchError(f"runs {program} with a program that has no plain name")
-    return package, binary, tuple(rest)
+    return _Called(package, binary, tuple(rest))
 
 
 def is_package(program: str, text: str) -> bool:

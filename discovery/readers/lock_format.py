@@ -86,7 +86,14 @@ def parse(data: bytes) -> Lock:
     service = _text(value, "service")
     if not is_name(service):
         raise LockError("names a service that no service can be called")
-    return Lock(service, endpoint, _text(value, "project"), _text(value, "stack"), _pid(value), _created(value))
+    return Lock(
+        service=service,
+        endpoint=endpoint,
+        project=_text(value, "project"),
+        stack=_text(value, "stack"),
+        pid=_pid(value),
+        created=_created(value),
+    )
 
 
 def stale_reason(lock: Lock, now: float) -> str | None:

@@ -205,38 +205,34 @@ def _names_in(server: Mapping[str, object], *, needed: bool = False) -> Iterator
 
 def _said(service: str, file: McpFile, server: Mapping[str, object], environment: Mapping[str, str]) -> _Said:
     kind, url, command = server.get("type"), server.get("url"), server.get("command")
-    endpoint, problem = "", None
-    launch: Launch | HostLaunch | None = None
     if server.get("disabled") is True:
-        problem = "disabled in its file"
-    elif isinstance(url, str) and (kind is None or kind in _REMOTE_TYPES):
-        endpoint, problem = _remote(url, file, environment)
-    elif isinstance(command, str) and kind in (None, "stdio"):
+        return _Said(problem="disabled in its file")
+    if isinstance(url, str) and (kind is None or kind in _REMOTE_TYPES):
+        return _remote(url, file, environment)
+    if isinstance(command, str) and kind in (None, "stdio"):
         program, words = _program(command, server)
         if program in launches.PROGRAMS:
-            endpoint, problem, launch = _package(program, words, file, server, environment)
-        else:
-            problem, launch = _host_command(service, file, program, server, environment)
-    else:
-        problem = f"neither a url with a known type nor a stdio command (type {shown(kind, 40)})"
-    return _Said(endpoint, problem, launch)
+            return _package(program, words, file, server, environment)
+        return _host_command(service, file, program, server, environment)
+    return _Said(problem=f"neither a url with a known type nor a stdio command (type {shown(kind, 40)})")
 
 
-def _remote(url: str, file: McpFile, environment: Mapping[str, str]) -> tuple[str, str | None]:
+def _remote(url: str, file: McpFile, environment: Mapping[str, str]) -> _Said:
     if secrets := expansion.secret_names(url):
-        return "", f"its url would carry {one_line(secrets[0], 60)}, a secret; put that into a header"
+        return _Said(problem=f"its url would carry {one_line(secrets[0], 60)}, a secret; put that into a header")
     if file.approver is not None:
         # An address stands in reports, logs and the state, so approval can't open it to variables either.
         if needed := expansion.needed_in(url):
             name = one_line(needed[0], 60)
-            return "", f"its url needs {name} of this machine, which no project's url is given; write the address out"
+            problem = f"its url needs {name} of this machine, which no project's url is given; write the address out"
+            return _Said(problem=problem)
         environment = {}
     try:
-        return endpoints.normalise_endpoint(expansion.expand(url, environment)), None
+        return _Said(endpoints.normalise_endpoint(expansion.expand(url, environment)))
     except expansion.ExpansionError as error:
-        return "", f"its url {error}"
+        return _Said(problem=f"its url {error}")
     except endpoints.EndpointError as error:
-        return "", f"its url {shown(url)} {error}"
+        return _Said(problem=f"its url {shown(url)} {error}")
 
 
 def _program(command: str, server: Mapping[str, object]) -> tuple[str, list[str]]:
@@ -255,45 +251,44 @@ def _name_of(command: str) -> str:
 
 def _package(
     program: str, words: list[str], file: McpFile, server: Mapping[str, object], environment: Mapping[str, str]
-) -> tuple[str, str | None, Launch | None]:
-    """The endpoint, the problem and the launch of a stdio server that comes as a package."""
+) -> _Said:
+    """What is said of a stdio server that comes as a package."""
     package = _npx_package(words) if program == "npx" else None
     if package is not None and package.partition("@")[0] == "mcp-remote":
         # A bridge from stdio to a server that speaks HTTP already: that server is the one to ask.
         url = next((word for word in words if word.startswith(("http://", "https://"))), "")
-        return *_remote(url, file, environment), None
+        return _remote(url, file, environment)
     if program == "npx" and package is None:
-        return "", f"runs npx without a package one can tell: {NEVER_RUN}", None
+        return _Said(problem=f"runs npx without a package one can tell: {NEVER_RUN}")
     endpoint = f"npx:{package}" if package else ""
     try:
         launch = launches.launch_of(program, words, server.get("env"), environment)
     except launches.LaunchError as error:
-        return endpoint, f"{error}: {NEVER_RUN}", None
+        return _Said(endpoint, f"{error}: {NEVER_RUN}")
     if program == "uvx":
-        return "", f"speaks stdio through {shown(program, 40)}: {NEVER_RUN} during discovery", launch
-    return endpoint, "stdio: not started during discovery", launch
+        return _Said("", f"speaks stdio through {shown(program, 40)}: {NEVER_RUN} during discovery", launch)
+    return _Said(endpoint, "stdio: not started during discovery", launch)
 
 
 def _host_command(
     service: str, file: McpFile, program: str, server: Mapping[str, object], environment: Mapping[str, str]
-) -> tuple[str, HostLaunch | None]:
-    """The problem and the launch of a stdio server that is a command of this host.
+) -> _Said:
+    """What is said of a stdio server that is a command of this host.
 
     What a project brings along comes from others with the next `git pull`, so no key of a stack lets it run here.
     """
     speaks = f"speaks stdio through {shown(program, 40)}"
     if file.source is not Source.USER:
-        return f"{speaks}: {NEVER_RUN}, and of a project's files not by allowHostCommands either", None
+        return _Said(problem=f"{speaks}: {NEVER_RUN}, and of a project's files not by allowHostCommands either")
     if service in catalog.SERVICES:
-        return f"{speaks}: {NEVER_RUN}; start it behind an HTTP bridge and set ZEN_MCP_URL", None
+        return _Said(problem=f"{speaks}: {NEVER_RUN}; start it behind an HTTP bridge and set ZEN_MCP_URL")
     if not file.host_commands:
-        return f"{speaks}: {NEVER_RUN}, unless the stack sets allowHostCommands", None
+        return _Said(problem=f"{speaks}: {NEVER_RUN}, unless the stack sets allowHostCommands")
     try:
-        return f"{speaks}: a command of this host, not started during discovery", host_launches.launch_of(
-            server, environment
-        )
+        launch = host_launches.launch_of(server, environment)
+        return _Said(problem=f"{speaks}: a command of this host, not started during discovery", launch=launch)
     except launches.LaunchError as error:
-        return f"{speaks}: {error}", None
+        return _Said(problem=f"{speaks}: {error}")
 
 
 def _npx_package(words: list[str]) -> str | None:

@@ -6,7 +6,7 @@ import asyncio
 
 from gateway.checks.answer import Answer
 from gateway.mcp_client import MCP_ERRORS, connected
-from gateway.outbound import one_line
+from gateway.outbound import error_line
 from gateway.plan import PlannedService
 
 STAND_IN_SUFFIX = "-stand-in"
@@ -22,5 +22,5 @@ async def ask_mcp(service: PlannedService, seconds: float) -> Answer:
             else:
                 answer = Answer("ok", server.version or None, stand_in=server.name.endswith(STAND_IN_SUFFIX))
     except* MCP_ERRORS as group:
-        answer = Answer("down", problem=one_line(group))
+        answer = Answer("down", problem=error_line(group))
     return answer

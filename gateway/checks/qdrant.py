@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx2
 
 from gateway.checks.answer import Answer
-from gateway.outbound import http_client, one_line
+from gateway.outbound import error_line, http_client
 from gateway.plan import PlannedService
 
 
@@ -18,7 +18,7 @@ async def ask_qdrant(service: PlannedService, seconds: float) -> Answer:
             who = (await client.get(f"{base}/")).json()
             ready = await client.get(f"{base}/readyz")
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
-            return Answer("down", problem=one_line(error))
+            return Answer("down", problem=error_line(error))
     if not isinstance(who, dict) or "qdrant" not in str(who.get("title", "")):
         return Answer("down", problem="answers, but not as Qdrant")
     version, stand_in = str(who.get("version")), bool(who.get("stand_in", False))

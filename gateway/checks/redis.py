@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
 
 from gateway.checks.answer import Answer
-from gateway.outbound import one_line
+from gateway.outbound import error_line
 from gateway.plan import PlannedService
 from gateway.runs.stores import RestStore, StoreError, is_rest
 
@@ -33,9 +33,9 @@ async def ask_redis(service: PlannedService, seconds: float) -> Answer:
             except NoPermissionError:
                 return Answer("ok", problem="INFO is not permitted, so version and memory are unknown")
     except AuthenticationError as error:
-        return Answer("down", problem=f"wrong or missing password: {one_line(error)}")
+        return Answer("down", problem=f"wrong or missing password: {error_line(error)}")
     except (RedisError, OSError) as error:
-        return Answer("down", problem=one_line(error))
+        return Answer("down", problem=error_line(error))
     version = str(info.get("valkey_version") or info.get("redis_version"))
     if info.get("role") != "master":
         return Answer("degraded", version, f"is a {info.get('role')}, which takes no writes")

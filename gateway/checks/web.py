@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 
 from gateway.checks.answer import Answer
-from gateway.outbound import http_client, one_line
+from gateway.outbound import error_line, http_client
 from gateway.plan import PlannedService
 
 # The stack's own Prometheus asks every few seconds. Of somebody else's nobody here knows how often it does.
@@ -24,7 +24,7 @@ async def ask_prometheus(service: PlannedService, seconds: float) -> Answer:
     try:
         behind = await _behind(service, seconds)
     except (httpx2.HTTPError, ValueError, KeyError, TypeError) as error:
-        return replace(answer, status="degraded", problem=f"does not say what it has kept: {one_line(error)}")
+        return replace(answer, status="degraded", problem=f"does not say what it has kept: {error_line(error)}")
     if behind < STALE_SECONDS:
         return answer
     return replace(
@@ -55,7 +55,7 @@ async def ask_nginx(service: PlannedService, seconds: float) -> Answer:
         try:
             answer = await client.get(service.endpoint)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            return Answer("down", problem=one_line(error))
+            return Answer("down", problem=error_line(error))
     # Server: nginx/1.22.1
     name, _, version = answer.headers.get("server", "").partition("/")
     if name != "nginx":
@@ -71,7 +71,7 @@ async def _ask(service: PlannedService, seconds: float, path: str, proof: str, v
             answer = await client.get(base + path)
             build = (await client.get(base + version_path)).json()
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
-            return Answer("down", problem=one_line(error))
+            return Answer("down", problem=error_line(error))
     if proof not in answer.text:
         return Answer("down", problem=f"answers, but {path} does not say what {service.protocol} says")
     # {"status": "success", "data": {"version": …}} or {"database": "ok", "version": …}

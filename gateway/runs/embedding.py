@@ -12,7 +12,7 @@ from typing import Protocol
 import httpx2
 from pydantic import BaseModel, Field, ValidationError
 
-from gateway.outbound import http_client, one_line
+from gateway.outbound import error_line, http_client
 from gateway.settings import Settings
 
 # What is read of a text: bounds the time that hashing takes, and fits the 8191 tokens of common models.
@@ -102,7 +102,7 @@ class EndpointEmbedder:
         except ValidationError as error:
             raise EmbeddingError("the embeddings endpoint answered with something else") from error
         except (httpx2.HTTPError, OSError) as error:
-            raise EmbeddingError(f"the embeddings endpoint: {one_line(error)}") from error
+            raise EmbeddingError(f"the embeddings endpoint: {error_line(error)}") from error
 
 
 def choose_embedder(settings: Settings) -> Embedder:

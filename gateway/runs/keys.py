@@ -49,7 +49,7 @@ class Claim:
     asked: str
 
 
-class _Entry(BaseModel):
+class _Kept(BaseModel):
     """A key's value, after its owner: `record` as it was last told, None while the key is only claimed."""
 
     asked: str
@@ -72,11 +72,11 @@ class Keys:
     async def claim(self, claim: Claim) -> RunRecord | bool:
         """True when the key is now the claim's own, the record of the run it stands for, or False when another request
         has claimed it and no run has begun. Raises `KeyReused` or `StoreError`."""
-        value = claim.owner + _Entry(asked=claim.asked).model_dump_json()
+        value = claim.owner + _Kept(asked=claim.asked).model_dump_json()
         _, held = await self._shared.need(("SET", claim.key, value, "NX", "EX", CLAIM_SECONDS), ("GET", claim.key))
         if held is None:
             return False
-        entry = _Entry.model_validate_json(held[_OWNER_LENGTH:])
+        entry = _Kept.model_validate_json(held[_OWNER_LENGTH:])
         if entry.asked != claim.asked:
             raise KeyReused
         if held.startswith(claim.owner):
@@ -87,10 +87,10 @@ class Keys:
 
     async def keep(self, claim: Claim, record: RunRecord) -> bool:
         """The key stands for this run from now on; False when it is another's by now. Raises `StoreError`."""
-        text = _Entry(asked=claim.asked, record=record).model_dump_json()
+        text = _Kept(asked=claim.asked, record=record).model_dump_json()
         if not self._shelf.fits(len(text.encode())):
             note = "the output is too long to be kept for an Idempotency-Key"
-            text = _Entry(
+            text = _Kept(
                 asked=claim.asked, record=record.model_copy(update={"output": None, "note": note})
             ).model_dump_json()
         forgotten, is_ours = await self._shared.need(
@@ -118,7 +118,7 @@ class Keys:
     async def beat(self) -> None:
         """Renews the claims of runs that wait, and catches up on what Redis was not told."""
         if self._claimed:
-            text = {claim: _Entry(asked=claim.asked).model_dump_json() for claim in self._claimed}
+            text = {claim: _Kept(asked=claim.asked).model_dump_json() for claim in self._claimed}
             await self._shared.use(*(_write(claim, text[claim], CLAIM_SECONDS) for claim in text))
         for claim, record in tuple(self._behind.items()):
             await self.keep_soon(claim, record)

@@ -45,6 +45,7 @@ Answer = TypeVar("Answer")
 class RunService:
     def __init__(
         self,
+        *,
         plan: Plan,
         choose: Callable[[Definition], Tool | None],
         desk: Desk,

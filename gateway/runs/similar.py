@@ -16,7 +16,7 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from gateway.metrics import Metrics
-from gateway.outbound import http_client, one_line
+from gateway.outbound import error_line, http_client
 from gateway.plan import Plan
 from gateway.runs.embedding import Embedder, EmbeddingError
 from gateway.runs.record import RunRecord
@@ -184,7 +184,7 @@ class SimilarRuns:
             # A refusal may be plain text.
             document = answer.json() if answer.status_code == 200 else None
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
-            raise self._failed(f"Qdrant: {one_line(error)}") from error
+            raise self._failed(f"Qdrant: {error_line(error)}") from error
         if answer.status_code in (200, 404, 409):
             self.problem = None
         return answer.status_code, document

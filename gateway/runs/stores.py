@@ -10,7 +10,7 @@ import httpx2
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gateway.outbound import http_client, one_line
+from gateway.outbound import error_line, http_client
 from gateway.plan import PlannedService
 
 # Short, because a run waits for it; a Redis slower than this is of no use as a cache.
@@ -58,7 +58,7 @@ class RedisStore:
                     pipe.execute_command(*command)
                 return list(await pipe.execute())
         except (RedisError, OSError) as error:
-            raise StoreError(one_line(error)) from error
+            raise StoreError(error_line(error)) from error
 
     async def close(self) -> None:
         await self.redis.aclose()
@@ -82,7 +82,7 @@ class RestStore:
             answer = await self._client.post(f"{self._url}/pipeline", json=[list(command) for command in commands])
             replies: Any = answer.json()
         except (httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
-            raise StoreError(one_line(error)) from error
+            raise StoreError(error_line(error)) from error
         # Without a right token, or for what is no pipeline: {"error": "Unauthorized"}
         if isinstance(replies, dict) and "error" in replies:
             raise StoreError(str(replies["error"])[:200])

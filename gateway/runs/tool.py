@@ -17,7 +17,7 @@ from gateway.agents import Definition
 from gateway.json_bounds import extent
 from gateway.mcp_client import MCP_ERRORS, connected
 from gateway.metrics import Metrics
-from gateway.outbound import one_line
+from gateway.outbound import error_line
 from gateway.plan import Plan, PlannedService
 from gateway.settings import Settings
 
@@ -102,9 +102,9 @@ class ToolCaller:
                 except* httpx2.ConnectError as group:
                     problem = group
                 except* MCP_ERRORS as group:
-                    raise ToolError(f"{tool.server}: {one_line(group)}") from group
+                    raise ToolError(f"{tool.server}: {error_line(group)}") from group
                 if pause is None:
-                    raise ToolError(f"{tool.server}: {one_line(problem)}") from problem
+                    raise ToolError(f"{tool.server}: {error_line(problem)}") from problem
                 await asyncio.sleep(pause)
         raise AssertionError("the last pause is None")
 

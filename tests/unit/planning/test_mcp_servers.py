@@ -14,7 +14,7 @@ from discovery.report import Finding, HostLaunch, Launch, NamedBy, Obstacle, Rea
 from errors import ConfigError
 from gateway.plan import mcp_url
 from planning.decide import decide
-from planning.plan import HostCommand, Hosted, Omit, Plan, Relay, Reuse
+from planning.plan import HostCommand, InRunner, Omit, Plan, Relay, Reuse
 from rendering.mcp_config import mcp_config
 from rendering.plan_document import plan_document
 from tests.builders import finding, report_of, settings_of
@@ -36,7 +36,7 @@ def plan_of(*found: Finding, stack: str = "cloud", file: str = "{}", **config: A
 def test_a_package_is_started_by_the_runner() -> None:
     plan = plan_of(launchable("context7"))
     decision = plan.decisions["context7"]
-    assert isinstance(decision, Hosted)
+    assert isinstance(decision, InRunner)
     assert decision.endpoint == "http://runner:8000/servers/context7/mcp"
     assert decision.source == "npx_cloud"
     assert plan.runner is not None and plan.budget.memory_mb == 496 <= plan.budget.limit_mb
@@ -63,7 +63,7 @@ def test_without_its_key_a_server_is_left_out_with_the_variable_to_set() -> None
 
 def test_what_speaks_http_is_used_where_it_is() -> None:
     plan = plan_of(launchable("mine"), finding("mine", source=Source.USER, endpoint="http://10.0.0.5:9000/mcp"))
-    assert isinstance(plan.decisions["mine"], Hosted)
+    assert isinstance(plan.decisions["mine"], InRunner)
     plan = plan_of(finding("mine", source=Source.USER, endpoint="http://10.0.0.5:9000/mcp"), launchable("mine"))
     decision = plan.decisions["mine"]
     assert isinstance(decision, Reuse) and decision.endpoint == "http://10.0.0.5:9000/mcp"
@@ -99,7 +99,7 @@ def test_a_service_of_the_catalog_is_never_hosted() -> None:
 
 def test_memory_goes_first_to_what_was_asked_for() -> None:
     plan = plan_of(*(launchable(name, source=Source.USER) for name in ("a", "b", "c", "context7", "perplexity")))
-    assert set(plan.hosted) == {"a", "context7", "perplexity"}
+    assert set(plan.in_runner) == {"a", "context7", "perplexity"}
     # What nobody asked for is not listed either; discovery reports it.
     assert "b" not in plan.decisions
 
@@ -140,7 +140,7 @@ def test_the_document_to_paste_names_variables_and_no_secret() -> None:
     launch = replace(CONTEXT7, told=told, variables=(("OWN", "MACHINES"),), environment={"OWN": "geheim"})
     secretive = Launch("uvx", "a==1.0", arguments=("--key", "geheim"))
     plan = plan_of(launchable("context7", launch), launchable("mine", secretive, Source.USER))
-    assert set(plan.hosted) == {"context7", "mine"}
+    assert set(plan.in_runner) == {"context7", "mine"}
     assert mcp_config(plan)["mcpServers"] == {
         "context7": {"type": "stdio", "command": "npx", "args": list(told), "env": {"OWN": "${MACHINES}"}}
     }
@@ -233,7 +233,9 @@ def test_without_leave_a_command_is_left_out_whatever_a_snapshot_says() -> None:
 def test_a_command_is_passed_over_for_what_comes_before_it() -> None:
     there = finding("notes", source=Source.EXTERNAL, endpoint="http://10.0.0.5:9000/mcp")
     assert isinstance(plan_of(there, on_this_host(), allow_host_commands=True).decisions["notes"], Reuse)
-    assert isinstance(plan_of(launchable("notes"), on_this_host(), allow_host_commands=True).decisions["notes"], Hosted)
+    assert isinstance(
+        plan_of(launchable("notes"), on_this_host(), allow_host_commands=True).decisions["notes"], InRunner
+    )
 
 
 def test_a_port_beyond_the_last_costs_the_command_alone() -> None:
