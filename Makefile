@@ -11,7 +11,7 @@ ready = $(PYTHON) -m toolchain run $(if $(FRESH),--fresh)
 check = $(PYTHON) -m toolchain run --quiet --development --parts python --
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down backup restore status test journeys check bench screenshots env setup lock-images stop-engine python-version
+.PHONY: help up preview down backup restore status test journeys check docs bench screenshots env setup lock-images stop-engine python-version
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ check: python-version  ## lint and types
 	@$(check) ruff check .
 	@$(check) ruff format --check .
 	@$(check) mypy --strict .
+
+docs: python-version  ## write docs/configuration.md and docs/stacks.md from the code
+	@$(check) python -m docs.generate
 
 bench: python-version  ## the benchmarks, also written to bench/results.json
 	@$(ready) --development --all-images -- python -m bench

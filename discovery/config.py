@@ -217,7 +217,9 @@ class ResourceLimits(_Strict):
     )
     model_limits: Annotated[Mapping[Model, Count], AfterValidator(_over_defaults)] = Field(
         default_factory=lambda: {**DEFAULT_MODEL_LIMITS},
-        description="How many agents of one model run at once. A model that is not named keeps its default.",
+        description="How many agents of one model run at once. A model that is not named keeps its default: "
+        + ", ".join(f"{model} {count}" for model, count in DEFAULT_MODEL_LIMITS.items())
+        + ".",
     )
 
 

@@ -78,7 +78,7 @@ def _registry(url: str) -> str:
 
 def _gateway_variable(name: str) -> str:
     if _GATEWAY_VARIABLE.fullmatch(name) is None:
-        raise ValueError("is not the application's to be set here; docs/gateway.md lists its variables")
+        raise ValueError("is not the application's to be set here; docs/configuration.md lists its variables")
     return name
 
 
@@ -117,6 +117,7 @@ def _host_name(name: str) -> str:
 
 
 HostName = Annotated[str, AfterValidator(_host_name), called("host name")]
+File = Annotated[str, called("path")]
 
 
 class StackConfig(BaseModel):
@@ -140,12 +141,16 @@ class StackConfig(BaseModel):
     public_port: int = Field(ge=1, le=65535)
     public_tls_port: int = Field(ge=1, le=65535)
     public_hosts: list[HostName] = Field(examples=[["craft.example.com"]])
-    tls_certificate: str = Field(examples=["/etc/letsencrypt/live/craft.example.com/fullchain.pem"])
+    tls_certificate: File = Field(examples=["/etc/letsencrypt/live/craft.example.com/fullchain.pem"])
     port_offset: int = Field(ge=0, le=50000)
     discovery: Literal["live", "snapshot"]
-    pin: dict[str, str] = Field(examples=[{"qdrant": "http://10.0.0.5:6333", "zen-mcp": "deployed"}])
+    pin: dict[Annotated[str, called("service or server name")], Annotated[str, called("text")]] = Field(
+        examples=[{"qdrant": "http://10.0.0.5:6333", "zen-mcp": "deployed"}]
+    )
     share: list[ServiceName] = Field(examples=[["qdrant", "zen-mcp"]])
-    images: dict[ServiceName, str] = Field(examples=[{"redis": "redis:7.4.2-alpine"}])
+    images: dict[ServiceName, Annotated[str, called("image reference")]] = Field(
+        examples=[{"redis": "redis:7.4.2-alpine"}]
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
     use_if_named: list[ServiceName] = Field(examples=[["redis"]])
     mcp_servers: list[ServerName] = Field(examples=[["context7", "docs"]])
@@ -156,10 +161,12 @@ class StackConfig(BaseModel):
         examples=[{"redis": 256, "runner": 408}]
     )
     gateway: dict[GatewayVariable, GatewayValue] = Field(examples=[{"PROMPTCRAFT_QUEUE_SECONDS": "60"}])
-    generated: dict[str, str] = Field(examples=[{"redisPassword": "sha256:0123456789abcdef0123456789abcdef"}])
+    generated: dict[Annotated[str, called("secret")], Annotated[str, called("fingerprint")]] = Field(
+        examples=[{"redisPassword": "sha256:0123456789abcdef0123456789abcdef"}]
+    )
     npm_registry: RegistryUrl = Field(examples=["https://npm.example.com/"])
     python_index: RegistryUrl = Field(examples=["https://python.example.com/simple"])
-    package_certificates: str = Field(examples=["authorities.pem"])
+    package_certificates: File = Field(examples=["authorities.pem"])
     # What has no default in Pulumi.yaml is described here: Pulumi wants a value for every key that stands there.
     max_concurrent_agents: int | None = Field(
         default=None,
@@ -179,9 +186,8 @@ class StackConfig(BaseModel):
         ge=64,
         description="Memory meant for MCP servers, in MiB. `/api/discovery/status` shows it; nothing enforces it.",
     )
-    ca_file: str | None = Field(
+    ca_file: File | None = Field(
         default=None,
-        description="A PEM file of certificate authorities that are trusted for services that run elsewhere; "
-        "a path from the project's folder.",
+        description="A PEM file of certificate authorities that are trusted for services that run elsewhere.",
         examples=["authorities.pem"],
     )
