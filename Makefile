@@ -44,10 +44,11 @@ test: python-version  ## every test; PYTEST_ARGS narrows them
 journeys: python-version  ## long stories on a real engine: changes, load, loss and recovery; JOURNEY names one file
 	@env -u PYTHONDONTWRITEBYTECODE $(ready) --development --all-images -- python -m pytest $(JOURNEY) $(PYTEST_ARGS)
 
-check: python-version  ## lint and types
+check: python-version  ## lint, types, and the links of every page
 	@$(check) ruff check .
 	@$(check) ruff format --check .
 	@$(check) mypy --strict .
+	@$(check) python -m docs.links
 
 docs: python-version  ## write docs/configuration.md and docs/stacks.md from the code
 	@$(check) python -m docs.generate
