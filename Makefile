@@ -11,7 +11,7 @@ ready = $(PYTHON) -m toolchain run $(if $(FRESH),--fresh)
 check = $(PYTHON) -m toolchain run --quiet --development --parts python --
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down backup restore status test journeys check bench screenshots env setup lock-images stop-engine python-version
+.PHONY: help up preview down backup restore status test journeys check docs bench screenshots env setup lock-images stop-engine python-version
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,10 +44,14 @@ test: python-version  ## every test; PYTEST_ARGS narrows them
 journeys: python-version  ## long stories on a real engine: changes, load, loss and recovery; JOURNEY names one file
 	@env -u PYTHONDONTWRITEBYTECODE $(ready) --development --all-images -- python -m pytest $(JOURNEY) $(PYTEST_ARGS)
 
-check: python-version  ## lint and types
+check: python-version  ## lint, types, and the links of every page
 	@$(check) ruff check .
 	@$(check) ruff format --check .
 	@$(check) mypy --strict .
+	@$(check) python -m docs.links
+
+docs: python-version  ## write docs/configuration.md and docs/stacks.md from the code
+	@$(check) python -m docs.generate
 
 bench: python-version  ## the benchmarks, also written to bench/results.json
 	@$(ready) --development --all-images -- python -m bench

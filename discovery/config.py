@@ -12,12 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from discovery.report import Source
 from reading import endpoints, safe_files, strict_yaml
 from reading.strict_yaml import Document, Problem
 from reading.text import shown
+from settings.config import called
 
 SERVERS_FILE = ".mcp/discovery-config.yaml"
 AGENTS_FILE = ".agents/discovery-config.yaml"
@@ -131,12 +132,14 @@ def _over_defaults(limits: Mapping[Model, int]) -> Mapping[Model, int]:
     return {**DEFAULT_MODEL_LIMITS, **limits}
 
 
-Name = Annotated[str, AfterValidator(_name)]
+Name = Annotated[str, AfterValidator(_name), called("name")]
 SourceOrder = Annotated[
     tuple[Annotated[Source, BeforeValidator(_source)], ...], BeforeValidator(_ordered), AfterValidator(_distinct)
 ]
 TierOrder = Annotated[
-    tuple[Annotated[str, BeforeValidator(_tier)], ...], BeforeValidator(_ordered), AfterValidator(_distinct)
+    tuple[Annotated[str, BeforeValidator(_tier), WithJsonSchema({"enum": list(AGENT_TIERS)})], ...],
+    BeforeValidator(_ordered),
+    AfterValidator(_distinct),
 ]
 Identities = Annotated[tuple[Annotated[str, AfterValidator(_identity)], ...], BeforeValidator(_as_tuple)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -147,35 +150,54 @@ class _Strict(BaseModel):
 
 
 class Resources(_Strict):
-    """What a server may use: MiB of memory, cores of CPU. None: the catalogue's figure stands."""
+    """What a server may use. None: the catalogue's figure stands."""
 
-    memory_mb: Annotated[int, Field(ge=8, le=1_048_576)] | None = None
-    cpu_cores: Annotated[float, Field(gt=0, le=1024)] | None = None
+    memory_mb: Annotated[int, Field(ge=8, le=1_048_576)] | None = Field(
+        default=None,
+        description="Memory limit in MiB of a service that the stack runs, instead of the catalog's; the stack's "
+        "`memoryLimits` wins over it.",
+    )
+    cpu_cores: Annotated[float, Field(gt=0, le=1024)] | None = Field(
+        default=None, description="CPU limit in cores of a service that the stack runs, instead of the catalog's."
+    )
 
 
 class Dependencies(_Strict):
     """Services by name: `host:port`, or `auto_discover` for what the same look finds."""
 
-    services: Annotated[Mapping[Name, Annotated[str, AfterValidator(_dependency)]], BeforeValidator(_service_names)] = (
-        Field(default_factory=dict)
-    )
+    services: Annotated[
+        Mapping[Name, Annotated[str, AfterValidator(_dependency), called(f"`host:port` or `{AUTO_DISCOVER}`")]],
+        BeforeValidator(_service_names),
+    ] = Field(default_factory=dict, description="Services by name. `auto_discover` is what discovery chose.")
 
 
 class ServerConfig(_Strict):
-    """One server of `.mcp/discovery-config.yaml`.
+    """One server of `.mcp/discovery-config.yaml`."""
 
-    `identities`: names under which the server introduces itself, lower case. `key_variable`: the environment
-    variable that must be set for `package` to work; `arguments`: what its program is started with, no secrets.
-    """
-
-    priority_order: SourceOrder | None = None
-    identities: Identities = ()
-    url: Annotated[str, AfterValidator(_http_url)] | None = None
-    package: Annotated[str, AfterValidator(_package)] | None = None
-    key_variable: Annotated[str, AfterValidator(_variable)] | None = None
-    arguments: Annotated[tuple[Annotated[str, Field(max_length=4096)], ...], BeforeValidator(_as_tuple)] = ()
+    priority_order: SourceOrder | None = Field(
+        default=None,
+        description="The sources that may serve it, the preferred one first. `docker_sidecar` is another word for "
+        "`docker_service`.",
+    )
+    identities: Identities = Field(
+        default=(), description="The names under which the server introduces itself, if they differ from its own."
+    )
+    url: Annotated[str, AfterValidator(_http_url), called("http(s) address")] | None = Field(
+        default=None, description="Where it runs. It is used there after you approve it."
+    )
+    package: Annotated[str, AfterValidator(_package), called("npm package")] | None = Field(
+        default=None, description="What the runner starts after you approve it; best with an exact version."
+    )
+    key_variable: Annotated[str, AfterValidator(_variable), called("variable name")] | None = Field(
+        default=None, description="The environment variable without which `package` does not work."
+    )
+    arguments: Annotated[tuple[Annotated[str, Field(max_length=4096)], ...], BeforeValidator(_as_tuple)] = Field(
+        default=(), description="What the program of `package` is started with. No secrets: the file is everybody's."
+    )
     resource_requirements: Resources | None = None
-    dependencies: Dependencies = Field(default_factory=Dependencies)
+    dependencies: Dependencies = Field(
+        default_factory=Dependencies, description="What the server uses. It is checked; nothing acts on it."
+    )
 
     @property
     def as_written(self) -> dict[str, Any]:
@@ -185,33 +207,75 @@ class ServerConfig(_Strict):
 
 
 class ResourceLimits(_Strict):
-    """Limits of the whole stack and of the gateway: MiB, agents at once, agents at once by model."""
+    """Limits of the whole stack and of the gateway."""
 
-    total_memory_mb: Annotated[int, Field(ge=64, le=16_777_216)] = 2048
-    max_concurrent_agents: Count = 10
+    total_memory_mb: Annotated[int, Field(ge=64, le=16_777_216)] = Field(
+        default=2048, description="Memory in MiB. `/api/discovery/status` shows it; the limit is `memoryBudgetMb`."
+    )
+    max_concurrent_agents: Count = Field(
+        default=10, description="How many agents run at once; the stack's `maxConcurrentAgents` wins over it."
+    )
     model_limits: Annotated[Mapping[Model, Count], AfterValidator(_over_defaults)] = Field(
-        default_factory=lambda: {**DEFAULT_MODEL_LIMITS}
+        default_factory=lambda: {**DEFAULT_MODEL_LIMITS},
+        description="How many agents of one model run at once. A model that is not named keeps its default: "
+        + ", ".join(f"{model} {count}" for model, count in DEFAULT_MODEL_LIMITS.items())
+        + ".",
     )
 
 
 class DiscoveryConfig(_Strict):
     """`.mcp/discovery-config.yaml`; every key of it is optional."""
 
-    servers: Mapping[Name, ServerConfig] = Field(default_factory=dict)
-    resource_limits: ResourceLimits = Field(default_factory=ResourceLimits)
+    servers: Mapping[Name, ServerConfig] = Field(
+        default_factory=dict,
+        description="MCP servers, and the catalog's services, by name.",
+        examples=[
+            {
+                "qdrant": {
+                    "priority_order": ["external_deployment", "docker_service"],
+                    "resource_requirements": {"memory_mb": 512, "cpu_cores": 1.0},
+                },
+                "docs": {"url": "https://docs.example.com/mcp", "identities": ["docs-server"]},
+                "weather": {
+                    "package": "@example/weather-mcp@1.2.3",
+                    "key_variable": "WEATHER_KEY",
+                    "arguments": ["--units", "metric"],
+                },
+            }
+        ],
+    )
+    resource_limits: ResourceLimits = Field(
+        default_factory=ResourceLimits,
+        examples=[{"max_concurrent_agents": 10, "model_limits": {"opus": 3}}],
+    )
 
 
 class AgentConfig(_Strict):
     """One agent of `.agents/discovery-config.yaml`."""
 
-    priority_order: TierOrder | None = None
-    dependencies: Dependencies = Field(default_factory=Dependencies)
+    priority_order: TierOrder | None = Field(
+        default=None, description="The tiers that may define it, the preferred one first."
+    )
+    dependencies: Dependencies = Field(
+        default_factory=Dependencies, description="What the agent needs. Without it, the agent is not available."
+    )
 
 
 class AgentsConfig(_Strict):
     """`.agents/discovery-config.yaml`."""
 
-    agents: Mapping[Name, AgentConfig] = Field(default_factory=dict)
+    agents: Mapping[Name, AgentConfig] = Field(
+        default_factory=dict,
+        description="Agents by name.",
+        examples=[
+            {
+                "ai-engineer": {
+                    "priority_order": ["project_specific", "user_override"],
+                    "dependencies": {"services": {"qdrant": "auto_discover", "zen_mcp": "10.0.0.5:8000"}},
+                }
+            }
+        ],
+    )
 
 
 _Model = TypeVar("_Model", DiscoveryConfig, AgentsConfig)

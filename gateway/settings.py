@@ -29,50 +29,114 @@ class Settings(BaseModel):
 
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(lambda value: str(value).upper())
-    ] = Field("INFO", alias="LOG_LEVEL")
-    host: str = Field("0.0.0.0", alias="PROMPTCRAFT_HOST")
-    page_port: Port = Field(7860, alias="PROMPTCRAFT_PAGE_PORT")
-    api_port: Port = Field(7862, alias="PROMPTCRAFT_API_PORT")
-    plan_file: Path = Field(Path("/run/promptcraft/plan.json"), alias="PROMPTCRAFT_PLAN_FILE")
-    # Host names that this gateway is reached under, besides IP addresses and names without a dot.
-    allowed_hosts: Names = Field((), alias="PROMPTCRAFT_ALLOWED_HOSTS")
-    check_seconds: float = Field(2.0, gt=0, le=30, alias="PROMPTCRAFT_CHECK_SECONDS")
-    body_seconds: float = Field(30.0, gt=0, le=3600, alias="PROMPTCRAFT_BODY_SECONDS")
-    environment: str = Field("development", alias="ENVIRONMENT")
-    # SHA-256 of one bearer token a line, in hex; no file, no tokens.
-    tokens_file: Path = Field(Path("/run/promptcraft/secrets/gateway-tokens"), alias="PROMPTCRAFT_TOKENS_FILE")
-
-    # Which MCP tool answers for an agent; no server named: `zen-mcp`, else the plan's only MCP server.
-    agent_server: str | None = Field(None, alias="PROMPTCRAFT_AGENT_SERVER")
-    agent_tool: str = Field("chat", alias="PROMPTCRAFT_AGENT_TOOL")
-    prompt_argument: str = Field("prompt", alias="PROMPTCRAFT_AGENT_PROMPT_ARGUMENT")
-    model_argument: str = Field("model", alias="PROMPTCRAFT_AGENT_MODEL_ARGUMENT")
-    # A JSON object, sent as it is. Zen MCP's `chat` wants a directory that it may write to.
-    extra_arguments: Json[dict[str, Any]] = Field(
-        {"working_directory_absolute_path": "/tmp"}, alias="PROMPTCRAFT_AGENT_ARGUMENTS"
+    ] = Field("INFO", alias="LOG_LEVEL", description="What the application logs.")
+    host: str = Field("0.0.0.0", alias="PROMPTCRAFT_HOST", description="The address that both ports listen on.")
+    page_port: Port = Field(7860, alias="PROMPTCRAFT_PAGE_PORT", description="The page's port.")
+    api_port: Port = Field(7862, alias="PROMPTCRAFT_API_PORT", description="The API's port.")
+    plan_file: Path = Field(
+        Path("/run/promptcraft/plan.json"), alias="PROMPTCRAFT_PLAN_FILE", description="The plan document."
     )
-    run_seconds: float = Field(300.0, gt=0, le=3600, alias="PROMPTCRAFT_RUN_SECONDS")
-    queue_limit: int = Field(100, ge=0, le=10_000, alias="PROMPTCRAFT_QUEUE_LIMIT")
-    # A run that got no slot within this is refused.
-    queue_seconds: float = Field(120.0, gt=0, le=3600, alias="PROMPTCRAFT_QUEUE_SECONDS")
-    cache_seconds: int = Field(3600, ge=0, alias="PROMPTCRAFT_CACHE_SECONDS")
-    # MiB of Redis that results, records, sessions and keys may take together; what the stack's own Redis has for them.
-    store_mib: int = Field(48, ge=4, le=65_536, alias="PROMPTCRAFT_STORE_MIB")
+    allowed_hosts: Names = Field(
+        (),
+        alias="PROMPTCRAFT_ALLOWED_HOSTS",
+        description="Host names that the application is reached under, separated by commas, besides IP addresses and "
+        "names without a dot.",
+    )
+    check_seconds: float = Field(
+        2.0,
+        gt=0,
+        le=30,
+        alias="PROMPTCRAFT_CHECK_SECONDS",
+        description="The longest wait for a service's health.",
+    )
+    body_seconds: float = Field(
+        30.0, gt=0, le=3600, alias="PROMPTCRAFT_BODY_SECONDS", description="The longest time for a request's body."
+    )
+    environment: str = Field("development", alias="ENVIRONMENT", description="What the stack is for.")
+    tokens_file: Path = Field(
+        Path("/run/promptcraft/secrets/gateway-tokens"),
+        alias="PROMPTCRAFT_TOKENS_FILE",
+        description="SHA-256 of one bearer token a line, in hex. No file, no tokens.",
+    )
 
-    # What of a conversation is kept and sent again: its latest turns, within both bounds.
-    session_turns: int = Field(20, ge=1, le=200, alias="PROMPTCRAFT_SESSION_TURNS")
-    session_bytes: int = Field(65_536, ge=1024, le=1_048_576, alias="PROMPTCRAFT_SESSION_BYTES")
-    session_seconds: int = Field(86_400, ge=1, alias="PROMPTCRAFT_SESSION_SECONDS")
+    agent_server: str | None = Field(
+        None,
+        alias="PROMPTCRAFT_AGENT_SERVER",
+        description="The MCP server that answers for agents; if not set, Zen MCP, or else the plan's only MCP server.",
+    )
+    agent_tool: str = Field("chat", alias="PROMPTCRAFT_AGENT_TOOL", description="The tool of it that answers.")
+    prompt_argument: str = Field(
+        "prompt", alias="PROMPTCRAFT_AGENT_PROMPT_ARGUMENT", description="The tool's argument that gets the prompt."
+    )
+    model_argument: str = Field(
+        "model", alias="PROMPTCRAFT_AGENT_MODEL_ARGUMENT", description="The tool's argument that gets the model."
+    )
+    # Zen MCP's `chat` wants a directory that it may write to.
+    extra_arguments: Json[dict[str, Any]] = Field(
+        {"working_directory_absolute_path": "/tmp"},
+        alias="PROMPTCRAFT_AGENT_ARGUMENTS",
+        description="Further arguments of the tool, sent as they are.",
+    )
+    run_seconds: float = Field(300.0, gt=0, le=3600, alias="PROMPTCRAFT_RUN_SECONDS", description="The longest run.")
+    queue_limit: int = Field(
+        100, ge=0, le=10_000, alias="PROMPTCRAFT_QUEUE_LIMIT", description="How many runs may wait for a slot."
+    )
+    queue_seconds: float = Field(
+        120.0,
+        gt=0,
+        le=3600,
+        alias="PROMPTCRAFT_QUEUE_SECONDS",
+        description="The longest wait for a slot. A run that got none is refused.",
+    )
+    cache_seconds: int = Field(3600, ge=0, alias="PROMPTCRAFT_CACHE_SECONDS", description="How long a result is kept.")
+    store_mib: int = Field(
+        48,
+        ge=4,
+        le=65_536,
+        alias="PROMPTCRAFT_STORE_MIB",
+        description="MiB of Redis that results, records, sessions and keys may take together. With the stack's own "
+        "Redis it is half of Redis's memory limit.",
+    )
 
-    # The whole address of an OpenAI-compatible embeddings endpoint (`https://…/v1/embeddings`); none, and results are
-    # embedded here by hashing.
-    embeddings_url: HttpUrl | None = Field(None, alias="PROMPTCRAFT_EMBEDDINGS_URL")
-    embeddings_model: str = Field("text-embedding-3-small", alias="PROMPTCRAFT_EMBEDDINGS_MODEL")
-    embeddings_key_file: Path | None = Field(None, alias="PROMPTCRAFT_EMBEDDINGS_KEY_FILE")
-    similar_days: int = Field(30, ge=1, alias="PROMPTCRAFT_SIMILAR_DAYS")
+    session_turns: int = Field(
+        20, ge=1, le=200, alias="PROMPTCRAFT_SESSION_TURNS", description="How many turns of a session are kept."
+    )
+    session_bytes: int = Field(
+        65_536,
+        ge=1024,
+        le=1_048_576,
+        alias="PROMPTCRAFT_SESSION_BYTES",
+        description="How many bytes of a session are kept.",
+    )
+    session_seconds: int = Field(
+        86_400,
+        ge=1,
+        alias="PROMPTCRAFT_SESSION_SECONDS",
+        description="How long a session is kept after its last turn.",
+    )
 
-    # Traces go there by OTLP over HTTP; the SDK reads its other `OTEL_…` variables itself.
-    traces_endpoint: str | None = Field(None, alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    embeddings_url: HttpUrl | None = Field(
+        None,
+        alias="PROMPTCRAFT_EMBEDDINGS_URL",
+        description="The whole address of an OpenAI-compatible embeddings endpoint (`https://…/v1/embeddings`). "
+        "If not set, results are embedded by hashing their words.",
+    )
+    embeddings_model: str = Field(
+        "text-embedding-3-small", alias="PROMPTCRAFT_EMBEDDINGS_MODEL", description="The model that it is asked for."
+    )
+    embeddings_key_file: Path | None = Field(
+        None, alias="PROMPTCRAFT_EMBEDDINGS_KEY_FILE", description="The file with the key to it."
+    )
+    similar_days: int = Field(
+        30, ge=1, alias="PROMPTCRAFT_SIMILAR_DAYS", description="How many days runs are kept to find similar ones."
+    )
+
+    # The SDK reads its other `OTEL_…` variables itself.
+    traces_endpoint: str | None = Field(
+        None,
+        alias="OTEL_EXPORTER_OTLP_ENDPOINT",
+        description="Where traces go, by OTLP over HTTP; if not set, nowhere.",
+    )
 
     @property
     def log_level_number(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from catalog import RUNNER, SERVICES
@@ -78,7 +78,7 @@ def _registry(url: str) -> str:
 
 def _gateway_variable(name: str) -> str:
     if _GATEWAY_VARIABLE.fullmatch(name) is None:
-        raise ValueError("is not the application's to be set here; docs/gateway.md lists its variables")
+        raise ValueError("is not the application's to be set here; docs/configuration.md lists its variables")
     return name
 
 
@@ -88,14 +88,21 @@ _GATEWAY_VARIABLE = re.compile(
     r"|QUEUE_LIMIT|STORE_MIB|SESSION_(TURNS|BYTES|SECONDS)|EMBEDDINGS_(URL|MODEL)|SIMILAR_DAYS)"
     r"|OTEL_(?!.*(HEADERS|KEY|CERTIFICATE))[A-Z_]+"
 )
-ServiceName = Annotated[str, AfterValidator(_known)]
-GatewayVariable = Annotated[str, AfterValidator(_gateway_variable)]
+
+
+def called(words: str) -> WithJsonSchema:
+    """What docs/configuration.md calls such a text; several of them with an `s`."""
+    return WithJsonSchema({"type": "string", "format": words})
+
+
+ServiceName = Annotated[str, AfterValidator(_known), called("service")]
+GatewayVariable = Annotated[str, AfterValidator(_gateway_variable), called("application variable")]
 # YAML reads 60 as a number; a variable is text.
 GatewayValue = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
-LimitedName = Annotated[str, AfterValidator(_limited)]
-ServerName = Annotated[str, AfterValidator(_server)]
-RegistryUrl = Annotated[str, AfterValidator(_registry)]
-VariableName = Annotated[str, AfterValidator(_variable)]
+LimitedName = Annotated[str, AfterValidator(_limited), called("service or `runner`")]
+ServerName = Annotated[str, AfterValidator(_server), called("server name")]
+RegistryUrl = Annotated[str, AfterValidator(_registry), called("registry address")]
+VariableName = Annotated[str, AfterValidator(_variable), called("variable name")]
 ServerVariables = Annotated[dict[ServerName, list[VariableName]], BeforeValidator(_named_for_servers)]
 
 # Lower case, at least two labels, the last one not a number: an IP address is no name that TLS could ask for.
@@ -109,7 +116,8 @@ def _host_name(name: str) -> str:
     return name
 
 
-HostName = Annotated[str, AfterValidator(_host_name)]
+HostName = Annotated[str, AfterValidator(_host_name), called("host name")]
+File = Annotated[str, called("path")]
 
 
 class StackConfig(BaseModel):
@@ -117,8 +125,8 @@ class StackConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, strict=True)
 
-    services: list[ServiceName] = Field(min_length=1)
-    expected_outside: list[ServiceName]
+    services: list[ServiceName] = Field(min_length=1, examples=[["promptcraft", "redis"]])
+    expected_outside: list[ServiceName] = Field(examples=[["qdrant"]])
     fallback: bool
     memory_budget_mb: int = Field(gt=0)
     disk_budget_gb: int = Field(gt=0)
@@ -126,29 +134,60 @@ class StackConfig(BaseModel):
     load_balancer: bool
     replicas: int = Field(ge=1, le=50)
     engine: Literal["docker", "swarm"]
-    environment: str = Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")
+    environment: str = Field(
+        pattern=r"^[a-z][a-z0-9-]{0,31}$",
+        json_schema_extra={"format": "text of lower-case letters, digits and `-`, at most 32 characters"},
+    )
     public_port: int = Field(ge=1, le=65535)
     public_tls_port: int = Field(ge=1, le=65535)
-    public_hosts: list[HostName]
-    tls_certificate: str
+    public_hosts: list[HostName] = Field(examples=[["craft.example.com"]])
+    tls_certificate: File = Field(examples=["/etc/letsencrypt/live/craft.example.com/fullchain.pem"])
     port_offset: int = Field(ge=0, le=50000)
     discovery: Literal["live", "snapshot"]
-    pin: dict[str, str]
-    share: list[ServiceName]
-    images: dict[ServiceName, str]
+    pin: dict[Annotated[str, called("service or server name")], Annotated[str, called("text")]] = Field(
+        examples=[{"qdrant": "http://10.0.0.5:6333", "zen-mcp": "deployed"}]
+    )
+    share: list[ServiceName] = Field(examples=[["qdrant", "zen-mcp"]])
+    images: dict[ServiceName, Annotated[str, called("image reference")]] = Field(
+        examples=[{"redis": "redis:7.4.2-alpine"}]
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
-    use_if_named: list[ServiceName]
-    mcp_servers: list[ServerName]
-    mcp_variables: ServerVariables
+    use_if_named: list[ServiceName] = Field(examples=[["redis"]])
+    mcp_servers: list[ServerName] = Field(examples=[["context7", "docs"]])
+    mcp_variables: ServerVariables = Field(examples=[{"docs": ["DOCS_TOKEN", "DOCS_TEAM"]}])
     runner: bool
     allow_host_commands: bool
-    memory_limits: dict[LimitedName, Annotated[int, Field(ge=16, le=1_048_576)]]
-    gateway: dict[GatewayVariable, GatewayValue]
-    generated: dict[str, str]
-    npm_registry: RegistryUrl
-    python_index: RegistryUrl
-    package_certificates: str
-    max_concurrent_agents: int | None = Field(default=None, ge=1, le=1000)
-    agent_memory_mb: int = Field(default=2048, ge=64)
-    mcp_memory_mb: int = Field(default=1024, ge=64)
-    ca_file: str | None = None
+    memory_limits: dict[LimitedName, Annotated[int, Field(ge=16, le=1_048_576)]] = Field(
+        examples=[{"redis": 256, "runner": 408}]
+    )
+    gateway: dict[GatewayVariable, GatewayValue] = Field(examples=[{"PROMPTCRAFT_QUEUE_SECONDS": "60"}])
+    generated: dict[Annotated[str, called("secret")], Annotated[str, called("fingerprint")]] = Field(
+        examples=[{"redisPassword": "sha256:0123456789abcdef0123456789abcdef"}]
+    )
+    npm_registry: RegistryUrl = Field(examples=["https://npm.example.com/"])
+    python_index: RegistryUrl = Field(examples=["https://python.example.com/simple"])
+    package_certificates: File = Field(examples=["authorities.pem"])
+    # What has no default in Pulumi.yaml is described here: Pulumi wants a value for every key that stands there.
+    max_concurrent_agents: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="How many agents run at once, in all replicas together; "
+        "if not set, `resource_limits.max_concurrent_agents` of `.mcp/discovery-config.yaml`.",
+    )
+    agent_memory_mb: int = Field(
+        default=2048,
+        ge=64,
+        description="Memory limit that the application keeps in each of its containers, in MiB. "
+        "The container's own limit counts if it is lower.",
+    )
+    mcp_memory_mb: int = Field(
+        default=1024,
+        ge=64,
+        description="Memory meant for MCP servers, in MiB. `/api/discovery/status` shows it; nothing enforces it.",
+    )
+    ca_file: File | None = Field(
+        default=None,
+        description="A PEM file of certificate authorities that are trusted for services that run elsewhere.",
+        examples=["authorities.pem"],
+    )

@@ -5,23 +5,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from urllib.parse import unquote, urlsplit
 
 from catalog import SERVICES
 from errors import ConfigError
 from settings.config import VARIABLES
 
-SECRET_KEYS = (
-    "grafanaPassword",
-    "gatewayTokens",
-    "embeddingsKey",
-    "qdrantApiKey",
-    "redisPassword",
-    "zenMcpToken",
-    "perplexityApiKey",
-    "upstashRedisRestToken",
-    "sentryAuthToken",
-    "tlsKey",
+# Each secret's key, and what it is.
+SECRET_KEYS: Mapping[str, str] = MappingProxyType(
+    {
+        "grafanaPassword": "The password of Grafana's administrator, `admin`.",
+        "gatewayTokens": "Bearer tokens of the application's API, separated by spaces, of at least 16 characters each.",
+        "embeddingsKey": "The key to the endpoint `PROMPTCRAFT_EMBEDDINGS_URL`.",
+        "qdrantApiKey": "Qdrant's API key.",
+        "redisPassword": "Redis's password. A login in `REDIS_URL` counts if this is not set.",
+        "zenMcpToken": "Zen MCP's bearer token.",
+        "perplexityApiKey": "The key of the MCP server `perplexity`.",
+        "upstashRedisRestToken": "The token of the Redis at `UPSTASH_REDIS_REST_URL`.",
+        "sentryAuthToken": "The token of the MCP server `sentry`.",
+        "tlsKey": "The private key to `tlsCertificate`, unencrypted PEM. It may also be the name of a file.",
+    }
 )
 
 # Which of the services each secret opens.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from discovery.report import Candidate, NamedBy, Source
 from discovery.request import Gathered, Request
@@ -17,6 +17,16 @@ _URLS = (
     ("PROMETHEUS_URL", "prometheus"),
     ("GRAFANA_URL", "grafana"),
 )
+# What each variable of the catalog's services says, for docs/configuration.md.
+MEANINGS: Mapping[str, str] = {
+    "QDRANT_HOST": "a name or an address, also with a scheme or a port: `10.0.0.5`, `https://x.cloud.qdrant.io`",
+    "QDRANT_PORT": f"the port, if `QDRANT_HOST` has none; {QDRANT_PORT} if neither says it",
+    "REDIS_URL": "an address, also with a login: `redis://:password@10.0.0.5:6379/0`, or `rediss://…` with TLS",
+    "UPSTASH_REDIS_REST_URL": "the address of a Redis over REST: `https://x.upstash.io`",
+    "ZEN_MCP_URL": "an address: `http://10.0.0.5:8000/mcp`",
+    "PROMETHEUS_URL": "an address: `http://10.0.0.5:9090`",
+    "GRAFANA_URL": "an address: `http://10.0.0.5:3000`",
+}
 
 
 def environment(request: Request) -> Gathered:

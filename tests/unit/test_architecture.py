@@ -46,6 +46,19 @@ MAY_IMPORT: dict[str, set[str] | None] = {
         "requests",
         "rich",
     },
+    "docs": {
+        "catalog",
+        "discovery.config",
+        "discovery.probes",
+        "discovery.report",
+        "gateway.settings",
+        "markdown_it",
+        "planning",
+        "pydantic",
+        "rendering",
+        "settings",
+        "yaml",
+    },
     "toolchain": {"catalog"},
     "images": None,  # each its own image, with its own requirements
     "gateway": None,  # its own package: nothing of ours, whatever its own requirements name

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from discovery.probes.environment import environment
+from catalog import SERVICES
+from discovery.probes.environment import MEANINGS, environment
 from discovery.report import Source
 from tests.unit.asking import MANY, request_in
 
@@ -111,3 +112,21 @@ def test_any_value_is_an_endpoint_or_a_problem(tmp_path: Path, variables: dict[s
         assert (candidate.endpoint == "") == (candidate.problem is not None)
         assert "@" not in urlsplit(candidate.endpoint).netloc
         assert (candidate.problem or "").isprintable()
+
+
+class Recording(dict[str, str]):
+    """An environment in which every variable is set; `asked` is what somebody looked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[str] = set()
+
+    def get(self, name: str, default: str = "") -> str:  # type: ignore[override]
+        self.asked.add(name)
+        return "http://h"
+
+
+def test_each_variable_that_is_read_is_in_the_catalog_and_has_its_meaning(tmp_path: Path) -> None:
+    variables = Recording()
+    environment(replace(request_in(tmp_path), environment=variables))
+    assert variables.asked == MEANINGS.keys() == {name for service in SERVICES.values() for name in service.variables}

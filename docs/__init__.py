@@ -1,0 +1,1 @@
+"""The pages, and what writes two of them and checks the links of all."""
