@@ -17,6 +17,7 @@ from errors import ConfigError
 from reading.text import one_line, shown
 
 MAX_BYTES = 64 * 1024
+MAX_PROBLEMS = 100
 MAX_DEPTH = 20
 
 Path = tuple[str | int, ...]
@@ -100,6 +101,10 @@ def config_error(label: str, problems: Iterable[Problem]) -> ConfigError:
     return ConfigError("\n".join(dict.fromkeys(lines)))
 
 
+class _TooManyError(Exception):
+    """Nobody reads on after so many problems."""
+
+
 class _TooDeepError(Exception):
     def __init__(self, line: int) -> None:
         self.line = line
@@ -131,7 +136,10 @@ class _Composer:
                 break
             if event.version or event.tags:
                 self._problem((), "has a % directive; remove it")
-            value = self._node(next(self._stream()), ())
+            try:
+                value = self._node(next(self._stream()), ())
+            except _TooManyError:
+                return Document(None, self._lines, tuple(self._problems))
         return Document(value, self._lines, tuple(self._problems))
 
     def _stream(self) -> Iterator[yaml.Event]:
@@ -142,6 +150,9 @@ class _Composer:
 
     def _problem(self, path: Path, what: str) -> None:
         self._problems.append(Problem(self.line, path, what))
+        if len(self._problems) == MAX_PROBLEMS:
+            self._problems.append(Problem(self.line, path, "is not the last problem; correct these first"))
+            raise _TooManyError
 
     def _node(self, event: yaml.Event, path: Path) -> object:
         if len(path) > MAX_DEPTH:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from catalog import SERVICES, container_name
-from planning.plan import Deploy, HostCommand, Hosted, Omit, Plan, PublishedPort, Relay, Reuse, Workload
+from planning.plan import Deploy, HostCommand, InRunner, Omit, Plan, PublishedPort, Relay, Reuse, Workload
 from rendering.prometheus_config import jobs
 
 _ALL_INTERFACES = "0.0.0.0"
@@ -66,7 +66,7 @@ def _group(name: str, title: str, lines: Iterable[str]) -> Iterator[str]:
 def _containers(plan: Plan, workloads: Iterable[Workload]) -> Iterator[str]:
     for workload in workloads:
         limits = f"{workload.memory_mb} MiB, {workload.cpu_cores:g} CPU"
-        inside = [", ".join(plan.hosted)] if workload is plan.runner else []
+        inside = [", ".join(plan.in_runner)] if workload is plan.runner else []
         names = [_short(plan, replica.name) for replica in workload.replicas]
         boxes = [_box(_id(name), name, limits, *inside) for name in names]
         # An arrow to the group is one to each of its replicas.
@@ -89,7 +89,7 @@ def _elsewhere(plan: Plan) -> Iterator[str]:
                 yield _box(_id(name), _title(name), endpoint, *joined)
             case Relay(target=target):
                 yield _box(_id(name), _title(name), f"{target} on this host's loopback")
-            case Deploy() | Hosted() | HostCommand() | Omit():
+            case Deploy() | InRunner() | HostCommand() | Omit():
                 pass
 
 
@@ -140,7 +140,7 @@ def _asked_at(plan: Plan, name: str) -> str | None:
     match plan.decisions[name]:
         case Deploy(workload=workload) | Relay(workload=workload):
             return _node(workload)
-        case Hosted():
+        case InRunner():
             return _node(plan.runner) if plan.runner else None
         case Reuse() | HostCommand():
             return _id(name)

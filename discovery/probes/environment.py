@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from catalog import SERVICES
 from discovery.report import Candidate, NamedBy, Source
 from discovery.request import Gathered, Request
 from reading import endpoints
@@ -11,11 +12,12 @@ from reading.text import shown
 
 QDRANT_PORT = "6333"
 
-_URLS = (
-    ("ZEN_MCP_URL", "zen-mcp"),
-    ("UPSTASH_REDIS_REST_URL", "redis"),
-    ("PROMETHEUS_URL", "prometheus"),
-    ("GRAFANA_URL", "grafana"),
+# Those whose value is an address and nothing else; a Redis's may bring a login.
+_URLS = tuple(
+    (variable, service.name)
+    for service in SERVICES.values()
+    for variable in service.variables
+    if variable.endswith("_URL") and variable != "REDIS_URL"
 )
 # What each variable of the catalog's services says, for docs/configuration.md.
 MEANINGS: Mapping[str, str] = {

@@ -193,3 +193,10 @@ def _check(value: object) -> None:
             _check(inner)
     else:
         assert value is None or isinstance(value, str | int | float | bool)
+
+
+def test_nobody_is_told_more_problems_than_can_be_read() -> None:
+    document = strict_yaml.read(b"a: 1\n" * 5_000)
+    assert len(document.problems) == strict_yaml.MAX_PROBLEMS + 1
+    assert document.problems[-1].what == "is not the last problem; correct these first"
+    assert document.value is None
