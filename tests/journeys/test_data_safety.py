@@ -202,12 +202,13 @@ def test_a_plain_destroy_refuses_and_make_down_keeps_the_data(deployed: Done, pr
 
 
 def test_what_a_stand_in_wrote_is_given_to_the_real_service_by_a_pin_only(new_project: Callable[..., Project]) -> None:
-    project = new_project(config={"services": ["qdrant"]})
+    project = new_project(config={"services": ["qdrant"], "portOffset": 3000})
+    port = QDRANT_PORT + 3000  # beside the module's own
     assert project.pulumi("stack", "init").code == 0
     up = project.pulumi("up", "--yes", "--skip-preview")
     assert up.code == 0, up.text
     collection = {"vectors": {"size": 2, "distance": "Cosine"}}
-    assert project.ask(QDRANT_PORT, "/collections/words", "PUT", json=collection).json()["result"]
+    assert project.ask(port, "/collections/words", "PUT", json=collection).json()["result"]
     (before,) = project.containers()
     assert before.labels[LABEL_STAND_IN], "this journey needs the stand-in"
 
@@ -221,7 +222,7 @@ def test_what_a_stand_in_wrote_is_given_to_the_real_service_by_a_pin_only(new_pr
         assert (refused.code != 0, refusal in refused.text, cure in refused.text) == (True,) * 3, refused.text
     (still,) = project.containers()
     assert (still.id, still.attrs["State"]["StartedAt"]) == (before.id, before.attrs["State"]["StartedAt"])
-    assert project.ask(QDRANT_PORT, "/collections/words").ok
+    assert project.ask(port, "/collections/words").ok
 
     # A stack that was destroyed has left its volume only.
     assert project.operate("down").code == 0
@@ -231,7 +232,7 @@ def test_what_a_stand_in_wrote_is_given_to_the_real_service_by_a_pin_only(new_pr
     assert project.pulumi("config", "set", "--path", "pin.qdrant", "deployed").code == 0
     pinned = project.pulumi("up", "--yes", "--skip-preview")
     assert (pinned.code, "takes over from a stand-in" in pinned.text) == (0, True), pinned.text
-    assert project.ask(QDRANT_PORT, "/collections/words").ok
+    assert project.ask(port, "/collections/words").ok
     nothing_would_change(project)
     # The pin was for the change, which is made.
     assert project.pulumi("config", "rm", "--path", "pin.qdrant").code == 0
