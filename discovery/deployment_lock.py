@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from catalog import PROJECT
-from discovery.one_look import invocation
+from discovery.one_look import engine
 from discovery.readers.checkpoint import state_folder
 from discovery.readers.process_identity import ProcessIdentity, identity
 from errors import ConfigError
@@ -84,14 +84,14 @@ def join(root: Path, stack: str, environ: Mapping[str, str]) -> None:
 
     Where the command that started this `pulumi` holds the lock already, that is enough. Raises `BusyError`.
     """
-    engine = invocation()
-    if engine is None:
+    pulumi = engine()
+    if pulumi is None:
         return
     path = lock_path(root, stack, environ)
     # It stays open on purpose: the lock is this process's until it ends.
     descriptor = _open(path)
     if _locked(descriptor):
-        _write(descriptor, "pulumi", engine)
+        _write(descriptor, "pulumi", pulumi)
         return
     os.close(descriptor)
     holder = _read(path)

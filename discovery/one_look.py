@@ -1,7 +1,8 @@
 """One look a deploy: what was previewed is what is applied.
 
 In one `pulumi up` the program runs twice, in two processes under the same `pulumi` process, and two looks can
-disagree. A look therefore belongs to the nearest ancestor named `pulumi`.
+disagree. A look therefore belongs to the nearest ancestor named `pulumi`, or to the command that started it and looked
+before, to have the images for what is there.
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ from discovery.readers.process_identity import ProcessIdentity, identity
 from discovery.report import Report
 
 _FOLDER = ".promptcraft/looks"
+_DEPLOYMENT = "PROMPTCRAFT_DEPLOYMENT"
 
 
 def one_look(root: Path, stack: str, look: Callable[[], Report], confirm: Callable[[Report], None]) -> Report:
-    """The look of this `pulumi` invocation: taken once by `look`, read back by whoever runs after.
+    """The look of this deployment: taken once by `look`, read back by whoever runs after.
 
     `confirm` is given what was read back, and raises `ConfigError` where the world has moved on meanwhile: between a
     preview and its update a person may have thought for an hour.
     """
-    owner = invocation()
+    owner = _deployment() or engine()
     if owner is None:
         return look()
     folder = root / _FOLDER
@@ -44,7 +46,19 @@ def one_look(root: Path, stack: str, look: Callable[[], Report], confirm: Callab
     return report
 
 
-def invocation() -> ProcessIdentity | None:
+def begin_deployment() -> None:
+    """From now on this process and all that it starts share one look."""
+    os.environ[_DEPLOYMENT] = str(os.getpid())
+
+
+def _deployment() -> ProcessIdentity | None:
+    """The process that began the deployment which this one is part of; None where none did."""
+    told = os.environ.get(_DEPLOYMENT, "")
+    family = {process.pid for process in (psutil.Process(), *psutil.Process().parents())}
+    return identity(int(told)) if told.isdecimal() and int(told) in family else None
+
+
+def engine() -> ProcessIdentity | None:
     """The nearest ancestor named `pulumi`, or None outside of Pulumi."""
     try:
         for process in psutil.Process().parents():

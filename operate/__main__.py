@@ -16,6 +16,7 @@ from catalog import PROJECT
 from dashboards import load_dashboards
 from discovery.config import load_agents_config, load_discovery_config
 from discovery.deployment_lock import BusyError
+from discovery.one_look import begin_deployment
 from discovery.readers.checkpoint import read_checkpoint
 from discovery.request import Checkpoint
 from errors import ConfigError
@@ -40,11 +41,12 @@ _QUIET = ("--suppress-permalink=true",)
 
 def up(pulumi: PulumiCommand, console: Console) -> int:
     """Deploy, then show what runs."""
-    settings = load_settings(pulumi.root, pulumi.stack, os.environ)
-    if code := bring_images(pulumi.root, settings):
+    if code := _settle(pulumi, console):
         return code
     _generate_secrets(pulumi, console)
-    if code := _settle(pulumi, console):
+    # Whatever an update left is gone by now, so that what is seen from here on holds for all of this deployment.
+    begin_deployment()
+    if code := bring_images(pulumi.root, load_settings(pulumi.root, pulumi.stack, os.environ)):
         return code
     if code := pulumi.run("up", "--yes", "--skip-preview", "--stack", pulumi.stack, "--suppress-outputs", *_QUIET):
         return code
