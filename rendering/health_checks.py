@@ -13,6 +13,8 @@ import hashlib
 from typing import assert_never
 
 from catalog import Asked, HealthCheck
+from planning.plan import SECRETS_PATH
+from rendering.template import TEMPLATES, Template
 
 # What is counted stands there: the one folder that every container may write to, and that is new at each start.
 UNANSWERED = "/dev/shm/unanswered"
@@ -20,8 +22,13 @@ UNANSWERED = "/dev/shm/unanswered"
 ANSWER_SECONDS = 2
 
 END = "kill -9 -1"
-# Never anything outside of such a container, whoever runs the command.
-_IN_A_CONTAINER = 'read -r first </proc/1/comm && [ "$first" = docker-init ]'
+
+# The labels of running containers hold a digest of these texts (`health_digest`): another text replaces them all.
+_FOLDER = TEMPLATES / "health"
+_ASK = Template(_FOLDER / "ask.bash")
+_END_WHAT_HANGS = Template(_FOLDER / "end_what_hangs.sh")
+_REDIS = Template(_FOLDER / "redis.sh").fill(PASSWORD=f"{SECRETS_PATH}/redis", ANSWER_SECONDS=ANSWER_SECONDS)
+_NGINX_FIGURES = Template(_FOLDER / "nginx_figures.bash").fill()
 
 
 def health_command(check: HealthCheck) -> tuple[str, ...]:
@@ -36,7 +43,7 @@ def health_command(check: HealthCheck) -> tuple[str, ...]:
             asked = f"timeout {ANSWER_SECONDS} wget -q -O /dev/null {url}"
             return ("CMD", "sh", "-c", ending_what_hangs(asked, check.misses))
         case Asked.REDIS:
-            return ("CMD", "sh", "-c", ending_what_hangs(_REDIS_PING, check.misses))
+            return ("CMD", "sh", "-c", ending_what_hangs(_REDIS, check.misses))
         case Asked.NGINX:
             asked = f"{asks(check.port, check.path)} && {_NGINX_FIGURES}"
             return ("CMD", "bash", "-c", ending_what_hangs(asked, check.misses))
@@ -59,60 +66,12 @@ def health_digest(check: HealthCheck) -> str:
 
 def asks(port: int, path: str) -> str:
     """Bash that ends with 0 for an answer of 200, with 1 for another or a refusal, and above 128 for none."""
-    return (
-        f"exec 3<>/dev/tcp/127.0.0.1/{port} && "
-        f"printf 'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && "
-        f"read -t {ANSWER_SECONDS} -r line <&3 && [[ $line == HTTP/1.?' 200 '* ]]"
-    )
+    return _ASK.fill(PORT=port, PATH=path, ANSWER_SECONDS=ANSWER_SECONDS)
 
 
 def ending_what_hangs(check: str, misses: int) -> str:
-    """POSIX shell around `check`, which ends with 0 for well, and with 124 (what `timeout` says) or more for no answer.
+    """POSIX shell around `check`, which is shell too.
 
-    A check is counted before it asks, so that one which the engine breaks off has been counted.
+    `check` ends with 0 for well, and with 124 (what `timeout` says) or more for no answer.
     """
-    return (
-        f"if read -r misses <{UNANSWERED}; then "
-        f'if [ "$misses" -ge {misses} ] && {_IN_A_CONTAINER}; then {END}; fi; '
-        f"echo $((misses + 1)) >{UNANSWERED}; fi 2>/dev/null\n"
-        f"( {check}\n); status=$?\n"
-        f"if [ $status = 0 ] || {{ [ $status -lt 124 ] && [ -e {UNANSWERED} ]; }}; then echo 0 >{UNANSWERED}; fi\n"
-        "[ $status = 0 ]"
-    )
-
-
-_REDIS_PASSWORD = "/run/promptcraft/secrets/redis"
-
-# The password's file is there only where a password is configured. It goes in by stdin: in the environment, every
-# process of its user could read it while the check runs. Nothing but PONG is well; `LOADING …` is an answer.
-# `BUSY …` says that a script has run for 5 s and that nobody else is served until it ends, so it is ended here. One
-# that has written Redis does not let go of: that is silence. Source: https://redis.io/docs/latest/commands/script-kill/
-_REDIS_PING = (
-    f"file={_REDIS_PASSWORD}\n"
-    f'ask() {{ if [ -s $file ]; then timeout {ANSWER_SECONDS} redis-cli --askpass "$@" <$file; '
-    f'else timeout {ANSWER_SECONDS} redis-cli "$@"; fi; }}\n'
-    "pong=$(ask ping) || exit\n"
-    "case $pong in\n"
-    "PONG) ;;\n"
-    "BUSY*) case $(ask script kill) in UNKILLABLE*) exit 124 ;; *) exit 1 ;; esac ;;\n"
-    "*) exit 1 ;;\n"
-    "esac"
-)
-
-# nginx has no figures of its own about memory and CPU time, and nothing else may look into its container. So its
-# health check sums them over its processes (proc(5): utime, stime and rss) for nginx itself to serve to Prometheus.
-_NGINX_FIGURES = r"""{
-ticks=0 pages=0
-for stat in /proc/[0-9]*/stat; do
-  read -r line 2>/dev/null <"$stat" && [[ $line == *"(nginx)"* ]] || continue
-  set -- ${line##*) }
-  ticks=$((ticks + ${12} + ${13})) pages=$((pages + ${22}))
-done
-hundredths=$((ticks * 100 / $(getconf CLK_TCK)))
-printf '# TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total %d.%02d\n' \
-  $((hundredths / 100)) $((hundredths % 100)) >/tmp/process.new
-printf '# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes %d\n' \
-  $((pages * $(getconf PAGESIZE))) >>/tmp/process.new
-mv /tmp/process.new /tmp/process.prom
-true
-}"""
+    return _END_WHAT_HANGS.fill(CHECK=check, MISSES=misses, UNANSWERED=UNANSWERED, END=END)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-# As long as a stream of events or an idle connection of a pool may be silent.
-_IDLE = "1h"
+from rendering.template import TEMPLATES, Template
+
+_CONF = Template(TEMPLATES / "relay.conf")
 
 
 def relay_conf(address: str, subnet: str, port: int, target: str) -> str:
@@ -11,26 +12,4 @@ def relay_conf(address: str, subnet: str, port: int, target: str) -> str:
 
     Others on the host's own networks could route packets to `address`; only senders within `subnet` are served.
     """
-    return f"""\
-# Debian's nginx has the stream module as a file of its own, the official image has it built in.
-include /etc/nginx/modules-enabled/*.conf;
-worker_processes 1;
-pid /tmp/nginx.pid;
-error_log stderr warn;
-
-events {{
-    worker_connections 512;
-}}
-
-stream {{
-    server {{
-        listen {address}:{port};
-        allow {subnet};
-        deny all;
-        proxy_pass {target};
-        proxy_connect_timeout 5s;
-        proxy_timeout {_IDLE};
-        proxy_socket_keepalive on;
-    }}
-}}
-"""
+    return _CONF.fill(ADDRESS=address, SUBNET=subnet, PORT=port, TARGET=target) + "\n"
