@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 
 from pydantic import BaseModel
 
@@ -22,17 +23,7 @@ CLAIM_SECONDS = 15
 KEPT_SECONDS = 24 * 3600
 _OWNER_LENGTH = 32
 
-# KEYS: the key. ARGV: owner, the rest of its value (empty to forget it), how long it lasts in ms. 0 when another's.
-_WRITE = """
-local held = redis.call('GET', KEYS[1])
-if held and string.sub(held, 1, 32) ~= ARGV[1] then return 0 end
-if ARGV[2] == '' then
-    redis.call('DEL', KEYS[1])
-else
-    redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'PX', ARGV[3])
-end
-return 1
-"""
+_WRITE = Path(__file__).with_suffix(".lua").read_text(encoding="utf-8")
 
 
 class KeyReused(Exception):

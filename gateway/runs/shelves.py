@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from gateway.runs.shared import Shared
 from gateway.runs.stores import Command
@@ -14,35 +15,7 @@ from gateway.runs.stores import Command
 # What an entry costs beside its value: its key, its place in both indexes, and Redis's own bookkeeping (measured: 560).
 _ENTRY_BYTES = 640
 
-# KEYS: expiries (zset key → epoch ms), sizes (hash key → bytes; `` → all of them), the entry's key
-# ARGV: the entry's size, how long it lasts in ms, the bytes of all together
-_NOTE = """
-local expiries, sizes, key = KEYS[1], KEYS[2], KEYS[3]
-local size, lasting, most = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local found = redis.call('HMGET', sizes, '', key)
-local used, forgotten = tonumber(found[1] or '0') - tonumber(found[2] or '0'), 0
-
-local oldest = redis.call('ZRANGE', expiries, 0, 0, 'WITHSCORES')
-while oldest[1] and (tonumber(oldest[2]) <= now or used + size > most) do
-    redis.call('ZREM', expiries, oldest[1])
-    if oldest[1] ~= key then
-        used = used - tonumber(redis.call('HGET', sizes, oldest[1]) or '0')
-        redis.call('HDEL', sizes, oldest[1])
-        redis.call('UNLINK', oldest[1])
-        if tonumber(oldest[2]) > now then forgotten = forgotten + 1 end
-    end
-    oldest = redis.call('ZRANGE', expiries, 0, 0, 'WITHSCORES')
-end
-redis.call('ZADD', expiries, now + lasting, key)
-redis.call('HSET', sizes, key, size, '', used + size)
-if redis.call('PTTL', sizes) < lasting then
-    redis.call('PEXPIRE', expiries, lasting + 60000)
-    redis.call('PEXPIRE', sizes, lasting + 60000)
-end
-return forgotten
-"""
+_NOTE = Path(__file__).with_suffix(".lua").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ _NOT_SOURCES = frozenset({"tests", "Dockerfile", ".dockerignore", "requirements.
 class Recipe:
     """A Dockerfile's folder under `images/offline/`, and what it stands on.
 
-    `base` is another recipe, or None for the Debian base. `sources` is a folder of Python files (relative to the
+    `base` is another recipe, or None for the Debian base. `sources` is the folder of a program (relative to the
     checkout) that lands in the build context as `sources/`, with its `requirements.txt` resolved as `dependencies/`.
     """
 

@@ -217,6 +217,7 @@ def test_an_image_without_recipe_and_registry_is_named(layout: Layout, monkeypat
         ("images/offline/python/Dockerfile", {"python", "promptcraft", "zen-mcp", "qdrant", "grafana", "runner"}),
         ("gateway/requirements.txt", {"promptcraft"}),
         ("gateway/__main__.py", {"promptcraft"}),
+        ("gateway/runs/keys.lua", {"promptcraft"}),
         ("gateway/tests/new.py", set()),
         ("gateway/Dockerfile", set()),
         ("images/README.md", set()),
@@ -231,7 +232,7 @@ def test_an_image_is_rebuilt_exactly_when_what_goes_into_it_changes(
     before = tags()
     assert tags() == before
     path = layout.root / changed
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("changed")
     after = tags()
     assert {name for name in after if after[name] != before[name]} == stale
