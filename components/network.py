@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pulumi
 import pulumi_command as command
 import pulumi_docker as docker
@@ -9,11 +11,9 @@ import pulumi_docker as docker
 from catalog import container_name
 from components.labels import labels
 from planning.plan import Plan
+from rendering.template import Template
 
-_LET_GO = (
-    "docker network inspect -f '{{{{range $id, $_ := .Containers}}}}{{{{println $id}}}}{{{{end}}}}' {network} | "
-    "xargs -r -n 1 docker network disconnect -f {network} || true"
-)
+_LET_GO = Template(Path(__file__).with_name("network_guests.sh"))
 
 
 class StackNetwork(pulumi.ComponentResource):
@@ -36,10 +36,9 @@ class StackNetwork(pulumi.ComponentResource):
             # A named network can't exist twice.
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
-        # Other stacks may have joined, and the engine keeps a network that anybody is attached to.
         command.local.Command(
             "network-guests",
-            delete=_LET_GO.format(network=name),
+            delete=_LET_GO.fill(NETWORK=name),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[network]),
         )
         self.name = network.name

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from pathlib import Path
 from typing import BinaryIO
 
 import docker
@@ -112,30 +113,9 @@ def _version_text(name: str, output: str) -> str:
     return str(json.loads(output[output.index("{") :]).get("version"))
 
 
-# Run by sh with the data folder as $0. A restore that is cut off anywhere leaves either `.replaced.partial` (some of
-# the earlier data has been moved there) or `.replaced` (all of it has), from which `_UNDO` puts it back.
-_UNDO = """
-set -e
-cd "$0"
-rm -rf .restoring
-if [ -d .replaced ]; then
-    find . -mindepth 1 -maxdepth 1 ! -name .replaced -exec rm -rf {} +
-    mv .replaced .replaced.partial
-fi
-if [ -d .replaced.partial ]; then
-    find .replaced.partial -mindepth 1 -maxdepth 1 -exec mv -t . {} +
-    rmdir .replaced.partial
-fi
-"""
-_EXCHANGE = """
-set -e
-cd "$0"
-mkdir .replaced.partial
-find . -mindepth 1 -maxdepth 1 ! -name .restoring ! -name .replaced.partial -exec mv -t .replaced.partial {} +
-mv .replaced.partial .replaced
-find .restoring/* -mindepth 1 -maxdepth 1 -exec mv -t . {} +
-rm -rf .restoring
-"""
+# Run by sh with the data folder as $0.
+_EXCHANGE = Path(__file__).with_name("restore_exchange.sh").read_text(encoding="utf-8")
+_UNDO = Path(__file__).with_name("restore_undo.sh").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
