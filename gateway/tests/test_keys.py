@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,11 @@ import httpx2
 import pytest
 from redis import Redis
 
+from gateway.plan import Plan as GatewayPlan
+from gateway.runs.keys import Keys
+from gateway.runs.record import RunRecord, now
+from gateway.runs.shared import connect
+from gateway.runs.shelves import Shelf
 from gateway.tests.conftest import (
     CLIENT_SECONDS,
     Gateway,
@@ -27,6 +33,10 @@ from gateway.tests.conftest import (
     redis_server,
     service,
     wait_until,
+)
+
+RUN = RunRecord(
+    id="1", agent="opus", status="running", model="m", server="zen-mcp", tool="chat", replica="near", created=now()
 )
 
 
@@ -316,6 +326,25 @@ def test_without_a_redis_a_key_is_503(tmp_path: Path) -> None:
         headers = {"Idempotency-Key": "alone"}
         answer = alone.api.post("/api/agents/opus/runs", json={"input": "Alone"}, headers=headers)
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "keys_unavailable")
+
+
+def test_a_claim_that_lapsed_leaves_the_key_to_whoever_has_it_now(tmp_path: Path) -> None:
+    async def lapse(url: str, client: Redis) -> None:
+        shared = connect(GatewayPlan.model_validate(plan_of({"redis": service("redis", url)})))
+        keys = Keys(shared, Shelf(shared, "keys", 2**20, lambda kind, count: None))
+        early, late = (keys.draft("a" * 16, "opus", "word", "the question") for _ in range(2))
+        assert await keys.claim(early) is True
+        client.delete(early.key)
+        assert await keys.claim(late) is True
+        assert not await keys.keep(early, RUN)
+        await keys.release(early)
+        assert await keys.claim(early) is False
+        assert await keys.keep(late, RUN)
+        assert await keys.claim(early) == RUN
+        await shared.close()
+
+    with redis_server(tmp_path) as (port, _), Redis(port=port) as client:
+        asyncio.run(lapse(f"redis://127.0.0.1:{port}", client))
 
 
 def _answer_or_none(stage: Stage, on: Gateway, key: str, text: str) -> httpx2.Response | None:
