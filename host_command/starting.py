@@ -58,7 +58,7 @@ def start(place: Place, wanted: Wanted, environ: Mapping[str, str], seconds: flo
         record = place.read()
         if record is not None and record.lives and wanted.is_met_by(record) and _answers(record, _ASK_SECONDS):
             return f"{place.service}: runs already (process {record.pid})"
-        python = bridge_environment.ensure(BRIDGE / "requirements.txt", environ)
+        python = bridge_environment.ensure(BRIDGE / "requirements.lock", environ)
         processes.end(place, record)
         place.forget()
         with _listener(place, wanted) as listener:
