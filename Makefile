@@ -49,6 +49,7 @@ check: python-version  ## lint and types
 	@$(check) ruff check .
 	@$(check) ruff format --check .
 	@$(check) mypy --strict .
+	@$(PYTHON) -m toolchain types
 
 bench: python-version  ## the benchmarks, also written to bench/results.json
 	@$(ready) --development --all-images -- python -m bench

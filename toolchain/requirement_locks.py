@@ -31,18 +31,18 @@ class Lock:
         return str(Path(self.requirements).with_suffix(".lock"))
 
 
-_DEVELOPMENT = Lock("requirements-dev.txt", _ANYWHERE)
-_RUNNER = Lock("images/runner/requirements.txt", _IN_IMAGES)
+DEVELOPMENT = Lock("requirements-dev.txt", _ANYWHERE)
+RUNNER = Lock("images/runner/requirements.txt", _IN_IMAGES)
 LOCKS = (
-    _DEVELOPMENT,
-    Lock("requirements.txt", _ANYWHERE, _DEVELOPMENT),
-    Lock("gateway/requirements.txt", _IN_IMAGES, _DEVELOPMENT),
-    Lock("images/offline/grafana/requirements.txt", _IN_IMAGES, _DEVELOPMENT),
-    Lock("images/offline/qdrant/requirements.txt", _IN_IMAGES, _DEVELOPMENT),
-    Lock("images/offline/zen-mcp/requirements.txt", _IN_IMAGES, _DEVELOPMENT),
-    _RUNNER,
-    Lock("images/zen-mcp/requirements.txt", _IN_IMAGES, _RUNNER),
-    Lock("host_command/bridge/requirements.txt", _ANYWHERE, _RUNNER),
+    DEVELOPMENT,
+    Lock("requirements.txt", _ANYWHERE, DEVELOPMENT),
+    Lock("gateway/requirements.txt", _IN_IMAGES, DEVELOPMENT),
+    Lock("images/offline/grafana/requirements.txt", _IN_IMAGES, DEVELOPMENT),
+    Lock("images/offline/qdrant/requirements.txt", _IN_IMAGES, DEVELOPMENT),
+    Lock("images/offline/zen-mcp/requirements.txt", _IN_IMAGES, DEVELOPMENT),
+    RUNNER,
+    Lock("images/zen-mcp/requirements.txt", _IN_IMAGES, RUNNER),
+    Lock("host_command/bridge/requirements.txt", _ANYWHERE, RUNNER),
 )
 
 
