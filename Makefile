@@ -6,12 +6,13 @@ PYTEST_ARGS ?=
 JOURNEY ?= tests/journeys
 TO ?=
 FROM ?=
+UPGRADE ?=
 
 ready = $(PYTHON) -m toolchain run $(if $(FRESH),--fresh)
 check = $(PYTHON) -m toolchain run --quiet --development --parts python --
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview down backup restore status test journeys check docs bench screenshots env setup lock-images stop-engine python-version
+.PHONY: help up preview down backup restore status test journeys check docs bench screenshots env setup lock lock-images stop-engine python-version
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +49,7 @@ check: python-version  ## lint, types, and the links of every page
 	@$(check) ruff check .
 	@$(check) ruff format --check .
 	@$(check) mypy --strict .
+	@$(PYTHON) -m toolchain types
 	@$(check) python -m docs.links
 
 docs: python-version  ## write docs/configuration.md and docs/stacks.md from the code
@@ -65,6 +67,9 @@ env: python-version  ## export lines for `eval "$$(make -s env)"`
 
 setup: python-version  ## set-up alone; FRESH=1 asks registries and installers again
 	@$(PYTHON) -m toolchain setup --development $(if $(FRESH),--fresh)
+
+lock: python-version  ## write each requirements.lock; UPGRADE=1 takes the newest of what comes along
+	@$(PYTHON) -m toolchain lock $(if $(UPGRADE),--upgrade)
 
 lock-images: python-version  ## write the tags' digests into images/references.json
 	@$(PYTHON) -m toolchain lock-images

@@ -1,4 +1,4 @@
-"""The Python environment of the bridge: made once for each set of requirements, in the cache that checkouts share."""
+"""The Python environment of the bridge: made once for each lock of requirements, in the cache that checkouts share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def cache_of(environ: Mapping[str, str]) -> Path:
 
 
 def ensure(requirements: Path, environ: Mapping[str, str]) -> Path:
-    """The Python that has `requirements`. Raises `HostCommandError` where they can't be had."""
+    """The Python that has what the lock `requirements` names. Raises `HostCommandError` where that can't be had."""
     text = requirements.read_bytes()
     key = hashlib.sha256(b"\0".join((text, sys.base_prefix.encode(), sys.version.encode()))).hexdigest()[:12]
     folder = cache_of(environ) / "host-bridges" / key
@@ -48,7 +48,8 @@ def ensure(requirements: Path, environ: Mapping[str, str]) -> Path:
 def _install(python: Path, requirements: Path, environ: Mapping[str, str]) -> None:
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--disable-pip-version-check"]
     done = subprocess.run(
-        [*pip, "--requirement", str(requirements)],
+        # Wheels only: the build of a source fetches tools that no lock names.
+        [*pip, "--require-hashes", "--only-binary=:all:", "--requirement", str(requirements)],
         env={**os.environ, **environ},
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -58,7 +58,7 @@ def start(slot: Slot, wanted: Wanted, environ: Mapping[str, str], seconds: float
         record = slot.read()
         if record is not None and record.lives and wanted.is_met_by(record) and _answers(record, _ASK_SECONDS):
             return f"{slot.service}: runs already (process {record.pid})"
-        python = bridge_environment.ensure(BRIDGE / "requirements.txt", environ)
+        python = bridge_environment.ensure(BRIDGE / "requirements.lock", environ)
         processes.end(slot, record)
         slot.forget()
         with _listener(slot, wanted) as listener:

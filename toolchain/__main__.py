@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from toolchain import engine, environment, progress, setup
+from toolchain import engine, environment, progress, requirement_locks, setup, type_check
 from toolchain.failure import SetupError
 from toolchain.images import digests, resolve
 from toolchain.layout import Layout, layout
@@ -42,6 +42,10 @@ def _run(options: argparse.Namespace, where: Layout) -> int:
             os.execvpe(command[0], command, told)
         case "images":
             setup.make_images(where, os.environ, options.services, fresh=options.fresh)
+        case "lock":
+            requirement_locks.write(where, upgrade=options.upgrade)
+        case "types":
+            return type_check.run(where)
         case "lock-images":
             digests.lock(where.root)
         case "stop-engine":
@@ -90,6 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("words", nargs=argparse.REMAINDER, metavar="-- PROGRAM ARGUMENT", help="the program")
     make = commands.add_parser("images", parents=[common], help="bring the images of services into the engine")
     make.add_argument("services", nargs="*", default=list(resolve.DEFAULT))
+    lock = commands.add_parser("lock", parents=[common], help="write requirements*.lock from requirements*.txt")
+    lock.add_argument("--upgrade", action="store_true", help="take the newest of what comes along, too")
+    commands.add_parser("types", parents=[common], help="check what runs with other packages than the tests")
     commands.add_parser("lock-images", parents=[common], help="write the tags' digests into images/references.json")
     commands.add_parser("stop-engine", parents=[common], help="end the dockerd that set-up started")
     return parser

@@ -1,41 +1,27 @@
-"""The virtual environment `.venv`, filled anew only when the requirement files change."""
+"""The virtual environment `.venv`, filled anew only when its lock changes."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import sys
 from pathlib import Path
 
-from toolchain import apt, content, progress, shell
+from toolchain import apt, content, packages, progress, shell
 from toolchain.failure import SetupError
 from toolchain.layout import Layout, locked
 
-RUNTIME = "requirements.txt"
-DEVELOPMENT = "requirements-dev.txt"
-
-
-def requirement_files(root: Path, name: str) -> list[Path]:
-    """The file `name` and every file it includes with `-r`, each once."""
-    files: list[Path] = []
-    waiting = [root / name]
-    while waiting:
-        path = waiting.pop(0)
-        if path not in files:
-            files.append(path)
-            included = re.findall(r"^-r\s+(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
-            waiting += [path.parent / other for other in included]
-    return files
+RUNTIME = "requirements.lock"
+DEVELOPMENT = "requirements-dev.lock"
 
 
 def wanted(root: Path, name: str) -> str:
-    """What `.venv` is stamped with once it holds what `name` asks for."""
+    """What `.venv` is stamped with once it holds what the lock `name` names."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    return content.of_parts([version, *(path.read_bytes() for path in requirement_files(root, name))])
+    return content.of_parts([version, (root / name).read_bytes()])
 
 
 def ensure(layout: Layout, *, development: bool) -> None:
-    """Make `.venv` hold the requirements. Raises `SetupError` where it can't be made or filled."""
+    """Make `.venv` hold what the lock names. Raises `SetupError` where it can't be made or filled."""
     name = DEVELOPMENT if development else RUNTIME
     stamp = _stamp(layout, name)
     with locked(layout.private / "python.lock"):
@@ -46,18 +32,7 @@ def ensure(layout: Layout, *, development: bool) -> None:
         if not layout.python.is_file():
             _create(layout)
         with progress.step(f"installing {name} into .venv"):
-            shell.run(
-                [
-                    layout.python,
-                    "-m",
-                    "pip",
-                    "install",
-                    "--quiet",
-                    "--disable-pip-version-check",
-                    "-r",
-                    layout.root / name,
-                ]
-            )
+            packages.install(layout.root / name, layout)
         stamp.write_text(hash_, encoding="utf-8")
         if development:  # it includes what the program itself needs
             _stamp(layout, RUNTIME).write_text(wanted(layout.root, RUNTIME), encoding="utf-8")

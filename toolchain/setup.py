@@ -61,7 +61,7 @@ def run(
 
 
 def _pulumi(layout: Layout, outside: Outside, environment: Mapping[str, str], *, fresh: bool) -> tuple[Cli, Home]:
-    pinned = versions.pinned(layout.root / python_environment.RUNTIME)
+    pinned = versions.pinned(layout.root / versions.REQUIREMENTS)
     inputs = _pulumi_inputs(layout, environment)
     if not fresh and (known := _remembered(layout, inputs, pinned.plugins)):
         progress.found(f"pulumi and its plugins ({known[0].program})")
@@ -82,7 +82,7 @@ def _pulumi(layout: Layout, outside: Outside, environment: Mapping[str, str], *,
 
 def _pulumi_inputs(layout: Layout, environment: Mapping[str, str]) -> str:
     """A hash over all that decides which Pulumi is taken, without starting it."""
-    parts: list[str | bytes] = [(layout.root / python_environment.RUNTIME).read_bytes()]
+    parts: list[str | bytes] = [(layout.root / versions.REQUIREMENTS).read_bytes()]
     parts += [environment.get("PULUMI_HOME", ""), str(layout.cache)]
     parts += [content.of_folder(module.path) for module in plugins.MODULES.values()]
     for folder in ("cli", "python-host"):

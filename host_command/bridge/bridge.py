@@ -20,6 +20,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import TextIOWrapper
 from ipaddress import ip_address, ip_network
 from typing import TextIO
 
@@ -118,8 +119,8 @@ class WithoutSecrets(logging.Formatter):
 class PrivateLog(logging.handlers.RotatingFileHandler):
     """Nobody else may read it, while the command itself keeps the user's own umask."""
 
-    def _open(self) -> TextIO:
-        return open(self.baseFilename, self.mode, opener=lambda path, flags: os.open(path, flags, 0o600))
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", opener=lambda path, flags: os.open(path, flags, 0o600))
 
 
 @contextlib.contextmanager

@@ -67,7 +67,7 @@ def project(new_project: Callable[..., Project]) -> Iterator[Project]:
     write_entry(project, ENTRY)
     # The bridge's packages are fetched here: no registry is reached from the engine's namespace.
     project.environment["PROMPTCRAFT_CACHE"] = str(layout().cache)
-    bridge_environment.ensure(BRIDGE / "requirements.txt", project.environment)
+    bridge_environment.ensure(BRIDGE / "requirements.lock", project.environment)
     yield project
     for process in of_the_command(project):
         process.kill()

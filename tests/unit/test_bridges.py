@@ -82,7 +82,7 @@ asyncio.run(watch())
 def python() -> Path:
     """The Python of the bridges: the versions are the same for all of them, which a test holds."""
     environ = {**os.environ, "PROMPTCRAFT_CACHE": str(layout().cache)}
-    return bridge_environment.ensure(BRIDGE / "requirements.txt", environ)
+    return bridge_environment.ensure(BRIDGE / "requirements.lock", environ)
 
 
 def test_all_have_the_same_versions() -> None:

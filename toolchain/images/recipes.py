@@ -20,7 +20,7 @@ from toolchain.layout import Layout
 STAND_IN_LABEL = "ai.promptcraft.stand-in"
 
 # In a source folder these are not part of the program.
-_NOT_SOURCES = frozenset({"tests", "Dockerfile", ".dockerignore", "requirements.txt"})
+_NOT_SOURCES = frozenset({"tests", "Dockerfile", ".dockerignore", "requirements.txt", "requirements.lock"})
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Recipe:
     """A Dockerfile's folder under `images/offline/`, and what it stands on.
 
     `base` is another recipe, or None for the Debian base. `sources` is the folder of a program (relative to the
-    checkout) that lands in the build context as `sources/`, with its `requirements.txt` resolved as `dependencies/`.
+    checkout) that lands in the build context as `sources/`, with what its `requirements.lock` names as
+    `dependencies/`.
     """
 
     name: str
@@ -61,7 +62,7 @@ def tag(recipe: Recipe, layout: Layout, stand_in: str | None = None) -> str:
     parts.append(content.of_folder(layout.root / "images" / "offline" / recipe.name))
     if recipe.sources:
         folder = layout.root / recipe.sources
-        parts += [content.of_folder(folder, _NOT_SOURCES), (folder / "requirements.txt").read_bytes()]
+        parts += [content.of_folder(folder, _NOT_SOURCES), (folder / "requirements.lock").read_bytes()]
     return f"promptcraft.local/{recipe.name}:{content.of_parts(parts)[: content.SHORT]}"
 
 
@@ -96,7 +97,7 @@ def _fill(context: Path, recipe: Recipe, docker: Docker, layout: Layout) -> None
     if recipe.sources:
         folder = layout.root / recipe.sources
         _copy(folder, context / "sources", _NOT_SOURCES)
-        dependencies = wheels.installed(folder / "requirements.txt", docker.architecture(), layout)
+        dependencies = wheels.installed(folder / "requirements.lock", docker.architecture(), layout)
         shutil.copytree(dependencies, context / "dependencies")
     for path in (context, *context.rglob("*")):
         # Among the dependencies are programs; our own files are copied without their modes.

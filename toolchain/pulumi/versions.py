@@ -1,4 +1,4 @@
-"""Which Pulumi this project needs; requirements.txt is where the versions stand."""
+"""Which Pulumi this project needs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 from toolchain.failure import SetupError
 
+# Where the versions stand.
+REQUIREMENTS = "requirements.txt"
 # The oldest CLI that knows everything our SDK asks of it.
 OLDEST_CLI = (3, 200, 0)
 

@@ -93,12 +93,12 @@ def build_server() -> MCPServer:
     def version() -> str:
         return f"{NAME} {VERSION}"
 
-    @server.custom_route("/health", methods=["GET"])
+    @server.custom_route("/health", methods=["GET"])  # type: ignore[untyped-decorator]
     async def health(request: Request) -> Response:
         body: dict[str, Any] = {"status": "ok", "service": "zen-mcp", "stand_in": True, "version": VERSION}
         return JSONResponse(body)
 
-    @server.custom_route("/metrics", methods=["GET"])
+    @server.custom_route("/metrics", methods=["GET"])  # type: ignore[untyped-decorator]
     async def metrics(request: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 

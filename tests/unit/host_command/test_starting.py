@@ -98,7 +98,7 @@ class Bench:
 @pytest.fixture(scope="session")
 def cache() -> str:
     environ = {**os.environ, "PROMPTCRAFT_CACHE": str(layout().cache)}
-    bridge_environment.ensure(BRIDGE / "requirements.txt", environ)
+    bridge_environment.ensure(BRIDGE / "requirements.lock", environ)
     return environ["PROMPTCRAFT_CACHE"]
 
 
