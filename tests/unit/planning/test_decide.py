@@ -549,7 +549,8 @@ def test_nothing_is_said_of_data_that_stays_with_its_kind_or_can_be_made_again(
 
 
 def test_data_that_nobody_takes_over_is_in_nobodys_way() -> None:
-    over_data({"qdrant": "an older store"}, REAL, services=["promptcraft", "redis"])
+    plan = over_data({"qdrant": "an older store"}, REAL, services=["promptcraft", "redis"])
+    assert not [line for line in plan.notices if line.startswith("qdrant:")]
 
 
 def test_the_application_is_told_what_the_stack_sets_for_it() -> None:

@@ -89,7 +89,9 @@ def test_unmet_pin_is_an_error_that_says_why() -> None:
 
 def test_met_pin_is_no_error() -> None:
     pin = Pin("docker_service", source=Source.DOCKER)
-    require_pins({"qdrant": pin}, {"qdrant": choose([DOCKER], None, pin)}, "Pulumi.dev.yaml:1")
+    chosen = choose([DOCKER], None, pin)
+    assert chosen.selected == DOCKER.finding
+    require_pins({"qdrant": pin}, {"qdrant": chosen}, "Pulumi.dev.yaml:1")
 
 
 RANKED = st.builds(
