@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from errors import ConfigError
 from reading.env_file import parse
+from tests.unit.asking import EXAMPLES
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_a_later_line_wins_and_keeps_its_number() -> None:
     assert (variable.value, variable.line) == ("2", 3)
 
 
-@settings(max_examples=2000)
+@settings(max_examples=EXAMPLES)
 @given(st.text())
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
