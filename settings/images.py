@@ -76,6 +76,8 @@ def load_images(root: Path, chosen: Mapping[str, str]) -> dict[str, Image]:
         resolved = {name: _parsed(_Resolved, value, RESOLVED, name) for name, value in _read(root, RESOLVED).items()}
     images = {}
     for name in (*SERVICES, EXPORTERS_IMAGE, RUNNER.name):
+        if name not in entries:
+            raise ConfigError(f"{REFERENCES}:1: {name}: has no image; name it there by its exact tag")
         if name in chosen:
             images[name] = Image(_exact(chosen[name], name), vouched_for=entries[name].stand_in is not None)
         elif name in resolved:

@@ -44,7 +44,8 @@ def test_no_component_is_left_of_a_service_that_is_gone() -> None:
 
 @EACH
 def test_a_service_has_an_image_and_a_way_to_it_without_a_registry(service: Service) -> None:
-    entry = json.loads((ROOT / "images" / "references.json").read_text())[service.name]
+    entry = json.loads((ROOT / "images" / "references.json").read_text()).get(service.name)
+    assert entry, "name its image in images/references.json"
     assert entry["reference"] or entry["build"], "name its image in images/references.json"
     assert entry["recipe"] in RECIPES, "write its recipe in images/offline/, and name it in RECIPES"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -179,3 +180,12 @@ def test_authorities_are_read_and_must_not_come_with_their_key(project: Path) ->
 def test_a_variable_of_the_application_may_be_a_number(project: Path) -> None:
     write(project, "gateway: {PROMPTCRAFT_QUEUE_SECONDS: 60}")
     assert load(project).config.gateway == {"PROMPTCRAFT_QUEUE_SECONDS": "60"}
+
+
+def test_a_service_without_an_image_is_an_error_that_names_the_file(project: Path) -> None:
+    file = project / "images" / "references.json"
+    entries = json.loads(file.read_text())
+    del entries["redis"]
+    file.write_text(json.dumps(entries))
+    with pytest.raises(ConfigError, match=r"^images/references\.json:1: redis: has no image"):
+        load(project)
