@@ -8,6 +8,7 @@ memory, of containers.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import gc
@@ -19,7 +20,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -117,6 +118,7 @@ def servers_python() -> WarmPython:
 
 def _serve(control: socket.socket, modules: Sequence[str]) -> None:
     """Fork for each request; only the run itself returns from here, to be what the interpreter ends with."""
+    measured = _measured()
     for name in modules:
         importlib.import_module(name)
         if name.endswith(".__main__"):
@@ -145,8 +147,27 @@ def _serve(control: socket.socket, modules: Sequence[str]) -> None:
             connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
         os._exit(0)
     connection.close()
+    atexit.register(measured)
     _become(request, descriptors[1:])
     _run(request["arguments"])
+
+
+def _measured() -> Callable[[], None]:
+    """What a run does at its end where coverage is measured: tell which lines ran, where SlipCover finds it.
+
+    Its pytest plugin measures the workers of xdist, and says in the environment how.
+    """
+    folder = os.environ.get("SLIPCOVER_COVERAGE_DIR")
+    if folder is None:
+        return lambda: None
+    slipcover = importlib.import_module("slipcover")
+    coverage = slipcover.Slipcover(immediate=True, exclude_lines=[])
+    slipcover.ImportManager(coverage, slipcover.FileMatcher(os.environ["SLIPCOVER_SOURCE"].split(","))).__enter__()
+
+    def tell() -> None:
+        Path(folder, f"coverage-gw-warm-{os.getpid()}.json").write_text(json.dumps(coverage.get_coverage()))
+
+    return tell
 
 
 def _become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
