@@ -16,7 +16,6 @@ from tests.warm import servers_python
 # tests are the longest chain by far, so they have two workers and an engine for each.
 _TOGETHER = {
     "tests/engine/test_nginx.py": "second engine",
-    "tests/engine/test_other_shapes.py": "second engine",
     "tests/engine/test_production_stack.py": "second engine",
     "tests/engine/test_renderings.py": "second engine",
     "tests/engine/": "engine",
