@@ -38,10 +38,12 @@ restore: python-version  ## put the data of a backup back into STACK: FROM=backu
 status: python-version  ## the table of what runs in STACK
 	@$(ready) --quiet --parts python,engine,pulumi -- python -m operate status --stack $(STACK)
 
+# Measured only when all tests run: of a few, the lines that none of them needs would fill the screen.
+measured = $(if $(PYTEST_ARGS),,-m slipcover)
+
 # Compiled modules are kept, whatever the machine prefers: the tests start some hundred Python processes.
-# SlipCover measures which lines ran, in every worker, for next to no time; the lines that did not stand at the end.
-test: python-version  ## every test, and the lines that none of them ran; PYTEST_ARGS narrows them
-	@env -u PYTHONDONTWRITEBYTECODE $(ready) --development --all-images -- python -m slipcover -m pytest -n 4 --no-loadscope-reorder $(PYTEST_ARGS)
+test: python-version  ## every test, then the lines that none ran; PYTEST_ARGS narrows them
+	@env -u PYTHONDONTWRITEBYTECODE $(ready) --development --all-images -- python $(measured) -m pytest -n 4 --no-loadscope-reorder $(PYTEST_ARGS)
 
 journeys: python-version  ## long stories on a real engine: changes, load, loss and recovery; JOURNEY names one file
 	@env -u PYTHONDONTWRITEBYTECODE $(ready) --development --all-images -- python -m pytest $(JOURNEY) $(PYTEST_ARGS)

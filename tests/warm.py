@@ -161,11 +161,14 @@ def _measured() -> Callable[[], None]:
     if folder is None:
         return lambda: None
     slipcover = importlib.import_module("slipcover")
+    # What it does otherwise, looking for probes to remove and for comments that exclude lines, is long for a short run.
     coverage = slipcover.Slipcover(immediate=True, exclude_lines=[])
     slipcover.ImportManager(coverage, slipcover.FileMatcher(os.environ["SLIPCOVER_SOURCE"].split(","))).__enter__()
 
     def tell() -> None:
-        Path(folder, f"coverage-gw-warm-{os.getpid()}.json").write_text(json.dumps(coverage.get_coverage()))
+        told = coverage.get_coverage()
+        if told["files"]:
+            Path(folder, f"coverage-gw-warm-{os.getpid()}.json").write_text(json.dumps(told))
 
     return tell
 
