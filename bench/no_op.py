@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import json
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
+from bench.deployed import production
 from bench.measure import Figure
-from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Project
 
 _TURNS = 5
 _LIMIT = 1.2
-_SECRET = "only-for-the-benchmark"
 _SECRET_SIGNATURE = "4dabf18193072939515e22adb298388d"
 _SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"
 
@@ -63,19 +60,8 @@ for name, value in json.loads((Path(__file__).parent / "outputs.json").read_text
 
 def figures() -> Iterator[Figure]:
     """Deploy production on an engine of its own, then change nothing, by turns with either program."""
-    engine = PrivateEngine()
-    engine.prepare()
-    engine.start()
-    try:
-        with tempfile.TemporaryDirectory(prefix="promptcraft-bench-") as folder:
-            project = Project.create(Path(folder), engine, like="production")
-            project.environment.update(GRAFANA_PASSWORD=_SECRET, GATEWAY_TOKENS=_SECRET)
-            up = project.operate("up")
-            if up.code != 0:
-                raise RuntimeError(f"production could not be deployed:\n{up.text}")
-            yield _compared(project)
-    finally:
-        engine.close()
+    with production() as project:
+        yield _compared(project)
 
 
 def _compared(project: Project) -> Figure:

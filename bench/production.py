@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 from docker.models.containers import Container
 
+from bench.deployed import SECRET, production
 from bench.load import Driven, Request, drive
 from bench.measure import Figure
-from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Project
 
 _NGINX = 80
 _RATE, _SECONDS = 200, 60
 _PAUSE_SECONDS = 3.0
-_SECRET = "only-for-the-benchmark"
 _MIB = 2**20
 
 
@@ -34,19 +31,8 @@ class _Use:
 
 def figures() -> Iterator[Figure]:
     """Deploy production on an engine of its own, drive it, and measure; then the engine is gone."""
-    engine = PrivateEngine()
-    engine.prepare()
-    engine.start()
-    try:
-        with tempfile.TemporaryDirectory(prefix="promptcraft-bench-") as folder:
-            project = Project.create(Path(folder), engine, like="production")
-            project.environment.update(GRAFANA_PASSWORD=_SECRET, GATEWAY_TOKENS=_SECRET)
-            up = project.operate("up")
-            if up.code != 0:
-                raise RuntimeError(f"production could not be deployed:\n{up.text}")
-            yield from _under_load(project)
-    finally:
-        engine.close()
+    with production() as project:
+        yield from _under_load(project)
 
 
 def _under_load(project: Project) -> Iterator[Figure]:
@@ -73,7 +59,7 @@ def _under_load(project: Project) -> Iterator[Figure]:
 def _request(number: int) -> Request:
     """The page, its health and the agents by turns."""
     name, path = (("page", "/"), ("health", "/health"), ("agents", "/api/agents/available"))[number % 3]
-    return Request(name, path, headers={"Authorization": f"Bearer {_SECRET}"})
+    return Request(name, path, headers={"Authorization": f"Bearer {SECRET}"})
 
 
 def _answered(driven: Driven) -> Figure:

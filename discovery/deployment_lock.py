@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from catalog import PROJECT
-from discovery.one_look import engine
+from discovery.one_look import pulumi_process
 from discovery.readers.checkpoint import state_folder
 from discovery.readers.process_identity import ProcessIdentity, identity
 from errors import ConfigError
@@ -84,7 +84,7 @@ def join(root: Path, stack: str, environ: Mapping[str, str]) -> None:
 
     Where the command that started this `pulumi` holds the lock already, that is enough. Raises `BusyError`.
     """
-    pulumi = engine()
+    pulumi = pulumi_process()
     if pulumi is None:
         return
     path = lock_path(root, stack, environ)

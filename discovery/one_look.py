@@ -29,7 +29,7 @@ def one_look(root: Path, stack: str, look: Callable[[], Report], confirm: Callab
     `confirm` is given what was read back, and raises `ConfigError` where the world has moved on meanwhile: between a
     preview and its update a person may have thought for an hour.
     """
-    owner = _deployment() or engine()
+    owner = _deployment() or pulumi_process()
     if owner is None:
         return look()
     folder = root / _FOLDER
@@ -58,7 +58,7 @@ def _deployment() -> ProcessIdentity | None:
     return identity(int(told)) if told.isdecimal() and int(told) in family else None
 
 
-def engine() -> ProcessIdentity | None:
+def pulumi_process() -> ProcessIdentity | None:
     """The nearest ancestor named `pulumi`, or None outside of Pulumi."""
     try:
         for process in psutil.Process().parents():

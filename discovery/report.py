@@ -143,7 +143,8 @@ class Candidate:
     `problem` is set when the candidate must not be asked at all: it becomes a `skipped` with that reason.
     `launch` is set where a runner, or this host, could start it; `key` then finds it again: the whole place of its
     entry, of which `evidence` may be cut. `named_by` is a fact, unlike `evidence`, which is prose.
-    `awaits_approval`: an entry of the project's that is left alone until somebody approves it.
+    `awaits_approval`: an entry of the project's that is left alone until somebody approves it. `is_guess`: nothing
+    points to it but that such services commonly listen there.
     """
 
     service: str
@@ -156,6 +157,7 @@ class Candidate:
     key: str = ""
     named_by: NamedBy = NamedBy.NOBODY
     awaits_approval: bool = False
+    is_guess: bool = False
 
 
 @dataclass(frozen=True)
@@ -358,6 +360,7 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
         "key": candidate.key,
         "named_by": candidate.named_by.value,
         "awaits_approval": candidate.awaits_approval,
+        "is_guess": candidate.is_guess,
         "elapsed_ms": round(finding.elapsed_ms, 1),
         "version": finding.version,
         "ownership": finding.ownership.value,
@@ -412,6 +415,8 @@ def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:
             key=str(value["key"]),
             named_by=NamedBy(value["named_by"]),
             awaits_approval=bool(value["awaits_approval"]),
+            # A snapshot that was committed before it was told says nothing of it.
+            is_guess=bool(value.get("is_guess", False)),
         ),
         verdict=Verdict(value["verdict"]),
         reason=str(value["reason"]),

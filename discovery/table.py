@@ -62,7 +62,7 @@ def _rejected(report: Report) -> Iterator[tuple[str, Finding]]:
 
 def _is_nobody_home(finding: Finding) -> bool:
     """A well-known port where nobody listens: true on every machine, and of no interest to anybody."""
-    return finding.verdict is Verdict.UNREACHABLE and finding.candidate.evidence.startswith("port ")
+    return finding.verdict is Verdict.UNREACHABLE and finding.candidate.is_guess
 
 
 def _services(report: Report) -> Table:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from discovery.config import is_name
 from errors import ConfigError
+from host_command.command import Command
 from host_command.failure import HostCommandError
-from host_command.slot import Slot
 from host_command.starting import Wanted, start
 from host_command.stopping import stop
 
@@ -23,9 +23,9 @@ from host_command.stopping import stop
 def main(arguments: Sequence[str]) -> int:
     """Start or stop one command; returns the exit status."""
     options = _parser().parse_args(arguments)
-    slot = Slot(Path.cwd().resolve(), options.project, options.stack, options.service)
+    command = Command(Path.cwd().resolve(), options.project, options.stack, options.service)
     try:
-        done = stop(slot, os.environ) if options.action == "stop" else start(slot, _wanted(options), os.environ)
+        done = stop(command, os.environ) if options.action == "stop" else start(command, _wanted(options), os.environ)
     except (HostCommandError, ConfigError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

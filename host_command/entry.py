@@ -10,8 +10,8 @@ from discovery.probes.user_files import user_files
 from discovery.report import HostLaunch
 from discovery.request import Request
 from host_command.bridge_environment import cache_of
+from host_command.command import Command
 from host_command.failure import HostCommandError
-from host_command.slot import Slot
 from settings import load_settings
 
 # Marks the processes of a command with the path of its record, so that none is left behind when it is stopped.
@@ -19,35 +19,35 @@ MARK = "PROMPTCRAFT_HOST_COMMAND"
 _SHORTEST_SECRET = 4
 
 
-def read(slot: Slot, key: str, fingerprint: str, environ: Mapping[str, str]) -> HostLaunch:
+def read(command: Command, key: str, fingerprint: str, environ: Mapping[str, str]) -> HostLaunch:
     """The command of the plan. Raises `HostCommandError` where the file has another one, or none, by now."""
-    settings = load_settings(slot.root, slot.stack, environ)
+    settings = load_settings(command.root, command.stack, environ)
     request = Request(
-        root=slot.root,
+        root=command.root,
         home=Path.home(),
-        stack=slot.stack,
-        project=slot.project,
+        stack=command.stack,
+        project=command.project,
         environment=settings.environment,
         host_commands=settings.config.allow_host_commands,
     )
     for candidate in user_files(request).candidates:
         launch = candidate.launch
-        if (candidate.service, candidate.key) == (slot.service, key) and isinstance(launch, HostLaunch):
+        if (candidate.service, candidate.key) == (command.service, key) and isinstance(launch, HostLaunch):
             if launch.fingerprint == fingerprint:
                 return launch
             raise HostCommandError(
-                f"{slot.service}: {key} is another command, or has other variables, than when this was planned; "
+                f"{command.service}: {key} is another command, or has other variables, than when this was planned; "
                 "nothing was started; look at it and deploy again"
             )
     raise HostCommandError(
-        f"{slot.service}: {key} is gone, or can't be used any more, since this was planned; nothing was started; "
-        f"python -m discovery --stack {slot.stack} --explain {slot.service} says why"
+        f"{command.service}: {key} is gone, or can't be used any more, since this was planned; nothing was started; "
+        f"python -m discovery --stack {command.stack} --explain {command.service} says why"
     )
 
 
-def environment(slot: Slot, environ: Mapping[str, str]) -> dict[str, str]:
+def environment(command: Command, environ: Mapping[str, str]) -> dict[str, str]:
     """The user's own environment, as it was before set-up and Pulumi added to it, and the mark."""
-    venv, cache = slot.root / ".venv", cache_of(environ)
+    venv, cache = command.root / ".venv", cache_of(environ)
     kept = {
         name: text
         for name, text in environ.items()
@@ -58,7 +58,7 @@ def environment(slot: Slot, environ: Mapping[str, str]) -> dict[str, str]:
     folders = environ.get("PATH", "").split(os.pathsep)
     added = {folder for folder in folders if any(Path(folder).is_relative_to(ours) for ours in (venv, cache))}
     kept["PATH"] = os.pathsep.join(folder for folder in folders if folder not in added)
-    return kept | {MARK: str(slot.record)}
+    return kept | {MARK: str(command.record)}
 
 
 def hidden(launch: HostLaunch) -> list[str]:

@@ -22,8 +22,8 @@ from discovery.readers.host_records import Record
 from discovery.readers.lock_format import Lock
 from discovery.report import HostLaunch
 from host_command import bridge_environment, entry, handshake, processes
+from host_command.command import Command
 from host_command.failure import HostCommandError
-from host_command.slot import Slot
 
 BRIDGE = Path(__file__).resolve().parent / "bridge"
 # Seconds from the start to the first answer: a command may fetch what it needs first.
@@ -51,32 +51,32 @@ class Wanted:
         return there == (self.fingerprint, self.run, self.address, self.port)
 
 
-def start(slot: Slot, wanted: Wanted, environ: Mapping[str, str], seconds: float = START_SECONDS) -> str:
+def start(command: Command, wanted: Wanted, environ: Mapping[str, str], seconds: float = START_SECONDS) -> str:
     """Have the command run as `wanted`; what was done, in one line. Raises `HostCommandError`, `ConfigError`."""
-    with slot.held():
-        launch = entry.read(slot, wanted.key, wanted.fingerprint, environ)
-        record = slot.read()
+    with command.held():
+        launch = entry.read(command, wanted.key, wanted.fingerprint, environ)
+        record = command.read()
         if record is not None and record.lives and wanted.is_met_by(record) and _answers(record, _ASK_SECONDS):
-            return f"{slot.service}: runs already (process {record.pid})"
+            return f"{command.service}: runs already (process {record.pid})"
         python = bridge_environment.ensure(BRIDGE / "requirements.lock", environ)
-        processes.end(slot, record)
-        slot.forget()
-        with _listener(slot, wanted) as listener:
+        processes.end(command, record)
+        command.forget()
+        with _listener(command, wanted) as listener:
             token = secrets.token_urlsafe(24)
-            bridge = _spawn(slot, wanted, launch, python=python, listener=listener, token=token, environ=environ)
+            bridge = _spawn(command, wanted, launch, python=python, listener=listener, token=token, environ=environ)
         try:
-            record = _recorded(slot, wanted, bridge, token)
-            name = _first_answer(slot, bridge, record, seconds)
+            record = _recorded(command, wanted, bridge, token)
+            name = _first_answer(command, bridge, record, seconds)
         except BaseException:
             # Interrupted too: nothing half-started may stay.
-            processes.end(slot, record)
+            processes.end(command, record)
             bridge.wait()
-            slot.record.unlink(missing_ok=True)
+            command.record.unlink(missing_ok=True)
             raise
-        return f"{slot.service}: {name} runs as process {record.pid}{_claimed(slot, record, environ)}"
+        return f"{command.service}: {name} runs as process {record.pid}{_claimed(command, record, environ)}"
 
 
-def _listener(slot: Slot, wanted: Wanted) -> socket.socket:
+def _listener(command: Command, wanted: Wanted) -> socket.socket:
     """A socket at the one address. Raises `HostCommandError` saying who has it, or that it is none of this host's."""
     listener = socket.socket(socket.AF_INET6 if ":" in wanted.address else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -84,7 +84,7 @@ def _listener(slot: Slot, wanted: Wanted) -> socket.socket:
         listener.bind((wanted.address, wanted.port))
     except OSError as error:
         listener.close()
-        where = f"{slot.service}: {wanted.address} port {wanted.port}"
+        where = f"{command.service}: {wanted.address} port {wanted.port}"
         if error.errno == errno.EADDRNOTAVAIL:
             raise HostCommandError(
                 f"{where}: this host has no such address, so the engine's containers are elsewhere and can't reach a "
@@ -104,7 +104,7 @@ def _holder(port: int) -> str:
 
 
 def _spawn(
-    slot: Slot,
+    command: Command,
     wanted: Wanted,
     launch: HostLaunch,
     *,
@@ -114,7 +114,7 @@ def _spawn(
     environ: Mapping[str, str],
 ) -> subprocess.Popen[bytes]:
     """The bridge, in a session of its own, so that no terminal and no end of Pulumi ends it."""
-    environment = entry.environment(slot, environ)
+    environment = entry.environment(command, environ)
     order = {
         "command": launch.command,
         "arguments": list(launch.arguments),
@@ -126,9 +126,9 @@ def _spawn(
         "hosts": [f"{wanted.host}:{wanted.port}", f"{wanted.address}:{wanted.port}"],
         "token": token,
         "hidden": [*entry.hidden(launch), token],
-        "log": str(slot.log),
+        "log": str(command.log),
     }
-    log = os.open(slot.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    log = os.open(command.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         bridge = subprocess.Popen(
             # Isolated: variables meant for the user's own Python change nothing here.
@@ -149,11 +149,11 @@ def _spawn(
     return bridge
 
 
-def _recorded(slot: Slot, wanted: Wanted, bridge: subprocess.Popen[bytes], token: str) -> Record:
+def _recorded(command: Command, wanted: Wanted, bridge: subprocess.Popen[bytes], token: str) -> Record:
     """The record, written before the command answers: who is interrupted now leaves a trace to follow."""
     born = process_identity.birth(bridge.pid)
     if born is None:
-        raise HostCommandError(_ended(slot, bridge))
+        raise HostCommandError(_ended(command, bridge))
     record = Record(
         pid=bridge.pid,
         birth=born,
@@ -163,21 +163,22 @@ def _recorded(slot: Slot, wanted: Wanted, bridge: subprocess.Popen[bytes], token
         port=wanted.port,
         token=token,
     )
-    slot.write(record)
+    command.write(record)
     return record
 
 
-def _first_answer(slot: Slot, bridge: subprocess.Popen[bytes], record: Record, seconds: float) -> str:
+def _first_answer(command: Command, bridge: subprocess.Popen[bytes], record: Record, seconds: float) -> str:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if bridge.poll() is not None:
-            raise HostCommandError(_ended(slot, bridge))
+            raise HostCommandError(_ended(command, bridge))
         name = handshake.introduces_itself(record.address, record.port, record.token, _ASK_SECONDS)
         if name is not None:
             return name
         time.sleep(_PAUSE)
     raise HostCommandError(
-        f"{slot.service}: does not answer MCP's initialize within {seconds:g} s; it was stopped{_last_lines(slot)}"
+        f"{command.service}: does not answer MCP's initialize within {seconds:g} s; it was stopped"
+        f"{_last_lines(command)}"
     )
 
 
@@ -185,23 +186,23 @@ def _answers(record: Record, seconds: float) -> bool:
     return handshake.introduces_itself(record.address, record.port, record.token, seconds) is not None
 
 
-def _ended(slot: Slot, bridge: subprocess.Popen[bytes]) -> str:
-    return f"{slot.service}: ended by itself (exit code {bridge.wait()}) before it answered{_last_lines(slot)}"
+def _ended(command: Command, bridge: subprocess.Popen[bytes]) -> str:
+    return f"{command.service}: ended by itself (exit code {bridge.wait()}) before it answered{_last_lines(command)}"
 
 
-def _last_lines(slot: Slot) -> str:
+def _last_lines(command: Command) -> str:
     """The end of the log, in which the bridge shows no secrets."""
     try:
-        lines = slot.log.read_bytes()[-_LAST_BYTES:].decode("utf-8", "replace").splitlines()
+        lines = command.log.read_bytes()[-_LAST_BYTES:].decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
     return "".join(f"\n  {line}" for line in lines[-_LAST_LINES:])
 
 
-def _claimed(slot: Slot, record: Record, environ: Mapping[str, str]) -> str:
+def _claimed(command: Command, record: Record, environ: Mapping[str, str]) -> str:
     """Tell other tools on this machine who serves; somebody else's claim stands, and both serve their own."""
     endpoint = f"http://{record.address}:{record.port}/mcp"
-    lock = Lock(slot.service, endpoint, slot.project, slot.stack, record.pid, time.time())
+    lock = Lock(command.service, endpoint, command.project, command.stack, record.pid, time.time())
     try:
         lock_format.parse(lock.to_bytes())
         locks.claim(locks.lock_folder(environ), lock)

@@ -8,15 +8,15 @@ from contextlib import suppress
 from discovery import locks
 from discovery.locks import LockHeldError
 from host_command import processes
-from host_command.slot import Slot
+from host_command.command import Command
 
 
-def stop(slot: Slot, environ: Mapping[str, str]) -> str:
+def stop(command: Command, environ: Mapping[str, str]) -> str:
     """End the command with all its processes; what was done, in one line. Raises `HostCommandError`."""
-    with slot.held():
-        count = processes.end(slot, slot.read())
+    with command.held():
+        count = processes.end(command, command.read())
         # A lock file that is not ours to remove stays.
         with suppress(LockHeldError):
-            locks.release(locks.lock_folder(environ), slot.service, slot.project, slot.stack)
-        slot.forget()
-    return f"{slot.service}: {'stopped' if count else 'was not running'}"
+            locks.release(locks.lock_folder(environ), command.service, command.project, command.stack)
+        command.forget()
+    return f"{command.service}: {'stopped' if count else 'was not running'}"

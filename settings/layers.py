@@ -14,7 +14,7 @@ from errors import ConfigError
 from reading import env_file, safe_files, strict_yaml
 from settings.config import VARIABLES, StackConfig
 from settings.secrets import SECRET_KEYS
-from settings.stack_files import PULUMIS_OWN, StackFiles
+from settings.stack_files import PULUMIS_OWN, StackFiles, is_encrypted, is_foreign
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
@@ -115,7 +115,7 @@ def read_stack_files(root: Path, files: StackFiles, overrides: Mapping[str, str]
 
 
 def _is_map(value: Any) -> bool:
-    return isinstance(value, dict) and "secure" not in value
+    return isinstance(value, dict) and not is_encrypted(value)
 
 
 def _document(read: strict_yaml.Document | None) -> Mapping[str, Any]:
@@ -126,17 +126,17 @@ def _unread(
     committed: Mapping[str, Any], own: Mapping[str, Any], overrides: Mapping[str, str], files: StackFiles
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     """What the committed file says to Pulumi alone, unless the file that Pulumi does read says it, too."""
-    copy = f"run make up, which copies it, or: mkdir -p {files.folder} && cp {files.committed} {files.folder}/"
+    move = f"run make up, which copies it to {files.own}, or move it there"
     for key in PULUMIS_OWN:
         if key in committed and key not in own:
-            yield (key,), copy
+            yield (key,), move
     config, there = committed.get("config"), own.get("config")
     there = {**overrides, **(there if isinstance(there, dict) else {})}
     for key, value in (config if isinstance(config, dict) else {}).items():
-        if isinstance(value, dict) and "secure" in value:
+        if is_encrypted(value):
             if key not in there:
-                yield ("config", key), copy
-        elif not key.startswith(f"{PROJECT}:"):
+                yield ("config", key), move
+        elif is_foreign(key):
             if there.get(key) != value:
                 yield ("config", key), f"set it there: pulumi config set --stack {files.stack} {key} …"
         elif (short := key.removeprefix(f"{PROJECT}:")) in _NEVER_OPEN and key not in there:

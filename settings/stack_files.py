@@ -8,7 +8,6 @@ project's folder itself, both are the same file.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,18 +70,23 @@ def bring_along(root: Path, files: StackFiles) -> bool:
         return False
     kept: dict[str, Any] = {key: document[key] for key in _KEPT_AT_THE_TOP if key in document}
     config = document.get("config")
-    if isinstance(config, dict) and (secrets := _only_pulumis(config)):
-        kept["config"] = secrets
+    settings = config if isinstance(config, dict) else {}
+    if pulumis := {key: value for key, value in settings.items() if is_encrypted(value) or is_foreign(str(key))}:
+        kept["config"] = pulumis
     if kept:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        target.write_text(yaml.safe_dump(kept), encoding="utf-8")
+        # At once, or not at all: what is there counts from then on.
+        draft = target.with_suffix(".draft")
+        draft.write_text(yaml.safe_dump(kept), encoding="utf-8")
+        draft.replace(target)
     return bool(kept)
 
 
-def _only_pulumis(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Secrets, and settings of other namespaces, which only Pulumi reads."""
-    return {
-        key: value
-        for key, value in config.items()
-        if (isinstance(value, dict) and "secure" in value) or not str(key).startswith(f"{PROJECT}:")
-    }
+def is_encrypted(value: Any) -> bool:
+    """Whether a value of a stack file is a secret that Pulumi encrypted."""
+    return isinstance(value, dict) and "secure" in value
+
+
+def is_foreign(key: str) -> bool:
+    """Whether a key of a stack file belongs to another namespace, which only Pulumi and its providers read."""
+    return not key.startswith(f"{PROJECT}:")

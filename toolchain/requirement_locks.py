@@ -7,6 +7,7 @@ from pathlib import Path
 
 from toolchain import packages, progress, shell
 from toolchain.failure import SetupError
+from toolchain.images import wheels
 from toolchain.layout import Layout
 
 # Whatever Python a person has, from 3.11 on: what differs stands under a condition.
@@ -65,8 +66,9 @@ def _resolved(uv: Path, layout: Layout, lock: Lock, target: str, *, upgrade: boo
     shell.run(
         [
             # Wheels only, as when they are installed: the build of a source fetches tools that no lock names.
-            uv, "pip", "compile", "--quiet", "--generate-hashes", "--only-binary=:all:", "--python-version=3.11",
-            "--custom-compile-command=make lock", target, *(["--upgrade"] if upgrade else ()),
+            uv, "pip", "compile", "--quiet", "--generate-hashes", "--only-binary=:all:",
+            f"--python-version={wheels.PYTHON}", "--custom-compile-command=make lock", target,
+            *(["--upgrade"] if upgrade else ()),
             *(["--constraints", lock.within.file] if lock.within else ()),
             "--output-file", lock.file, lock.requirements,
         ],

@@ -13,7 +13,13 @@ def ports(request: Request) -> Gathered:
     """One candidate for each known port and address family; whether anybody listens is for the asking to find out."""
     return Gathered(
         tuple(
-            Candidate(service.name, Source.EXTERNAL, f"{scheme_of(service.name)}://{host}:{port}", f"port {port}")
+            Candidate(
+                service.name,
+                Source.EXTERNAL,
+                f"{scheme_of(service.name)}://{host}:{port}",
+                f"port {port}",
+                is_guess=True,
+            )
             for service in SERVICES.values()
             for port in service.known_ports
             for host in _HOSTS

@@ -23,7 +23,7 @@ QDRANT = Finding(
 )
 IMPOSTOR = replace(
     QDRANT,
-    candidate=replace(QDRANT.candidate, endpoint="http://127.0.0.1:6333", evidence="port 6333"),
+    candidate=replace(QDRANT.candidate, endpoint="http://127.0.0.1:6333", evidence="port 6333", is_guess=True),
     verdict=Verdict.IMPOSTOR,
     reason="says [red]hello[/red] in its title",
 )

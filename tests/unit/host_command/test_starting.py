@@ -22,8 +22,8 @@ from discovery.readers import process_identity
 from discovery.readers.host_records import Record
 from discovery.report import HostLaunch
 from host_command import bridge_environment, entry, handshake, processes
+from host_command.command import Command
 from host_command.failure import HostCommandError
-from host_command.slot import Slot
 from host_command.starting import BRIDGE, Wanted, start
 from tests.builders import ROOT
 from tests.unit.asking import request_in, write
@@ -56,7 +56,7 @@ class Bench:
     """A project and a home of its own, with a command in the user's file."""
 
     folder: Path
-    place: Slot
+    place: Command
     wanted: Wanted
     environ: dict[str, str] = field(default_factory=dict)
 
@@ -121,7 +121,7 @@ def bench(tmp_path: Path, cache: str, monkeypatch: pytest.MonkeyPatch) -> Iterat
         "PYTHONPATH": str(ROOT),
     }
     monkeypatch.setenv("HOME", str(request.home))
-    bench = Bench(tmp_path, Slot(request.root, "promptcraft-hybrid", "dev", "notes"), wanted, environ)
+    bench = Bench(tmp_path, Command(request.root, "promptcraft-hybrid", "dev", "notes"), wanted, environ)
     bench.has("server.py", KEY=SECRET)
     yield bench
     for process in processes.marked(bench.place):
@@ -262,7 +262,7 @@ def test_a_damaged_record_is_none(bench: Bench) -> None:
 
 
 def test_it_is_given_the_users_environment_without_what_set_up_and_pulumi_added(tmp_path: Path) -> None:
-    place = Slot(tmp_path, "p", "dev", "notes")
+    place = Command(tmp_path, "p", "dev", "notes")
     environ = {
         "PATH": f"{tmp_path}/.venv/bin:{tmp_path}/cache/pulumi:/usr/bin",
         "PROMPTCRAFT_CACHE": f"{tmp_path}/cache",

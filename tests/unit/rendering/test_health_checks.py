@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from catalog import REPLICATED_MISSES, SERVICES
-from rendering.health_checks import ANSWER_SECONDS, END, UNANSWERED, ending_what_hangs, health_command
+from rendering.health_checks import ANSWER_SECONDS, END, UNANSWERED, ending_what_hangs, health_command, health_digest
 from tests.answering import answering
 
 
@@ -129,3 +131,21 @@ def test_redis_password_is_in_no_environment_and_no_argument(tmp_path: Path, mon
     moved = [part.replace("/run/promptcraft/secrets/redis", str(tmp_path / "password")) for part in command]
     assert look(moved, tmp_path) == (True, False)
     assert "pass word" not in (tmp_path / "spied").read_text()
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_label_is_made_as_those_of_containers_that_run_already_were(name: str) -> None:
+    """The label once was made from this class; made otherwise, an update would replace every container."""
+
+    @dataclass(frozen=True)
+    class HealthCheck:
+        command: tuple[str, ...]
+        interval: int
+        timeout: int
+        retries: int
+        start_period: int
+
+    HealthCheck.__qualname__ = "HealthCheck"
+    check = SERVICES[name].health_check
+    once = HealthCheck(health_command(check), check.interval, check.timeout, check.retries, check.start_period)
+    assert health_digest(check) == hashlib.sha256(repr(once).encode()).hexdigest()[:12]

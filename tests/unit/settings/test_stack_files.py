@@ -49,7 +49,7 @@ def test_a_mistake_in_this_machines_own_file_is_told_by_its_place(project: Path)
     ("text", "told"),
     [
         ("secretsprovider: awskms://x\n", "Pulumi.dev.yaml:1: secretsprovider: Pulumi does not read this here"),
-        ("config:\n  promptcraft-hybrid:redisPassword:\n    secure: v1:x\n", "Pulumi.dev.yaml:2: .*cp Pulumi.dev.yaml"),
+        ("config:\n  promptcraft-hybrid:redisPassword:\n    secure: v1:x\n", "Pulumi.dev.yaml:2: .*move it there"),
         ("config:\n  docker:host: ssh://h\n", "Pulumi.dev.yaml:2: .*pulumi config set --stack dev docker:host"),
         (
             "config:\n  promptcraft-hybrid:redisPassword: open\n",

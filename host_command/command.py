@@ -20,7 +20,7 @@ _PAUSE = 0.1
 
 
 @dataclass(frozen=True)
-class Slot:
+class Command:
     """The command that serves `service` for a stack of the checkout in `root`."""
 
     root: Path
