@@ -35,6 +35,7 @@ class Protocol(StrEnum):
     GRAFANA = "grafana"
     PROMPTCRAFT = "promptcraft"
     NGINX = "nginx"
+    OPENAI = "openai"  # OpenAI's chat API, whoever speaks it
 
 
 class Asked(StrEnum):
@@ -80,16 +81,36 @@ class Port:
     url: str | None = None
 
 
-@dataclass(frozen=True)
-class Service:
-    """A service: how it is recognised, named and used, and how the stack would run it.
-
-    Memory in MiB, CPU in cores, tmpfs sizes in MiB.
-    """
+@dataclass(frozen=True, kw_only=True)
+class Findable:
+    """What discovery looks for: how it is recognised, and how its operator names it."""
 
     name: str
     title: str
     protocol: Protocol
+    # Of its address: the scheme, and the path below which it is asked.
+    scheme: str = "http"
+    path: str = ""
+    # Environment variables by which the operator names one that runs elsewhere; the first is the one to recommend.
+    variables: tuple[str, ...] = ()
+    # The secret that opens it, by its configuration key.
+    secret_key: str | None = None
+    # Names under which an MCP server introduces itself (`serverInfo.name`), lower case.
+    identities: tuple[str, ...] = ()
+    # What its program is called in the list of processes, as a whole name.
+    programs: tuple[str, ...] = ()
+    # What people call it in their `mcpServers` files.
+    configured_as: tuple[str, ...] = ()
+    # Repositories (no tag) whose containers are worth asking; an image name is never proof.
+    images: tuple[str, ...] = ()
+    # Ports on which such a service is commonly found on a host.
+    known_ports: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service(Findable):
+    """A service that a stack can run itself, and how. Memory in MiB, CPU in cores, tmpfs sizes in MiB."""
+
     ports: tuple[Port, ...]
     health_check: HealthCheck
     memory_mb: int
@@ -112,34 +133,67 @@ class Service:
     replicable: bool = False
     # Its image comes with set-up; others are made when a stack first wants them.
     brought_by_setup: bool = False
-    # Of its address: the scheme, and the path below which it is asked.
-    scheme: str = "http"
-    path: str = ""
-    # Environment variables by which the operator names one that runs elsewhere; the first is the one to recommend.
-    variables: tuple[str, ...] = ()
-    # The stack's secrets, by their configuration keys: the one that opens it, and others that it alone reads.
-    secret_key: str | None = None
+    # The stack's secrets that it reads besides the one that opens it, by their configuration keys.
     own_secrets: tuple[str, ...] = ()
     # Where it answers `/metrics`, inside its container; and what tells its resident memory in bytes, where that is not
     # its process' own figure.
     metrics_port: int | None = None
     memory_metric: str | None = None
-    # Names under which an MCP server introduces itself (`serverInfo.name`), lower case.
-    identities: tuple[str, ...] = ()
-    # What its program is called in the list of processes, as a whole name.
-    programs: tuple[str, ...] = ()
-    # What people call it in their `mcpServers` files.
-    configured_as: tuple[str, ...] = ()
-    # Repositories (no tag) whose containers are worth asking; an image name is never proof.
-    images: tuple[str, ...] = ()
-    # Ports on which such a service is commonly found on a host.
-    known_ports: tuple[int, ...] = ()
 
     @property
     def port(self) -> int:
         """The port the service is asked on, inside the container."""
         return self.ports[0].container
 
+
+@dataclass(frozen=True)
+class Provider:
+    """Who serves models to whoever has a key: the key's configuration key and variable, and the host it may go to."""
+
+    name: str
+    title: str
+    secret_key: str
+    variable: str
+    host: str
+
+
+# In the order in which they are used where several have a key.
+PROVIDERS: Mapping[str, Provider] = MappingProxyType(
+    {
+        provider.name: provider
+        for provider in (
+            Provider("anthropic", "Anthropic", "anthropicApiKey", "ANTHROPIC_API_KEY", "api.anthropic.com"),
+            Provider("openai", "OpenAI", "openaiApiKey", "OPENAI_API_KEY", "api.openai.com"),
+            Provider("google", "Gemini", "geminiApiKey", "GEMINI_API_KEY", "generativelanguage.googleapis.com"),
+            Provider("openrouter", "OpenRouter", "openrouterApiKey", "OPENROUTER_API_KEY", "openrouter.ai"),
+            Provider("xai", "xAI", "xaiApiKey", "XAI_API_KEY", "api.x.ai"),
+        )
+    }
+)
+PROVIDER_KEYS = tuple(provider.secret_key for provider in PROVIDERS.values())
+# Stands where a provider's name does, for the model server that was found.
+LOCAL = "local"
+
+# Only ever found: a stack downloads no model, and so runs no server for one.
+MODELS = Findable(
+    name="models",
+    title="a model server",
+    protocol=Protocol.OPENAI,
+    path="/v1",
+    variables=("OPENAI_BASE_URL", "OLLAMA_HOST", "CUSTOM_API_URL"),
+    secret_key="modelsKey",
+    programs=("ollama", "llama-server", "llama_cpp.server", "lm-studio", "vllm", "litellm"),
+    images=(
+        "ollama/ollama",
+        "vllm/vllm-openai",
+        "ggml-org/llama.cpp",
+        "ggerganov/llama.cpp",
+        "berriai/litellm",
+        "berriai/litellm-database",
+    ),
+    # Ollama, LM Studio, llama.cpp, vLLM (Zen MCP's as well), LiteLLM.
+    known_ports=(11434, 1234, 8080, 8000, 4000),
+)
 
 # For the health check and for Prometheus; never published.
 NGINX_STATUS_PORT = 8081
@@ -159,12 +213,12 @@ _SERVICES = (
         user="10001:10001",
         disk_gb=1.0,
         tmpfs_mb=MappingProxyType({"/tmp": 32}),
-        needs=("redis", "qdrant", "zen-mcp"),
+        needs=("redis", "qdrant", "zen-mcp", "models"),
         replicable=True,
         asks_all=True,
         always_own=True,
         brought_by_setup=True,
-        own_secrets=("gatewayTokens", "embeddingsKey"),
+        own_secrets=("gatewayTokens", "embeddingsKey", *PROVIDER_KEYS),
         metrics_port=7862,
     ),
     Service(
@@ -197,7 +251,9 @@ _SERVICES = (
         cpu_cores=0.5,
         user="10001:10001",
         tmpfs_mb=MappingProxyType({"/tmp": 64}),
-        identities=("pal", "zen", "pal-mcp-server", "zen-mcp-server", "zen-mcp", "pal-mcp", "zen-mcp-stand-in"),
+        needs=("models",),
+        own_secrets=PROVIDER_KEYS,
+        identities=("pal", "zen", "pal-mcp-server", "zen-mcp-server", "zen-mcp", "pal-mcp"),
         images=("zen-mcp-server", "pal-mcp-server", "zen-mcp"),
         known_ports=(8000, 8001, 8002),
         brought_by_setup=True,
@@ -289,12 +345,15 @@ _SERVICES = (
     ),
 )
 
+# What a stack can run.
 SERVICES: Mapping[str, Service] = MappingProxyType({service.name: service for service in _SERVICES})
+# What discovery looks for.
+FINDABLE: Mapping[str, Findable] = MappingProxyType({**SERVICES, MODELS.name: MODELS})
 
 
 def scheme_of(name: str) -> str:
     """The scheme of an endpoint of the service `name`, which need not be in the catalog."""
-    return SERVICES[name].scheme if name in SERVICES else "http"
+    return FINDABLE[name].scheme if name in FINDABLE else "http"
 
 
 # All exporters run from one image.

@@ -7,10 +7,9 @@ from components.service import Declared, ServiceComponent, Setup
 
 
 class ZenMcp(ServiceComponent):
-    """Zen MCP over HTTP; behind a bearer token where one is configured."""
+    """Zen MCP over HTTP; behind a bearer token where one is configured. Keys to models come as files."""
 
     TOKEN = "promptcraft:mcp:ZenMcp"
 
     def setup(self, declared: Declared) -> Setup:
-        token = declared.secrets.get("zen-mcp")
-        return Setup(files=Files(secret={"zen-mcp": token}) if token else None)
+        return Setup(files=Files(secret=declared.secrets) if declared.secrets else None)

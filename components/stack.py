@@ -74,7 +74,7 @@ class PromptCraftStack(pulumi.ComponentResource):
 
 
 def outputs(plan: Plan) -> dict[str, Any]:
-    """The stack outputs: `urls`, `plan`, `budget`, `mcpConfig`; `monitoring` where somebody else's is used."""
+    """The stack outputs: `urls`, `plan`, `budget`, `models`, `mcpConfig`; `monitoring` where another's is used."""
     to_paste = monitoring_to_paste(plan)
     return {
         "urls": urls(plan),
@@ -84,6 +84,7 @@ def outputs(plan: Plan) -> dict[str, Any]:
             "limit_mb": plan.budget.limit_mb,
             "cpu_cores": plan.budget.cpu_cores,
         },
+        "models": {"names": dict(plan.models.names), "problem": plan.models.problem},
         "mcpConfig": mcp_config(plan),
         **({"monitoring": to_paste} if to_paste else {}),
     }

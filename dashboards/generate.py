@@ -20,6 +20,8 @@ _RATE = "1m"
 _RUNS = "promptcraft_agent_run_seconds"
 _MCP = "promptcraft_mcp_requests_total"
 _HTTP = "promptcraft_http_requests_total"
+_TOKENS = "promptcraft_tokens_total"
+_TOOLS = "promptcraft_tool_calls_total"
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,17 @@ PANELS = (
         "Answers of MCP servers to the application, by outcome, and by the replica that asked.",
         "reqps",
         (_rate(_MCP, "server", "outcome"), _rate(_MCP, "instance")),
+    ),
+    Panel(
+        "Tokens and tool calls",
+        "What runs use of models, by agent and model, and the tools that models call.",
+        "none",
+        (
+            _rate(_TOKENS, "agent", "model", "direction"),
+            Query(
+                f"sum by (server, tool, outcome) (rate({_TOOLS}[{_RATE}]))", "{{server}} {{tool}} {{outcome}}", "reqps"
+            ),
+        ),
     ),
     Panel(
         "Memory and CPU",

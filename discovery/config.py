@@ -10,7 +10,7 @@ import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
@@ -18,7 +18,7 @@ from discovery.report import Source
 from reading import endpoints, safe_files, strict_yaml
 from reading.strict_yaml import Document, Problem
 from reading.text import shown
-from settings.config import called
+from settings.config import ModelWord, called
 
 SERVERS_FILE = ".mcp/discovery-config.yaml"
 AGENTS_FILE = ".agents/discovery-config.yaml"
@@ -124,11 +124,10 @@ def _service_names(value: object) -> object:
     return {names[key]: entry for key, entry in value.items()}
 
 
-Model = Literal["opus", "sonnet", "haiku"]
-DEFAULT_MODEL_LIMITS: Mapping[Model, int] = {"opus": 3, "sonnet": 8, "haiku": 15}
+DEFAULT_MODEL_LIMITS: Mapping[str, int] = {"opus": 3, "sonnet": 8, "haiku": 15}
 
 
-def _over_defaults(limits: Mapping[Model, int]) -> Mapping[Model, int]:
+def _over_defaults(limits: Mapping[str, int]) -> Mapping[str, int]:
     return {**DEFAULT_MODEL_LIMITS, **limits}
 
 
@@ -215,9 +214,9 @@ class ResourceLimits(_Strict):
     max_concurrent_agents: Count = Field(
         default=10, description="How many agents run at once; the stack's `maxConcurrentAgents` wins over it."
     )
-    model_limits: Annotated[Mapping[Model, Count], AfterValidator(_over_defaults)] = Field(
+    model_limits: Annotated[Mapping[ModelWord, Count], AfterValidator(_over_defaults)] = Field(
         default_factory=lambda: {**DEFAULT_MODEL_LIMITS},
-        description="How many agents of one model run at once. A model that is not named keeps its default: "
+        description="How many agents of one model run at once, by what the agents call it. Defaults: "
         + ", ".join(f"{model} {count}" for model, count in DEFAULT_MODEL_LIMITS.items())
         + ".",
     )
@@ -380,8 +379,6 @@ def _what(model: type[BaseModel], path: strict_yaml.Path, detail: Any) -> str:
         what, _, cure = str(detail["ctx"]["error"]).partition("; ")
         example = "" if isinstance(value, dict | list) else f" ({shown(value)})"
         return f"{what}{example}; {cure or 'correct it'}"
-    if kind == "literal_error":
-        return f"is an unknown key; known are {detail['ctx']['expected']}"
     if kind in _SHAPES:
         return f"{_SHAPES[kind]} (it is {_kind_of(value)}); correct it"
     return f"{_lower(detail['msg'])} (it is {shown(value)}); correct it"

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from catalog import SERVICES, relay_port
+from catalog import FINDABLE, MODELS, PROVIDER_KEYS, SERVICES, relay_port
 from discovery import deployment_lock
 from discovery.agents import read_texts
 from discovery.approval import Approver
@@ -168,7 +168,7 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
         share=frozenset(settings.config.share),
         pins=settings.config.pin,
         host_commands=settings.config.allow_host_commands,
-        servers=tuple(name for name in settings.config.mcp_servers if name not in SERVICES),
+        servers=tuple(name for name in settings.config.mcp_servers if name not in FINDABLE),
         approver=Approver(
             project=str(root.resolve()),
             servers=frozenset(settings.config.mcp_servers),
@@ -180,9 +180,10 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
         only_named=production,
         # Nobody that a look finds is to be shown what was generated for this stack's own.
         credentials={
-            name: Credential(secret.username, secret.value)
+            # A model server's key is its secret by its configuration key; a provider's key is nobody's here.
+            MODELS.name if name == MODELS.secret_key else name: Credential(secret.username, secret.value)
             for name, secret in settings.secrets.items()
-            if not secret.is_own
+            if not secret.is_own and name not in PROVIDER_KEYS
         },
         authorities=settings.authorities,
         checkpoint=read_checkpoint(root, settings.project, settings.stack, os.environ),

@@ -164,9 +164,10 @@ class Candidate:
 class Finding:
     """A candidate and what asking it came to. `reason` is one line, at most 200 characters, never a secret.
 
-    `holds` names the data that is there (a Qdrant's collections); None where that is unknown or comes and goes.
-    `path` is where an MCP server answered, which its endpoint need not say; None for everything else. `offered`: it has
-    proved itself, but nobody named it, and this stack takes only what is named.
+    `holds` names what is there (a Qdrant's collections, a model server's models); None where that is unknown or comes
+    and goes. `path` is where an MCP server answered, which its endpoint need not say; None for everything else. `title`
+    is what the program is called, where several speak the protocol. `offered`: it has proved itself, but nobody named
+    it, and this stack takes only what is named.
     """
 
     candidate: Candidate
@@ -178,6 +179,7 @@ class Finding:
     reach: Reach = field(default_factory=lambda: Reach(Vantage.ANYWHERE))
     holds: tuple[str, ...] | None = None
     path: str | None = None
+    title: str | None = None
     offered: bool = False
 
 
@@ -374,6 +376,7 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
         },
         "holds": None if finding.holds is None else list(finding.holds),
         "path": finding.path,
+        "title": finding.title,
         "offered": finding.offered,
     }
 
@@ -426,6 +429,8 @@ def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:
         reach=Reach(Vantage(reach["vantage"]), reach["network"], reach["endpoint"], str(reach["network_id"])),
         holds=None if value["holds"] is None else tuple(str(name) for name in value["holds"]),
         path=value["path"],
+        # A snapshot that was committed before there were any says nothing of them.
+        title=value.get("title"),
         offered=bool(value["offered"]),
     )
 

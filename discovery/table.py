@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from catalog import MODELS
 from discovery.report import AgentReport, Finding, Report, Verdict
 
 _STYLES = {
@@ -76,7 +77,7 @@ def _services(report: Report) -> Table:
             why = Text(f"{candidate.evidence}: {chosen.reason}")
             row = (name, "reuse", candidate.source.value, Text(candidate.endpoint), chosen.version or "", why)
             table.add_row(*row, style=_STYLES[Verdict.VERIFIED])
-        elif any(finding.verdict is Verdict.OWNED for finding in service.findings):
+        elif name != MODELS.name and any(finding.verdict is Verdict.OWNED for finding in service.findings):
             table.add_row(name, "ours", "", "", "", "runs in this stack", style=_STYLES[Verdict.OWNED])
         else:
             table.add_row(name, "none", "", "", "", "nothing was verified")

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from catalog import PROJECT, SERVICES
+from catalog import FINDABLE, PROJECT, SERVICES
 from discovery.config import AGENTS_FILE, SERVERS_FILE, AgentsConfig, DiscoveryConfig
 from discovery.probes.environment import MEANINGS
 from docs.described import Key, examples_of, keys_of, table, written
@@ -48,6 +48,11 @@ GROUPS = (
         "Use what already runs",
         "[Services that run elsewhere](hybrid.md) says how they are named, reached and pinned.",
         ("expectedOutside", "fallback", "useIfNamed", "pin", "share", "caFile", "discovery"),
+    ),
+    Group(
+        "Models",
+        "[Models](models.md) says which is used for which agent, and what serves them.",
+        ("models",),
     ),
     Group(
         "MCP servers",
@@ -266,7 +271,7 @@ def _opened(key: str) -> str:
 def _variables() -> str:
     named = [
         (f"`{variable}`", service.title, MEANINGS[variable])
-        for service in SERVICES.values()
+        for service in FINDABLE.values()
         for variable in service.variables
     ]
     group_of = {key: group.title for group in GROUPS for key in group.keys}

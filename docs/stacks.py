@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from catalog import SERVICES
+from catalog import FINDABLE
 from discovery.config import load_discovery_config
 from discovery.probes.npx import KNOWN
 from discovery.report import Candidate, Finding, Launch, NamedBy, Report, ServiceReport, Source, Verdict
@@ -84,8 +84,8 @@ def _as_meant(settings: StackSettings) -> Report:
 
 def _found(settings: StackSettings) -> Iterator[Finding]:
     for name in (*settings.config.expected_outside, *settings.config.use_if_named):
-        variable, service = SERVICES[name].variables[0], SERVICES[name]
-        endpoint = f"{service.scheme}://{name}.example.com:{service.port}{service.path}"
+        variable, service = FINDABLE[name].variables[0], FINDABLE[name]
+        endpoint = f"{service.scheme}://{name}.example.com:{service.known_ports[0]}{service.path}"
         candidate = Candidate(name, Source.EXTERNAL, endpoint, variable, named_by=NamedBy.OPERATOR)
         yield Finding(candidate, Verdict.VERIFIED, "answers as it should")
     for name in settings.config.mcp_servers:

@@ -13,14 +13,17 @@ from gateway.access import TokensError, load_hashes
 from gateway.apps import Parts, build_api, build_page
 from gateway.health import HealthBoard
 from gateway.metrics import Metrics
+from gateway.models.providers import Providers
 from gateway.past_routes import session_routes, similar_routes
 from gateway.plan import Plan, PlanError, load_plan
 from gateway.room import Room, container_limit
 from gateway.routes import read_routes
 from gateway.run_routes import run_routes
+from gateway.runs.day_tokens import DayTokens
 from gateway.runs.desk import Desk
 from gateway.runs.embedding import choose_embedder
 from gateway.runs.keys import Keys
+from gateway.runs.model_way import ModelRunner
 from gateway.runs.records import Records
 from gateway.runs.results import Results
 from gateway.runs.service import RunService
@@ -29,7 +32,8 @@ from gateway.runs.shared import connect
 from gateway.runs.shelves import Shelf, shares
 from gateway.runs.similar import SimilarRuns
 from gateway.runs.slots import RedisLedger, SlotLimits
-from gateway.runs.tool import ToolCaller, choose_tool
+from gateway.runs.tool import ToolCaller
+from gateway.runs.ways import Ways
 from gateway.serve import serve
 from gateway.servers import ServerBoard
 from gateway.settings import Settings, SettingsError, load_settings
@@ -55,16 +59,18 @@ async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str]) -> N
         settings.session_seconds,
     )
     similar = SimilarRuns(plan, choose_embedder(settings), settings.similar_days, metrics)
+    providers = Providers(plan.models, settings.run_seconds)
+    ways = Ways(ModelRunner(plan, settings, metrics, providers), ToolCaller(settings.run_seconds, metrics))
     service = RunService(
         plan=plan,
-        choose=partial(choose_tool, plan, settings),
+        ways=ways,
         desk=desk,
         records=Records(shared, shelf("records", share.records), replica),
         keys=Keys(shared, shelf("keys", share.keys)),
         results=Results(shared, shelf("results", share.results), settings.cache_seconds),
         sessions=sessions,
         similar=similar,
-        caller=ToolCaller(settings.run_seconds, metrics),
+        day_tokens=DayTokens(shared, settings.day_tokens),
         metrics=metrics,
         replica=replica,
     )
@@ -78,6 +84,8 @@ async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str]) -> N
             shared=shared,
             similar=similar,
             service=service,
+            ways=ways,
+            providers=providers,
             stopping=stopping,
         ),
         # Before the runs by their id: `similar` is none.
@@ -102,6 +110,7 @@ async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str]) -> N
     # With an end, since a cancellation can get lost inside Redis's client; `asyncio.run` cancels once more.
     await asyncio.wait({working}, timeout=1)
     await similar.close()
+    await providers.close()
     await shared.close()
     if end_traces is not None:
         end_traces()

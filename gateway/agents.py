@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from gateway.models.names import said
 from gateway.plan import Plan, PlannedAgent
 
 MAX_DEFINITION_BYTES = 256 * 1024
-DEFAULT_MODEL = "sonnet"
 
 
 def _names(value: object) -> object:
     # "Read, Grep" or ["Read", "Grep"]
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _server_names(value: object) -> object:
+    # context7, or ["context7", {"own": {"command": …}}], or {"own": {"command": …}}: the gateway starts none, so that
+    # a server described in the definition counts by its name.
+    if isinstance(value, dict):
+        return tuple(value)
+    if isinstance(value, list):
+        return tuple(name for one in value for name in (one if isinstance(one, dict) else (one,)))
+    return _names(value)
 
 
 class FrontMatter(BaseModel):
@@ -29,7 +40,11 @@ class FrontMatter(BaseModel):
     name: str | None = None
     description: str = ""
     model: str | None = None
-    tools: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
+    # As Claude Code reads them; without `tools` an agent may use all that its servers have.
+    tools: Annotated[tuple[str, ...], BeforeValidator(_names)] | None = None
+    disallowed_tools: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field((), alias="disallowedTools")
+    mcp_servers: Annotated[tuple[str, ...], BeforeValidator(_server_names)] = Field((), alias="mcpServers")
+    max_turns: int | None = Field(None, ge=1, alias="maxTurns")
     prompt: str = ""
     # Which MCP tool answers for the agent, and the argument that takes its words; none, and the gateway's own choice.
     server: str | None = None
@@ -43,11 +58,14 @@ class Definition:
 
     description: str
     model: str
-    tools: tuple[str, ...]
+    tools: tuple[str, ...] | None
     prompt: str
     server: str | None = None
     tool: str | None = None
     prompt_argument: str | None = None
+    disallowed_tools: tuple[str, ...] = ()
+    mcp_servers: tuple[str, ...] = ()
+    max_turns: int | None = None
 
 
 class DefinitionError(Exception):
@@ -83,12 +101,15 @@ def _read(label: str, file: Path, given_model: str | None, *version: int) -> Def
     model = given_model or matter.model
     return Definition(
         description=matter.description,
-        model=DEFAULT_MODEL if model in (None, "inherit") else model,
+        model=said(model),
         tools=matter.tools,
         prompt=matter.prompt or body,
         server=matter.server,
         tool=matter.tool,
         prompt_argument=matter.prompt_argument,
+        disallowed_tools=matter.disallowed_tools,
+        mcp_servers=matter.mcp_servers,
+        max_turns=matter.max_turns,
     )
 
 
@@ -120,9 +141,19 @@ def _split(text: str) -> tuple[str, str]:
     return "", text
 
 
-def describe(plan: Plan) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Outlook:
+    """What an agent's run would be answered by (`provider:model`, None for a tool), which of its tools it would lack,
+    and why there would be no run; None where there would."""
+
+    answered_by: str | None
+    missing_tools: list[str]
+    problem: str | None
+
+
+def describe(plan: Plan, outlook: Callable[[str, Definition], Outlook]) -> list[dict[str, Any]]:
     """Every agent of the plan as the API shows it, in order of name."""
-    return [_describe(plan, name, agent) for name, agent in sorted(plan.agents.items())]
+    return [_describe(plan, name, agent, outlook) for name, agent in sorted(plan.agents.items())]
 
 
 def runnable(plan: Plan, agent: PlannedAgent) -> Definition:
@@ -136,21 +167,28 @@ def runnable(plan: Plan, agent: PlannedAgent) -> Definition:
     return definition
 
 
-def _describe(plan: Plan, name: str, agent: PlannedAgent) -> dict[str, Any]:
+def _describe(
+    plan: Plan, name: str, agent: PlannedAgent, outlook: Callable[[str, Definition], Outlook]
+) -> dict[str, Any]:
     reason: str | None = None
     definition: Definition | None = None
+    seen = Outlook(None, [], None)
     try:
         definition = read_definition(agent)
+        seen = outlook(name, definition)
         runnable(plan, agent)
     except DefinitionError as error:
         reason = str(error)
+    reason = reason or seen.problem
     return {
         "id": name,
         "tier": agent.tier,
         "path": agent.path,
         "model": definition.model if definition else agent.model,
         "description": definition.description if definition else "",
-        "tools": list(definition.tools) if definition else [],
+        "answered_by": seen.answered_by,
+        "tools": list(definition.tools or ()) if definition else [],
+        "missing_tools": seen.missing_tools,
         "server": definition.server if definition else None,
         "tool": definition.tool if definition else None,
         "available": reason is None,

@@ -139,10 +139,11 @@ def difference(service: PlannedService, status: ServiceStatus, answer: Answer | 
 
 
 def overall(plan: Plan, services: Mapping[str, ServiceHealth]) -> Overall:
-    """`down` when no agent can run (every MCP server is down), `degraded` when anything else is not well."""
+    """`down` when no agent can run (what answers for them is all down), `degraded` when anything else is not well."""
     used = {name: health for name, health in services.items() if health.status != "omitted"}
-    servers = [used[name].status for name in plan.used("mcp")]
-    if servers and all(status == "down" for status in servers):
+    answering = [used[name].status for protocol in ("mcp", "openai") for name in plan.used(protocol)]
+    # A provider is no service of the stack, and nobody asks it how it is.
+    if answering and not plan.models.providers and all(status == "down" for status in answering):
         return "down"
     return "ok" if all(health.status in ("ok", "unknown") for health in used.values()) else "degraded"
 

@@ -25,6 +25,25 @@ RUN_BUCKETS = (0.005, 0.02, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 HTTP_BUCKETS = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 5, 30, 120, 300)
 
 
+# Models by their full names, and tools of all servers together, that get a label of their own.
+MAX_MODELS = 50
+MAX_TOOLS = 500
+
+
+class _Few:
+    """Names that others make up, as labels: the first `most` of them, then `other`."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: set[str] = set()
+
+    def label(self, name: str) -> str:
+        if name in self._known or len(self._known) < self._most:
+            self._known.add(name)
+            return name
+        return "other"
+
+
 class Metrics:
     """One registry a gateway, so that tests can have several."""
 
@@ -103,6 +122,19 @@ class Metrics:
             ("outcome",),
             registry=self.registry,
         )
+        self._tokens = Counter(
+            "promptcraft_tokens_total",
+            "Tokens of models that runs used, by direction: input, output.",
+            ("agent", "model", "direction"),
+            registry=self.registry,
+        )
+        self._tool_calls = Counter(
+            "promptcraft_tool_calls_total",
+            "Calls of MCP tools by models in runs.",
+            ("server", "tool", "outcome"),
+            registry=self.registry,
+        )
+        self._answering, self._tools = _Few(MAX_MODELS), _Few(MAX_TOOLS)
         self._forgotten = Counter(
             "promptcraft_forgotten_total",
             "What was forgotten before its time, to make room for newer of the same kind and caller: results, records, "
@@ -127,8 +159,21 @@ class Metrics:
         self._slots.labels("all", "waiting").set(waiting)
 
     def mcp_request(self, server: str, tool: str, outcome: str, seconds: float) -> None:
-        self._mcp_requests.labels(server, tool, outcome).inc()
-        self._mcp_seconds.labels(server, tool, outcome).observe(seconds)
+        labels = (server, self.tool(server, tool), outcome)
+        self._mcp_requests.labels(*labels).inc()
+        self._mcp_seconds.labels(*labels).observe(seconds)
+
+    def tokens(self, agent: str, model: str, more_in: int, more_out: int) -> None:
+        label = self._answering.label(model)
+        self._tokens.labels(agent, label, "input").inc(more_in)
+        self._tokens.labels(agent, label, "output").inc(more_out)
+
+    def tool_call(self, server: str, tool: str, outcome: str) -> None:
+        self._tool_calls.labels(server, self.tool(server, tool), outcome).inc()
+
+    def tool(self, server: str, tool: str) -> str:
+        """The tool as a label; a server that names ever new ones ends with `other`."""
+        return tool if self._tools.label(f"{server}\0{tool}") != "other" else "other"
 
     def http_request(self, route: str, method: str, status: int, seconds: float) -> None:
         labels = (route, method if method in METHODS else "OTHER", str(status))

@@ -19,12 +19,12 @@ def error_line(error: BaseException) -> str:
 def http_client(seconds: float, headers: dict[str, str] | None = None) -> httpx2.AsyncClient:
     """A client that goes where it is told and nowhere else: no proxy or login from the environment, no redirects."""
     return httpx2.AsyncClient(
-        timeout=seconds, headers=headers, follow_redirects=False, trust_env=False, verify=_tls_context()
+        timeout=seconds, headers=headers, follow_redirects=False, trust_env=False, verify=tls_context()
     )
 
 
 @cache
-def _tls_context() -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
     # Reading the authorities' certificates takes tens of milliseconds; once is enough.
     context = httpx2.create_ssl_context(trust_env=False)
     # SSL_CERT_FILE is the one thing of the environment that counts: the deployment's own authorities.

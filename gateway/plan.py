@@ -82,6 +82,34 @@ class Limits(_Model):
     models: dict[str, int] = Field(default_factory=lambda: {"opus": 3, "sonnet": 8, "haiku": 15})
 
 
+class LocalModels(_Model):
+    """A model server of the stack that speaks OpenAI's chat API; `endpoint` ends in `/v1`, `names` are its models."""
+
+    endpoint: str
+    host: str | None = None
+    title: str = "the local model server"
+    names: tuple[str, ...] = ()
+    credential: Path | None = None
+
+
+class ModelProvider(_Model):
+    """A provider of models; `credential` is the file that holds the key to it."""
+
+    credential: Path
+
+
+class Models(_Model):
+    """Which models agents can have. `names` maps what an agent says (or `default`) to `provider:model`.
+
+    `problem` says what to set or start where there is none at all.
+    """
+
+    local: LocalModels | None = None
+    providers: dict[str, ModelProvider] = Field(default_factory=dict)
+    names: dict[str, str] = Field(default_factory=dict)
+    problem: str | None = None
+
+
 class Plan(_Model):
     schema_version: Literal[1]
     project: str
@@ -89,6 +117,7 @@ class Plan(_Model):
     services: dict[str, PlannedService]
     limits: Limits = Limits()
     agents: dict[str, PlannedAgent] = Field(default_factory=dict)
+    models: Models = Models()
 
     def used(self, protocol: str) -> dict[str, PlannedService]:
         """The services of that protocol that are deployed or reused, by name."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,14 +12,19 @@ from starlette.responses import StreamingResponse
 
 from gateway import SERVICE, VERSION, agents
 from gateway.access import SEES_DETAILS
+from gateway.agents import Definition, Outlook
+from gateway.allowance import allowance
 from gateway.errors import ApiError, ErrorAnswer
 from gateway.health import HealthBoard, Look
+from gateway.models.names import LOCAL, NO_MODEL
+from gateway.models.providers import Providers
 from gateway.plan import Plan
 from gateway.run_routes import NO_BUFFERING, link, refusals, stream
 from gateway.runs.desk import Desk
 from gateway.runs.service import RunService
 from gateway.runs.shared import Shared
 from gateway.runs.similar import SimilarRuns
+from gateway.runs.ways import Unanswerable, Ways
 from gateway.servers import McpServers, ServerBoard
 
 STREAM_SECONDS = 2.0
@@ -33,9 +39,12 @@ def read_routes(
     shared: Shared,
     similar: SimilarRuns,
     service: RunService,
+    ways: Ways,
+    providers: Providers,
     stopping: asyncio.Event,
 ) -> APIRouter:
     router = APIRouter()
+    inspect = partial(look_at, plan, ways)
 
     @router.get("/health", summary="Is the process alive?")
     async def health() -> dict[str, str]:
@@ -60,6 +69,7 @@ def read_routes(
             "cache": {"problem": shared.problem},
             "sessions": {"problem": shared.problem},
             "similar": {"problem": similar.problem, "embedder": similar.embedder},
+            "models": models_now(plan, providers),
         }
 
     @router.get("/api/discovery/status", summary="The deployed plan, and what is true now", responses=refusals(401))
@@ -75,7 +85,9 @@ def read_routes(
         },
     )
     async def available() -> dict[str, Any]:
-        return {"agents": agents.describe(plan)}
+        if names_tools(plan):
+            await servers.look()
+        return {"agents": agents.describe(plan, inspect(servers.tool_names()))}
 
     @router.get("/api/mcp/servers", summary="The MCP servers, asked now, with their tools", responses=refusals(401))
     async def mcp_servers() -> McpServers:
@@ -98,8 +110,9 @@ def read_routes(
                 {
                     "health": await details(),
                     "discovery": await discovery(),
-                    "agents": agents.describe(plan),
-                    "runs": [record.model_dump(exclude={"output"}) for record in recent],
+                    # As the servers were last heard: a look every 2 s would be a load on them.
+                    "agents": agents.describe(plan, inspect(servers.tool_names())),
+                    "runs": [record.model_dump(exclude={"output", "steps"}) for record in recent],
                 },
             )
             try:
@@ -124,6 +137,50 @@ def load(desk: Desk) -> dict[str, Any]:
         },
         "queue": {"waiting": standing.waiting, "limit": desk.limits.queue},
     }
+
+
+def models_now(plan: Plan, providers: Providers) -> dict[str, Any]:
+    """What agents can say, who has a model, and what is wrong with either."""
+    models = plan.models
+    nothing = not models.names and not models.providers and models.local is None
+    problems = [*([models.problem or NO_MODEL] if nothing else []), *providers.problems.values()]
+    return {
+        "problem": "; ".join(problems) or None,
+        "names": dict(models.names),
+        "providers": {
+            name: {"problem": providers.problems.get(name)}
+            for name in (*sorted(models.providers), *([LOCAL] if models.local else []))
+        },
+        "local": None if models.local is None else {"title": models.local.title, "models": list(models.local.names)},
+    }
+
+
+def names_tools(plan: Plan) -> bool:
+    """Whether an agent names a tool of a server, so that the servers have to be asked whether they have it."""
+    for agent in plan.agents.values():
+        try:
+            definition = agents.read_definition(agent)
+        except agents.DefinitionError:
+            continue
+        if allowance(definition, plan.used("mcp")).exact:
+            return True
+    return False
+
+
+def look_at(plan: Plan, ways: Ways, tools: Mapping[str, Collection[str]]) -> Callable[[str, Definition], Outlook]:
+    """How an agent would be answered now; `tools` are those that each server was last heard to have."""
+
+    def outlook(agent: str, definition: Definition) -> Outlook:
+        allowed = allowance(definition, plan.used("mcp"))
+        try:
+            way = ways.choose(agent, definition)
+        except Unanswerable as error:
+            return Outlook(None, allowed.missing_tools(tools), str(error))
+        # One tool answers: it has none of its own.
+        missing = allowed.missing_tools(tools) if way.answered_by is not None else []
+        return Outlook(way.answered_by, missing, None)
+
+    return outlook
 
 
 def compare(plan: Plan, look: Look) -> dict[str, Any]:

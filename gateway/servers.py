@@ -63,6 +63,11 @@ class ServerBoard:
                 self._last, self._last_at = McpServers(servers=list(found)), time.monotonic()
             return self._last
 
+    def tool_names(self) -> dict[str, frozenset[str]]:
+        """The tools of each server that answered the last look."""
+        servers = self._last.servers if self._last is not None else []
+        return {one.name: frozenset(tool.name for tool in one.tools) for one in servers if one.status == "ok"}
+
     async def _ask(self, name: str, service: PlannedService) -> McpServer:
         planned = McpServer(
             name=name, status="omitted", source=service.source, endpoint=service.endpoint, reason=service.reason

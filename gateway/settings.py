@@ -62,7 +62,7 @@ class Settings(BaseModel):
     agent_server: str | None = Field(
         None,
         alias="PROMPTCRAFT_AGENT_SERVER",
-        description="The MCP server that answers for agents; if not set, Zen MCP, or else the plan's only MCP server.",
+        description="An MCP server whose tool answers for all agents; if not set, models do.",
     )
     agent_tool: str = Field("chat", alias="PROMPTCRAFT_AGENT_TOOL", description="The tool of it that answers.")
     prompt_argument: str = Field(
@@ -78,6 +78,25 @@ class Settings(BaseModel):
         description="Further arguments of the tool, sent as they are.",
     )
     run_seconds: float = Field(300.0, gt=0, le=3600, alias="PROMPTCRAFT_RUN_SECONDS", description="The longest run.")
+    run_turns: int = Field(
+        50,
+        ge=1,
+        le=1000,
+        alias="PROMPTCRAFT_RUN_TURNS",
+        description="How often a run may ask its model. An agent's `maxTurns` can only lower it.",
+    )
+    run_tokens: int = Field(
+        1_000_000,
+        ge=0,
+        alias="PROMPTCRAFT_RUN_TOKENS",
+        description="How many tokens of a model a run may use, in and out; 0 for any number.",
+    )
+    day_tokens: int = Field(
+        0,
+        ge=0,
+        alias="PROMPTCRAFT_DAY_TOKENS",
+        description="How many tokens of models each caller may use in a day (UTC); 0 for any number.",
+    )
     queue_limit: int = Field(
         100, ge=0, le=10_000, alias="PROMPTCRAFT_QUEUE_LIMIT", description="How many runs may wait for a slot."
     )

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from catalog import EXPORTERS_IMAGE, RUNNER, SERVICES
+from catalog import EXPORTERS_IMAGE, FINDABLE, RUNNER, SERVICES
 from discovery import deploy_look
 from discovery.report import ServiceReport, Vantage
 from settings import StackSettings
@@ -37,6 +37,6 @@ def _for_what_was_found(
     selected = (services[name].selected for name in wanted if name in services)
     if any(found is not None and found.reach.vantage is Vantage.HOST_LOOPBACK for found in selected):
         yield "nginx"
-    others = (finding for name, service in services.items() if name not in SERVICES for finding in service.findings)
+    others = (finding for name, service in services.items() if name not in FINDABLE for finding in service.findings)
     if settings.config.runner and any(finding.candidate.launch for finding in others):
         yield RUNNER.name

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from catalog import SERVICES
+from catalog import FINDABLE
 from discovery.report import DEPLOYED
 
 _TIMEOUT = (2.0, 10.0)
@@ -75,12 +75,15 @@ def settled(outputs: dict[str, Any], seconds: float) -> list[ServiceStatus]:
 
 
 def unavailable(outputs: dict[str, Any]) -> list[str]:
-    """One line for each MCP server that the stack wants and can't have, with what to do."""
-    return [
+    """One line for each MCP server that the stack wants and can't have, and one without any model; with what to do."""
+    # A deployment of before 2026-11-27 says nothing of models.
+    problem = outputs.get("models", {}).get("problem")
+    servers = [
         f"{name} is unavailable: {chosen['reason']}"
         for name, chosen in outputs["plan"].items()
-        if name not in SERVICES and chosen["source"] == "omitted"
+        if name not in FINDABLE and chosen["source"] == "omitted"
     ]
+    return [*servers, problem] if problem else servers
 
 
 def _ask(url: str) -> dict[str, Any]:

@@ -20,10 +20,12 @@ _BROKEN = (Verdict.AUTH_REQUIRED, Verdict.IMPOSTOR)
 def refusal(name: str, choice: Reuse | Relay | None, report: Report, *, named: bool) -> str | None:
     """Why what was used before can't be given up for `choice` without a pin, and what to do; None where it can.
 
+    What is only ever found keeps nothing for its users.
+
     `choice` is None for this stack's own; `named` says that the operator wrote its address down.
     """
     before = report.previous.get(name)
-    if before is None or not before.is_anothers:
+    if before is None or not before.is_anothers or name not in SERVICES:
         return None
     now = remembered(choice) if choice else Remembered()
     if choice is not None and now.place == before.place:
@@ -116,8 +118,8 @@ def _has_the_data(before: Remembered, now: Remembered, *, named: bool) -> bool:
 
 
 def _keeps_data(name: str) -> bool:
-    service = SERVICES[name]
-    return service.data_path is not None and not service.is_cache
+    service = SERVICES.get(name)
+    return service is not None and service.data_path is not None and not service.is_cache
 
 
 def _former(name: str, before: Remembered, report: Report) -> Finding | None:

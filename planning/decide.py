@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from catalog import SERVICES
+from catalog import FINDABLE, MODELS, SERVICES
 from discovery.config import DiscoveryConfig
 from discovery.report import AgentReport, Finding, Report
 from errors import ConfigError
 from planning.changes import announcements, data_takeovers
 from planning.checks import problems_of, useless
 from planning.mcp_servers import announced, asked_for, fit_into_runner, servers_of
+from planning.models import models_of
 from planning.plan import (
     Budget,
     Choice,
@@ -48,7 +49,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         if isinstance(found, Finding | HostCommand)
     }
     chosen: dict[str, Choice] = {name: source.choice for name, source in sources.items()} | others
-    decisions = {name: _decision(name, chosen, settings, config) for name in SERVICES} | others
+    decisions = {name: _decision(name, chosen, settings, config) for name in FINDABLE} | others
 
     exporters = tuple(exporter_workloads(decisions, settings))
     runs = [decision.workload for decision in decisions.values() if isinstance(decision, Deploy | Relay)]
@@ -61,6 +62,8 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
 
     problems = [problem for source in sources.values() for problem in source.problems]
     problems += problems_of(decisions, [*runs, *exporters, *runner], budget, report, settings)
+    models = models_of(decisions[MODELS.name], report, settings)
+    problems += models.problems
     problems += data_takeovers(decisions, report, settings.config.pin)
     if problems:
         raise ConfigError("\n".join(problems))
@@ -70,6 +73,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         *(settings.tls.warnings if settings.tls else ()),
         *(notice for source in sources.values() for notice in source.notices),
         *useless(decisions, settings),
+        *models.notices,
         *fit.notices,
         *announced(on_this_host),
         *announcements(decisions, report),
@@ -89,6 +93,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         exporters=exporters,
         runner=fit.runner,
         edge=edge_of(settings),
+        models=models.models,
     )
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from catalog import LAST_PORT, RUNNER, SERVICES, container_name, host_name, host_port, volume_name
+from catalog import FINDABLE, LAST_PORT, RUNNER, container_name, host_name, host_port, volume_name
 from discovery.config import DiscoveryConfig
 from discovery.report import Finding, HostLaunch, Launch, Report, Verdict
 from planning.plan import CERTIFICATES_FILE, FILES_PATH, HostCommand, InRunner, Omit, Replica, Workload
@@ -36,7 +36,7 @@ class RunnerFit:
 
 def asked_for(settings: StackSettings, config: DiscoveryConfig) -> frozenset[str]:
     """The servers that somebody wants by name."""
-    return frozenset({*config.servers, *settings.config.mcp_servers} - set(SERVICES))
+    return frozenset({*config.servers, *settings.config.mcp_servers} - set(FINDABLE))
 
 
 def servers_of(
@@ -67,7 +67,7 @@ def servers_of(
                     return _host_command(name, finding, launch, report, settings)
         return Omit(_why_not(findings))
 
-    chosen = {name: choice(name) for name in sorted({*asked, *report.services} - set(SERVICES))}
+    chosen = {name: choice(name) for name in sorted({*asked, *report.services} - set(FINDABLE))}
     chosen = _one_a_port(chosen)
     return {name: found for name, found in chosen.items() if name in asked or not isinstance(found, Omit)}
 

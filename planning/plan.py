@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import assert_never
+from urllib.parse import urlsplit
 
-from catalog import SERVICES, HealthCheck
+from catalog import MODELS, SERVICES, HealthCheck
 from discovery.report import DEPLOYED, OMITTED, AgentReport, Remembered
 from settings.images import Image
 
@@ -79,8 +80,8 @@ class Reuse:
     """Something that runs already serves.
 
     `endpoint` is its address for the stack's containers, `host_endpoint` for this host; `network` is the one that
-    its users must join to reach it. `evidence`, `version` and `holds` (names of the data there) are as discovery found
-    them.
+    its users must join to reach it. `evidence`, `version` and `holds` (names of what is there) are as discovery found
+    them; `named` says that the operator wrote the address down.
     """
 
     endpoint: str
@@ -92,6 +93,12 @@ class Reuse:
     network_id: str = ""
     version: str | None = None
     holds: tuple[str, ...] | None = None
+    named: bool = False
+
+    @property
+    def known_as(self) -> str | None:
+        """As for `Relay`."""
+        return _known_as(self.endpoint, self.host_endpoint)
 
 
 @dataclass(frozen=True)
@@ -112,6 +119,20 @@ class Relay:
     evidence: str
     version: str | None = None
     holds: tuple[str, ...] | None = None
+    named: bool = False
+
+    @property
+    def known_as(self) -> str | None:
+        """The Host to ask for, where containers reach it under another name than the one it proved itself by.
+
+        What guards a server against pages in a browser (DNS rebinding) answers to its own names only.
+        """
+        return _known_as(self.endpoint, self.host_endpoint)
+
+
+def _known_as(endpoint: str, asked: str) -> str | None:
+    known = urlsplit(asked).netloc
+    return known if known != urlsplit(endpoint).netloc else None
 
 
 @dataclass(frozen=True)
@@ -211,6 +232,35 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class LocalModels:
+    """The model server that was found: its address for the stack's containers, and for this host if that is another.
+
+    `title` is what it is, `names` its models in its own order, `secret` the secret that opens it (a key of
+    `StackSettings.secrets`), None where it is shown none.
+    """
+
+    endpoint: str
+    host: str | None
+    title: str
+    names: tuple[str, ...] = ()
+    secret: str | None = None
+
+
+@dataclass(frozen=True)
+class Models:
+    """Where agents' models come from.
+
+    `providers` are those with a key, with the secret (a key of `StackSettings.secrets`) that holds it. `names` maps
+    what agents say, and `default`, to `provider:model`. `problem` says what to do where there is no model at all.
+    """
+
+    local: LocalModels | None = None
+    providers: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
 class Edge:
     """How the load balancer is reached: under `hosts` only, or under any name where there are none.
 
@@ -246,6 +296,7 @@ class Plan:
     protect_data: bool = False
     authorities: str | None = field(default=None, repr=False)
     edge: Edge = Edge()
+    models: Models = field(default_factory=Models)
 
     @property
     def deployments(self) -> tuple[Deploy, ...]:
@@ -283,8 +334,10 @@ class Plan:
         return {name: remembered(decision).to_texts() for name, decision in self.decisions.items()}
 
 
-def secret_of(name: str, decision: Decision) -> str:
+def secret_of(name: str, decision: Choice | Decision | None) -> str:
     """The secret (a key of `StackSettings.secrets`) that opens what was decided on."""
+    if name == MODELS.name:
+        return str(MODELS.secret_key)
     over_rest = isinstance(decision, Reuse) and decision.endpoint.startswith(("http://", "https://"))
     return "upstash" if name == "redis" and over_rest else name
 

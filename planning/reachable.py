@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from catalog import SERVICES, relay_name, relay_port
-from discovery.report import PROVED, Finding, Report, Vantage, Verdict
+from catalog import FINDABLE, SERVICES, relay_name, relay_port
+from discovery.report import PROVED, Finding, NamedBy, Report, Vantage, Verdict
 from planning.plan import Relay, Reuse
 from planning.workloads import relay_workload
 from settings import StackSettings
 
 
+def is_always_own(name: str) -> bool:
+    """Whether the service is this stack's own, whoever else runs one."""
+    return name in SERVICES and SERVICES[name].always_own
+
+
 def usable(name: str, report: Report, settings: StackSettings) -> Finding | None:
     """The best verified finding that the stack's containers can reach."""
     service = report.services.get(name)
-    if service is None or service.selected is None or SERVICES[name].always_own:
+    if service is None or service.selected is None or is_always_own(name):
         return None
     others = () if name in settings.config.pin else service.findings
     verified = (finding for finding in (service.selected, *others) if finding.verdict is Verdict.VERIFIED)
@@ -39,9 +44,9 @@ def relayable(finding: Finding, settings: StackSettings) -> bool:
 def used(name: str, finding: Finding, settings: StackSettings) -> Reuse | Relay:
     """The finding as the stack's containers will reach it."""
     endpoint, source = finding.candidate.endpoint, finding.candidate.source.value
-    title = SERVICES[name].title if name in SERVICES else "an MCP server"
     evidence = finding.candidate.evidence
-    reason = f"{evidence}{PROVED}{title}"
+    reason = f"{evidence}{PROVED}{title_of(name, finding)}"
+    named = finding.candidate.named_by is NamedBy.OPERATOR
     if finding.reach.vantage is Vantage.HOST_LOOPBACK:
         url, port = urlsplit(endpoint), relay_port(name, settings.config.port_offset)
         return Relay(
@@ -55,6 +60,7 @@ def used(name: str, finding: Finding, settings: StackSettings) -> Reuse | Relay:
             evidence=evidence,
             version=finding.version,
             holds=finding.holds,
+            named=named,
         )
     return Reuse(
         endpoint=_where_it_answered(finding.reach.endpoint or endpoint, finding.path),
@@ -66,7 +72,15 @@ def used(name: str, finding: Finding, settings: StackSettings) -> Reuse | Relay:
         network_id=finding.reach.network_id,
         version=finding.version,
         holds=finding.holds,
+        named=named,
     )
+
+
+def title_of(name: str, finding: Finding) -> str:
+    """What the finding is: the program that it proved to be where several speak its protocol, or else its service."""
+    if finding.title:
+        return f"{finding.title} {finding.version}" if finding.version else finding.title
+    return FINDABLE[name].title if name in FINDABLE else "an MCP server"
 
 
 def _where_it_answered(endpoint: str, path: str | None) -> str:
@@ -81,7 +95,7 @@ def _where_it_answered(endpoint: str, path: str | None) -> str:
 def turned_down(name: str, report: Report) -> str | None:
     """Why a verified candidate is not used after all; None where there was none."""
     service = report.services.get(name)
-    if service is None or service.selected is None or SERVICES[name].always_own:
+    if service is None or service.selected is None or is_always_own(name):
         return None
     candidate = service.selected.candidate
     return (

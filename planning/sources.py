@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from catalog import SERVICES
+from catalog import FINDABLE, MODELS, SERVICES
 from discovery.report import DEPLOYED, OMITTED, Finding, NamedBy, Ownership, Report, Verdict
 from planning.changes import refusal
 from planning.plan import Omit, Relay, Reuse, RunHere
-from planning.reachable import turned_down, usable, used
+from planning.reachable import is_always_own, turned_down, usable, used
 from settings import StackSettings
 
 
@@ -24,11 +24,14 @@ class Source:
 
 def source_of(name: str, report: Report, settings: StackSettings) -> Source:
     """What serves the service `name`: somebody else's, this stack's own, or nobody."""
-    if SERVICES[name].always_own:
+    if is_always_own(name):
         return Source(RunHere("always this stack's own"))
     finding = usable(name, report, settings)
     if name in settings.declarable:
         return _with_complaints(name, finding, report, settings)
+    if name == MODELS.name and name not in settings.config.use_if_named:
+        source = _with_complaints(name, finding, report, settings)
+        return replace(source, choice=_not_found(name)) if isinstance(source.choice, RunHere) else source
     # Used only where somebody names it.
     named = finding if finding and _is_named(finding) else None
     before = report.previous.get(name)
@@ -38,6 +41,10 @@ def source_of(name: str, report: Report, settings: StackSettings) -> Source:
     return replace(source, choice=_not_named(name)) if isinstance(source.choice, RunHere) else source
 
 
+def _not_found(name: str) -> Omit:
+    return Omit(f"only ever found, and was not; start one, or set {_variable(name)} to where it runs")
+
+
 def _not_named(name: str) -> Omit:
     return Omit(f"used only where it is named, and is not; set {_variable(name)} to where it runs")
 
@@ -45,6 +52,9 @@ def _not_named(name: str) -> Omit:
 def _with_complaints(name: str, finding: Finding | None, report: Report, settings: StackSettings) -> Source:
     """The source of `name`, which `finding` may be; and what of it is absent, broken, offered or given up."""
     pin = settings.config.pin.get(name)
+    if pin == DEPLOYED and name not in SERVICES:
+        why = f"Pulumi.{settings.stack}.yaml: pin.{name}: 'deployed' cannot be honoured: it is only ever found"
+        return Source(_not_found(name), problems=(f"{why}; pin it to where it runs, or remove the pin",))
     if pin == DEPLOYED:
         return Source(RunHere("pinned to this stack's own"))
     choice = used(name, finding, settings) if finding else None
@@ -52,11 +62,14 @@ def _with_complaints(name: str, finding: Finding | None, report: Report, setting
     refused = None if pin else refusal(name, choice, report, named=named)
     unusable = tuple(_unusable(name, report))
     # A value that is no address, and a missing key to what is needed, is an error (law 4 of docs/architecture.md).
-    errors = [found for found in unusable if _is_an_error(found, needed=not named and refused is None)]
+    # Nobody's shell is set up for this stack, and OpenAI's variables stand in many: without a model it does run.
+    needed = not named and refused is None and name in SERVICES
+    errors = [found for found in unusable if _is_an_error(found, needed=needed)]
     notices = [f"{name}: {_described(found)}; not used" for found in unusable if found not in errors]
     problems = [f"{name}: {_described(found) if found.candidate.endpoint else found.reason}" for found in errors]
     problems += [refused] if refused else []
-    if choice is not None and not pin and SERVICES[name].data_path and _is_ours_now(name, report):
+    keeps_data = name in SERVICES and SERVICES[name].data_path is not None
+    if choice is not None and not pin and keeps_data and _is_ours_now(name, report):
         kept = (
             f"{name}: {choice.source} {choice.host_endpoint} is there, but this stack's own {name} holds data; kept. "
             f"To change over: pulumi config set --stack {settings.stack} --path 'pin.{name}' {choice.source}"
@@ -137,7 +150,7 @@ def _unnamed(name: str, report: Report, settings: StackSettings) -> str | None:
 
 def _variable(name: str) -> str:
     """What the operator sets to name one that runs elsewhere."""
-    return next(iter(SERVICES[name].variables), "its address")
+    return next(iter(FINDABLE[name].variables), "its address")
 
 
 def _is_named(finding: Finding) -> bool:

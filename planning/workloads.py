@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from catalog import (
     EXPORTERS,
     EXPORTERS_IMAGE,
+    MODELS,
     RELAY,
     SERVICES,
     Exporter,
@@ -63,7 +64,9 @@ def deploy(
         pids=service.pids,
         health_check=service.health_check,
         disk_gb=service.disk_gb,
-        environment=_store(service, settings, config, chosen) | _environment(service, settings),
+        environment=_store(service, settings, config, chosen)
+        | _models(service, chosen)
+        | _environment(service, settings),
         tmpfs_mb=service.tmpfs_mb,
         volume=volume_name(settings.stack, service.name) if service.data_path else None,
         data_path=service.data_path,
@@ -123,9 +126,12 @@ def _secret(name: str, chosen: Mapping[str, Choice], settings: StackSettings) ->
     """The secret that opens `name` for its users; None where there is none, or only one of this stack's own making for
     what is somebody else's."""
     choice = chosen.get(name)
-    key = secret_of(name, choice) if isinstance(choice, Reuse) else name
+    key = secret_of(name, choice)
     secret = settings.secrets.get(key)
     if secret is None or (secret.is_own and isinstance(choice, Reuse | Relay)):
+        return None
+    if name == MODELS.name and not (isinstance(choice, Reuse | Relay) and choice.named):
+        # Whoever listens on a usual port is no reason to show it a key.
         return None
     return key
 
@@ -229,6 +235,18 @@ def _store(
     redis = config.servers.get("redis")
     memory = _memory(SERVICES["redis"], settings, redis.resource_requirements if redis else None)
     return {"PROMPTCRAFT_STORE_MIB": str(int(memory * _STORE_SHARE))}
+
+
+def _models(service: Service, chosen: Mapping[str, Choice]) -> dict[str, str]:
+    """Zen MCP's own provider: the model server that was found. The application reads of it in the plan."""
+    found = chosen.get(MODELS.name)
+    if service.name != "zen-mcp" or not isinstance(found, Reuse | Relay):
+        return {}
+    return {
+        "PROMPTCRAFT_MODELS": ",".join(found.holds or ()),
+        "PROMPTCRAFT_MODELS_HOST": found.known_as or "",
+        "PROMPTCRAFT_MODELS_URL": found.endpoint,
+    }
 
 
 def _application(settings: StackSettings) -> dict[str, str]:

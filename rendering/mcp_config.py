@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from catalog import SERVICES, Protocol
+from catalog import FINDABLE, SERVICES, Protocol
 from planning.plan import Decision, Deploy, InRunner, Plan, Relay, Reuse
 
 
@@ -60,7 +60,7 @@ def mcp_config(plan: Plan) -> dict[str, Any]:
 
 
 def _is_mcp(name: str, addresses: dict[str, str]) -> bool:
-    return name in addresses and (name not in SERVICES or SERVICES[name].protocol is Protocol.MCP)
+    return name in addresses and (name not in FINDABLE or FINDABLE[name].protocol is Protocol.MCP)
 
 
 def _over_http(name: str, url: str, plan: Plan) -> dict[str, Any]:

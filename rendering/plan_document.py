@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from typing import Any, assert_never
-from urllib.parse import urlsplit
 
-from catalog import SERVICES, Protocol
+from catalog import FINDABLE, Protocol
 from discovery.report import AgentDefinition, AgentReport
 from planning.plan import (
     FILES_PATH,
@@ -15,6 +14,7 @@ from planning.plan import (
     Deploy,
     HostCommand,
     InRunner,
+    Models,
     Omit,
     Plan,
     Relay,
@@ -44,6 +44,7 @@ def plan_document(plan: Plan, secrets: tuple[str, ...]) -> str:
             "total_memory_mb": plan.limits.total_memory_mb,
             "models": dict(plan.limits.models),
         },
+        "models": _models(plan.models),
         "agents": {name: _agent(agent) for name, agent in plan.agents.items()},
     }
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
@@ -52,7 +53,7 @@ def plan_document(plan: Plan, secrets: tuple[str, ...]) -> str:
 def _service(name: str, decision: Decision, secrets: tuple[str, ...]) -> dict[str, Any]:
     credential = secret_of(name, decision)
     common = {
-        "protocol": SERVICES[name].protocol.value if name in SERVICES else Protocol.MCP.value,
+        "protocol": FINDABLE[name].protocol.value if name in FINDABLE else Protocol.MCP.value,
         "reason": decision.reason,
         "credential": f"{SECRETS_PATH}/{credential}" if credential in secrets else None,
     }
@@ -64,11 +65,11 @@ def _service(name: str, decision: Decision, secrets: tuple[str, ...]) -> dict[st
                 "endpoint": endpoint,
                 "stand_in": workload.image.stand_in,
             }
-        case Reuse(endpoint=endpoint, source=source, host_endpoint=asked):
-            reused = {"source": source, "endpoint": endpoint, "stand_in": None, "host": _known_as(endpoint, asked)}
+        case Reuse(endpoint=endpoint, source=source):
+            reused = {"source": source, "endpoint": endpoint, "stand_in": None, "host": decision.known_as}
             return common | reused | {"action": "reuse"}
-        case Relay(endpoint=endpoint, source=source, host_endpoint=asked):
-            relayed = {"source": source, "endpoint": endpoint, "stand_in": None, "host": _known_as(endpoint, asked)}
+        case Relay(endpoint=endpoint, source=source):
+            relayed = {"source": source, "endpoint": endpoint, "stand_in": None, "host": decision.known_as}
             return common | relayed | {"action": "relay"}
         case InRunner(endpoint=endpoint, source=source) | HostCommand(endpoint=endpoint, source=source):
             return common | {"action": "deploy", "source": source, "endpoint": endpoint, "stand_in": None}
@@ -78,13 +79,22 @@ def _service(name: str, decision: Decision, secrets: tuple[str, ...]) -> dict[st
             assert_never(decision)
 
 
-def _known_as(endpoint: str, asked: str) -> str | None:
-    """The Host to ask for, where containers reach the service under another name than the one it proved itself by.
-
-    What guards a server against pages in a browser (DNS rebinding) answers to its own names only.
-    """
-    known = urlsplit(asked).netloc
-    return known if known != urlsplit(endpoint).netloc else None
+def _models(models: Models) -> dict[str, Any]:
+    local = models.local
+    return {
+        "local": None
+        if local is None
+        else {
+            "endpoint": local.endpoint,
+            "host": local.host,
+            "title": local.title,
+            "names": list(local.names),
+            "credential": f"{SECRETS_PATH}/{local.secret}" if local.secret else None,
+        },
+        "providers": {name: {"credential": f"{SECRETS_PATH}/{secret}"} for name, secret in models.providers.items()},
+        "names": dict(models.names),
+        "problem": models.problem,
+    }
 
 
 def _agent(agent: AgentReport) -> dict[str, Any]:

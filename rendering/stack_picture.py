@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from catalog import SERVICES, container_name
+from catalog import FINDABLE, SERVICES, container_name
 from planning.plan import Deploy, HostCommand, InRunner, Omit, Plan, PublishedPort, Relay, Reuse, Workload
 from rendering.prometheus_config import jobs
 
@@ -94,7 +94,7 @@ def _elsewhere(plan: Plan) -> Iterator[str]:
 
 
 def _title(name: str) -> str:
-    return SERVICES[name].title if name in SERVICES else name
+    return FINDABLE[name].title if name in FINDABLE else name
 
 
 def _volumes(plan: Plan, workloads: Iterable[Workload]) -> Iterator[str]:
@@ -121,7 +121,7 @@ def _uses(plan: Plan) -> Iterator[str]:
     for deploy in plan.deployments:
         service = SERVICES[deploy.workload.service]
         # An MCP server that the catalog does not know is there for the application's agents.
-        others = [name for name in served if name not in SERVICES] if service.asks_all else []
+        others = [name for name in served if name not in FINDABLE] if service.asks_all else []
         used = dict.fromkeys(served[name] for name in (*service.needs, *others) if name in served)
         if service.name == "prometheus":
             nodes = {workload.service: _node(workload) for workload in _workloads(plan)}

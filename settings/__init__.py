@@ -2,7 +2,7 @@
 
 from settings.config import VARIABLES, StackConfig
 from settings.load import load_settings
-from settings.secrets import GENERATED_VARIABLE, OPENS, SECRET_KEYS, Secret, fingerprint
+from settings.secrets import GENERATED_VARIABLE, OPENS, SECRET_KEYS, Secret, fingerprint, names_another_openai
 from settings.stack import StackSettings
 from settings.stack_files import StackFiles, bring_along, stack_files
 
@@ -18,5 +18,6 @@ __all__ = [
     "bring_along",
     "fingerprint",
     "load_settings",
+    "names_another_openai",
     "stack_files",
 ]

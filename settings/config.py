@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from catalog import RUNNER, SERVICES
+from catalog import LOCAL, MODELS, PROVIDERS, RUNNER, SERVICES
 
 # The variables of the environment and of `.env`, and the stack key that each stands for.
 VARIABLES = {
@@ -32,6 +32,8 @@ VARIABLES = {
     "PERPLEXITY_API_KEY": "perplexityApiKey",
     "UPSTASH_REDIS_REST_TOKEN": "upstashRedisRestToken",
     "SENTRY_AUTH_TOKEN": "sentryAuthToken",
+    **{provider.variable: provider.secret_key for provider in PROVIDERS.values()},
+    "CUSTOM_API_KEY": "modelsKey",
 }
 
 
@@ -39,6 +41,25 @@ def _known(service: str) -> str:
     if service not in SERVICES:
         raise ValueError(f"is not a service; use one of {', '.join(SERVICES)}")
     return service
+
+
+def _findable(service: str) -> str:
+    return service if service == MODELS.name else _known(service)
+
+
+def _model_word(word: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,127}", word) is None:
+        raise ValueError("is not what an agent calls a model; write it like opus or claude-opus-5-5, without [1m]")
+    return word
+
+
+def _model(target: str) -> str:
+    provider, colon, model = target.partition(":")
+    if not colon or provider not in (*PROVIDERS, LOCAL):
+        raise ValueError(f"names no provider; write provider:model, with one of {', '.join((*PROVIDERS, LOCAL))}")
+    if not model.strip() or not model.isprintable() or len(model) > _MAX_MODEL:
+        raise ValueError("names no model; write provider:model")
+    return target
 
 
 def _limited(service: str) -> str:
@@ -82,6 +103,7 @@ def _gateway_variable(name: str) -> str:
     return name
 
 
+_MAX_MODEL = 200
 # What a person may tune. The program itself sets where things lie, and secrets come as secrets.
 _GATEWAY_VARIABLE = re.compile(
     r"PROMPTCRAFT_(AGENT_(SERVER|TOOL|PROMPT_ARGUMENT|MODEL_ARGUMENT|ARGUMENTS)|(RUN|QUEUE|CACHE|BODY|CHECK)_SECONDS"
@@ -95,6 +117,9 @@ def called(words: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "format": words})
 
 
+ModelWord = Annotated[str, AfterValidator(_model_word), called("name of a model")]
+ModelTarget = Annotated[str, AfterValidator(_model), called("`provider:model`")]
+FindableName = Annotated[str, AfterValidator(_findable), called("service or `models`")]
 ServiceName = Annotated[str, AfterValidator(_known), called("service")]
 GatewayVariable = Annotated[str, AfterValidator(_gateway_variable), called("application variable")]
 # YAML reads 60 as a number; a variable is text.
@@ -152,7 +177,10 @@ class StackConfig(BaseModel):
         examples=[{"redis": "redis:7.4.2-alpine"}]
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
-    use_if_named: list[ServiceName] = Field(examples=[["redis"]])
+    use_if_named: list[FindableName] = Field(examples=[["redis", "models"]])
+    models: dict[ModelWord, ModelTarget] = Field(
+        examples=[{"opus": "anthropic:claude-opus-5-5", "haiku": "local:llama3.2:latest", "default": "xai:grok-4.7"}]
+    )
     mcp_servers: list[ServerName] = Field(examples=[["context7", "docs"]])
     mcp_variables: ServerVariables = Field(examples=[{"docs": ["DOCS_TOKEN", "DOCS_TEAM"]}])
     runner: bool

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from urllib.parse import unquote, urlsplit
 
-from catalog import SERVICES
+from catalog import PROVIDERS, SERVICES
 from errors import ConfigError
 from settings.config import VARIABLES
 
@@ -24,6 +24,11 @@ SECRET_KEYS: Mapping[str, str] = MappingProxyType(
         "perplexityApiKey": "The key of the MCP server `perplexity`.",
         "upstashRedisRestToken": "The token of the Redis at `UPSTASH_REDIS_REST_URL`.",
         "sentryAuthToken": "The token of the MCP server `sentry`.",
+        **{
+            provider.secret_key: f"{provider.title}'s key, for its models. The application and Zen MCP get it."
+            for provider in PROVIDERS.values()
+        },
+        "modelsKey": "The key of your own model server, as far as the environment, `.env` or a pin names the server.",
         "tlsKey": "The private key to `tlsCertificate`, unencrypted PEM. It may also be the name of a file.",
     }
 )
@@ -60,6 +65,8 @@ def secrets_of(
 ) -> dict[str, Secret]:
     """Secrets by the service they open; the stack's own win over the environment's."""
     found = {key: environment[variable] for variable, key in VARIABLES.items() if environment.get(variable)}
+    if names_another_openai(environment):
+        found.pop(PROVIDERS["openai"].secret_key, None)
     keys = {key: value for key, value in found.items() if key in SECRET_KEYS} | dict(configured)
     secrets = {key: Secret(value, is_own=fingerprint(value) in generated) for key, value in keys.items() if value}
     if "gatewayTokens" in secrets:
@@ -71,6 +78,19 @@ def secrets_of(
     if "redis" not in secrets and (login := _redis_login(environment.get("REDIS_URL", ""))):
         secrets["redis"] = login
     return secrets
+
+
+def names_another_openai(environment: Mapping[str, str]) -> bool:
+    """Whether `OPENAI_BASE_URL` names another server than OpenAI's own.
+
+    `OPENAI_API_KEY` is then that server's key or a word that stands for none, as OpenAI's clients read the two, and
+    goes to nobody.
+    """
+    url = environment.get("OPENAI_BASE_URL", "").strip()
+    try:
+        return bool(url) and urlsplit(url).hostname != PROVIDERS["openai"].host
+    except ValueError:
+        return True
 
 
 # The container knows a token by a hash that is quick to compute: a short one could be guessed back from it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from catalog import PROJECT, SERVICES
+from catalog import FINDABLE, MODELS, PROJECT, SERVICES
 from settings.config import StackConfig
 from settings.images import Image
 from settings.secrets import Secret
@@ -18,7 +18,7 @@ class StackSettings:
 
     `authorities` are the certificates (PEM) of those that sign for external services, besides the machine's own.
     `secrets` is keyed by the service they open (`redis`, `qdrant`, `zen-mcp`, `grafana`) or, for the application's
-    own tokens, keys of cloud servers and the load balancer's `tlsKey`, by their configuration key.
+    own tokens, keys of cloud servers and of models, and the load balancer's `tlsKey`, by their configuration key.
     """
 
     stack: str
@@ -33,8 +33,9 @@ class StackSettings:
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """The services this stack uses, in catalog order."""
-        return tuple(name for name in SERVICES if name in {*self.declarable, *self.config.use_if_named})
+        """The services this stack uses, in catalog order. Whoever serves models is used wherever there is somebody."""
+        wanted = {*self.declarable, *self.config.use_if_named, MODELS.name}
+        return tuple(name for name in FINDABLE if name in wanted)
 
     @property
     def declarable(self) -> tuple[str, ...]:

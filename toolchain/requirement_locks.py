@@ -40,9 +40,9 @@ LOCKS = (
     Lock("gateway/requirements.txt", _IN_IMAGES, DEVELOPMENT),
     Lock("images/offline/grafana/requirements.txt", _IN_IMAGES, DEVELOPMENT),
     Lock("images/offline/qdrant/requirements.txt", _IN_IMAGES, DEVELOPMENT),
-    Lock("images/offline/zen-mcp/requirements.txt", _IN_IMAGES, DEVELOPMENT),
     RUNNER,
     Lock("images/zen-mcp/requirements.txt", _IN_IMAGES, RUNNER),
+    Lock("images/zen-mcp/pal/requirements.txt", _IN_IMAGES),
     Lock("host_command/bridge/requirements.txt", _ANYWHERE, RUNNER),
 )
 

@@ -16,7 +16,8 @@ from toolchain.images import wheels
 from toolchain.layout import Layout
 from toolchain.requirement_locks import DEVELOPMENT, LOCKS, Lock
 
-# Each folder has programs of its own, which name their neighbours without a package; so each is checked by itself.
+# Each folder has programs of its own, which name their neighbours without a package; so each is checked by itself. One
+# with a lock and no program has a program that is not ours.
 APART = {
     str(Path(lock.requirements).parent): lock.within or lock
     for lock in LOCKS
@@ -24,11 +25,16 @@ APART = {
 }
 
 
+def _with_programs(layout: Layout) -> dict[str, Lock]:
+    return {folder: lock for folder, lock in APART.items() if any((layout.root / folder).glob("*.py"))}
+
+
 def run(layout: Layout) -> int:
     """Print what mypy finds; the exit code is 0 where it finds nothing. Needs the `.venv` of development."""
+    apart = _with_programs(layout)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(lambda item: _checked(layout, *item), APART.items()))
-    for folder, (_, told) in zip(APART, results, strict=True):
+        results = list(pool.map(lambda item: _checked(layout, *item), apart.items()))
+    for folder, (_, told) in zip(apart, results, strict=True):
         print(f"{folder}: {told}", end="")
     return max(code for code, _ in results)
 

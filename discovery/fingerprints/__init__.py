@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from catalog import Protocol
-from discovery.fingerprints import grafana, mcp, nginx, prometheus, promptcraft, qdrant, redis, upstash
+from discovery.fingerprints import grafana, mcp, nginx, openai, prometheus, promptcraft, qdrant, redis, upstash
 from discovery.fingerprints.answer import Fingerprint
 
 # By protocol and URL scheme: Redis is also offered over REST, and asked differently there.
@@ -26,6 +26,7 @@ FINGERPRINTS: Mapping[tuple[Protocol, str], Fingerprint] = MappingProxyType(
                 (Protocol.GRAFANA, grafana.identify),
                 (Protocol.PROMPTCRAFT, promptcraft.identify),
                 (Protocol.NGINX, nginx.identify),
+                (Protocol.OPENAI, openai.identify),
             )
         },
     }

@@ -23,7 +23,8 @@ _BUSY = (502, 503, 504)
 class Answer:
     """The verdict on one endpoint. `identity` is the name an MCP server gives itself, as it gave it.
 
-    `holds` names the data that is there, None where that is not known; `path` is where an MCP server answered.
+    `holds` names what is there, None where that is not known; `path` is where an MCP server answered; `title` is what
+    the program is called, where several speak the protocol.
     """
 
     verdict: Verdict
@@ -32,6 +33,7 @@ class Answer:
     identity: str | None = None
     holds: tuple[str, ...] | None = None
     path: str | None = None
+    title: str | None = None
 
 
 Fingerprint = Callable[[Wire, Credential | None], Awaitable[Answer]]

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from catalog import SERVICES, Protocol
+from catalog import FINDABLE, Protocol
 from discovery.config import DiscoveryConfig
 from discovery.fingerprints.answer import Answer, quoted
 from discovery.fingerprints.mcp import is_same_server
@@ -78,6 +78,7 @@ class Judge:
             reach=reach_of(place, visit.addresses, visit.whose, engine_is_here=self.engine_is_here),
             holds=answer.holds,
             path=answer.path,
+            title=answer.title,
         )
 
     def _as_this_server(self, service: str, answer: Answer) -> Answer:
@@ -106,7 +107,7 @@ class Judge:
         configured = self.config.servers.get(service)
         if configured is not None and configured.identities:
             return tuple(configured.identities)
-        return SERVICES[service].identities if service in SERVICES else ()
+        return FINDABLE[service].identities if service in FINDABLE else ()
 
 
 def _sameness(finding: Finding, sighting: Sighting, visit: Visit) -> Sameness:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from catalog import LABEL_OWNER, LABEL_PROJECT, LABEL_SERVICE, LABEL_STACK
+from catalog import LABEL_OWNER, LABEL_PROJECT, LABEL_SERVICE, LABEL_STACK, MODELS
 from discovery.report import Candidate, Ownership, Source, Verdict
 from discovery.request import Request
 from discovery.world import Binding, Container, EngineState, Listener, World
@@ -103,6 +103,8 @@ def verdict_of_owner(found: Whose, service: str, configured: bool, request: Requ
                 f"container {name} has this stack's labels, but is not in its state; "
                 f"pulumi import it, or docker rm -f {name}"
             )
+        case Ownership.FOREIGN_CLAIM if service == MODELS.name:
+            return Verdict.SKIPPED, f"container {name} is another deployment's, and none runs a model server"
         case Ownership.FOREIGN_CLAIM if service not in request.share:
             stack, project = (one_line(container.labels.get(label, "?"), 30) for label in (LABEL_STACK, LABEL_PROJECT))
             return Verdict.SKIPPED, (

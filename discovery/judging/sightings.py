@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from catalog import SERVICES, Protocol
+from catalog import FINDABLE, MODELS, Protocol
 from discovery.config import DiscoveryConfig, is_name
 from discovery.judging.selection import Pin, PinError
 from discovery.probes import PROBES, NamedProbe
@@ -35,12 +35,23 @@ class Sighting:
 
 def protocol_of(service: str) -> Protocol:
     """What a service must answer in; a server that is not in the catalog is an MCP server."""
-    return SERVICES[service].protocol if service in SERVICES else Protocol.MCP
+    return FINDABLE[service].protocol if service in FINDABLE else Protocol.MCP
 
 
 def schemes_of(service: str) -> tuple[str, ...]:
     """The schemes an endpoint of the service may have."""
     return (*REDIS, *HTTP) if protocol_of(service) is Protocol.REDIS else HTTP
+
+
+def endpoint_of(service: str, text: str) -> str:
+    """`text` as an endpoint of the service in normal form. Raises `EndpointError`.
+
+    A model server's ends in `/v1`, whether it was written so or not: clients want it there.
+    """
+    endpoint = normalise_endpoint(text, schemes_of(service))
+    if protocol_of(service) is not Protocol.OPENAI:
+        return endpoint
+    return f"{endpoint.rstrip('/').removesuffix(MODELS.path)}{MODELS.path}"
 
 
 def rank_of(probe: NamedProbe) -> int:
@@ -76,7 +87,7 @@ def services_of(
         for candidate in found.candidates
         if is_name(candidate.service)
     }
-    return (*SERVICES, *sorted({*config.servers, *named, *wanted} - set(SERVICES)))
+    return (*FINDABLE, *sorted({*config.servers, *named, *wanted} - set(FINDABLE)))
 
 
 @dataclass(frozen=True)
@@ -117,7 +128,7 @@ def _pin(service: str, text: str) -> Pin:
     if text.startswith(NPX) and is_package(text.removeprefix(NPX)):
         return Pin(text, endpoint=text)
     try:
-        return Pin(shown(text), endpoint=normalise_endpoint(text, schemes_of(service)))
+        return Pin(shown(text), endpoint=endpoint_of(service, text))
     except EndpointError as error:
         raise EndpointError(f"{error}, or name a source: {', '.join((*Source, DEPLOYED))}") from error
 
@@ -144,7 +155,7 @@ def _normalised(sighting: Sighting) -> Sighting:
             if not is_package(candidate.endpoint.removeprefix(NPX)):
                 raise EndpointError("names no npm package; correct it")
             return replace(sighting, candidate=candidate)
-        endpoint = normalise_endpoint(candidate.endpoint, schemes_of(candidate.service))
+        endpoint = endpoint_of(candidate.service, candidate.endpoint)
     except EndpointError as error:
         problem = f"{shown(candidate.endpoint)} {error}"
         return replace(sighting, candidate=replace(candidate, endpoint="", problem=problem))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from catalog import LABEL_SERVICE, SERVICES, Service, scheme_of
+from catalog import FINDABLE, LABEL_SERVICE, SERVICES, scheme_of
 from discovery.config import is_name
 from discovery.readers import engine
 from discovery.report import Candidate, Source
@@ -40,10 +40,10 @@ def service_of(container: Container) -> str | None:
     """The service a container is said to run, or None. A name that merely sounds like it is not looked at."""
     for label in SERVICE_LABELS:
         name = container.labels.get(label, "")
-        if is_name(name) and (label == LABEL_SERVICE or name in SERVICES):
+        if is_name(name) and (label == LABEL_SERVICE or name in FINDABLE):
             return name
     repository = repository_of(container.image)
-    return next((service.name for service in SERVICES.values() if repository in service.images), None)
+    return next((service.name for service in FINDABLE.values() if repository in service.images), None)
 
 
 def repository_of(image: str) -> str:
@@ -59,7 +59,7 @@ def repository_of(image: str) -> str:
 def endpoints_of(container: Container, service: str, host: str) -> Iterator[str]:
     """The published ports of the service, as this machine reaches them; else its address on a network."""
     scheme = scheme_of(service)
-    ports = _ports_of(container, SERVICES.get(service))
+    ports = _ports_of(container, service)
     published = sorted({at for port in ports for at in _published(container.bindings, port, host)})
     # Docker publishes one port on 0.0.0.0 and on [::]: one way in is enough to ask.
     taken: set[int] = set()
@@ -78,11 +78,13 @@ def network_of(container: Container) -> str | None:
     return named[0] if named else ("bridge" if "bridge" in container.networks else None)
 
 
-def _ports_of(container: Container, service: Service | None) -> tuple[int, ...]:
+def _ports_of(container: Container, name: str) -> tuple[int, ...]:
     known = tuple(binding.container_port for binding in container.bindings)
+    service = SERVICES.get(name)
     if service is not None and (service.port in known or not known):
         return (service.port,)
-    return tuple(dict.fromkeys(known))[:_MAX_PORTS]
+    usual = FINDABLE[name].known_ports if name in FINDABLE else ()
+    return tuple(dict.fromkeys(known or usual))[:_MAX_PORTS]
 
 
 def _published(bindings: tuple[Binding, ...], port: int, host: str) -> Iterator[tuple[bool, str, int]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
 
-from catalog import SERVICES
+from catalog import FINDABLE, MODELS, PROVIDERS
 from discovery.report import Candidate, NamedBy, Source
 from discovery.request import Gathered, Request
 from reading import endpoints
@@ -15,7 +17,7 @@ QDRANT_PORT = "6333"
 # Those whose value is an address and nothing else; a Redis's may bring a login.
 _URLS = tuple(
     (variable, service.name)
-    for service in SERVICES.values()
+    for service in FINDABLE.values()
     for variable in service.variables
     if variable.endswith("_URL") and variable != "REDIS_URL"
 )
@@ -28,6 +30,11 @@ MEANINGS: Mapping[str, str] = {
     "ZEN_MCP_URL": "an address: `http://10.0.0.5:8000/mcp`",
     "PROMETHEUS_URL": "an address: `http://10.0.0.5:9090`",
     "GRAFANA_URL": "an address: `http://10.0.0.5:3000`",
+    "OPENAI_BASE_URL": "the address of a server that speaks OpenAI's API: `http://10.0.0.5:8000/v1`; a provider's own "
+    "address names none, and `OPENAI_API_KEY` does not count beside another server's",
+    "OLLAMA_HOST": "a name or an address, also with a scheme or a port, as Ollama reads it: `10.0.0.5`; `0.0.0.0` is "
+    "this machine",
+    "CUSTOM_API_URL": "as `OPENAI_BASE_URL`: the name that Zen MCP (PAL) gives it",
 }
 
 
@@ -44,9 +51,14 @@ def _candidates(request: Request) -> Iterator[Candidate]:
     for variable, service in _URLS:
         if url := _value(request, variable):
             try:
-                yield _candidate(request, service, variable, endpoints.normalise_endpoint(url))
+                endpoint = endpoints.normalise_endpoint(url)
             except endpoints.EndpointError as error:
                 yield _candidate(request, service, variable, "", f"{variable}: {shown(url)} {error}")
+                continue
+            if service != MODELS.name or not is_providers_own(endpoint):
+                yield _candidate(request, service, variable, endpoint)
+    if host := _value(request, "OLLAMA_HOST"):
+        yield _ollama(request, host)
 
 
 def _value(request: Request, name: str) -> str:
@@ -56,6 +68,33 @@ def _value(request: Request, name: str) -> str:
 def _candidate(request: Request, service: str, name: str, endpoint: str, problem: str | None = None) -> Candidate:
     evidence = f"{name} (.env)" if request.origins.get(name) == ".env" else name
     return Candidate(service, Source.EXTERNAL, endpoint, evidence, problem=problem, named_by=NamedBy.OPERATOR)
+
+
+def is_providers_own(endpoint: str) -> bool:
+    """Whether an address is one that a provider serves everybody at: its key is all that it takes."""
+    host = urlsplit(endpoint).hostname or ""
+    return any(host == provider.host for provider in PROVIDERS.values())
+
+
+OLLAMA_PORT = 11434
+# What Ollama listens on where it is told to serve everybody; a client asks this machine then.
+_EVERY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+_OLLAMA_HOST = re.compile(r"(?:(https?)://)?(\[[^\]]*\]|[^:/]*)(?::([0-9]+))?(/.*)?", re.IGNORECASE)
+
+
+def _ollama(request: Request, text: str) -> Candidate:
+    """As Ollama reads it (its envconfig.Host): without a port it is a scheme's own, or else 11434."""
+    bare = f"[{text}]" if text.count(":") > 1 and "/" not in text and not text.startswith("[") else text
+    match = _OLLAMA_HOST.fullmatch(bare)
+    try:
+        if match is None:
+            raise endpoints.EndpointError("is not host:port; write it as 127.0.0.1:11434")
+        scheme, host = (match[1] or "http").lower(), _EVERY_ADDRESS.get(match[2], match[2])
+        port = match[3] or (endpoints.DEFAULT_PORTS[scheme] if match[1] else OLLAMA_PORT)
+        endpoint = endpoints.normalise_endpoint(f"{scheme}://{host}:{port}{match[4] or ''}")
+    except endpoints.EndpointError as error:
+        return _candidate(request, MODELS.name, "OLLAMA_HOST", "", f"OLLAMA_HOST: {shown(text)} {error}")
+    return _candidate(request, MODELS.name, "OLLAMA_HOST", endpoint)
 
 
 def _qdrant(request: Request, host: str, port: str) -> Candidate:

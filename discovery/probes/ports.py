@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from catalog import SERVICES, scheme_of
+from catalog import FINDABLE, scheme_of
 from discovery.report import Candidate, Source
 from discovery.request import Gathered, Request
 
@@ -20,7 +20,7 @@ def ports(request: Request) -> Gathered:
                 f"port {port}",
                 is_guess=True,
             )
-            for service in SERVICES.values()
+            for service in FINDABLE.values()
             for port in service.known_ports
             for host in _HOSTS
         )

@@ -10,15 +10,15 @@ from typing import TypeVar
 
 import psutil
 
-from catalog import SERVICES, scheme_of
+from catalog import FINDABLE, MODELS, scheme_of
 from discovery.report import Candidate, Source
 from discovery.request import Gathered, Request
 from discovery.world import Listener
 from reading.addresses import Address, plain_address
 from reading.text import one_line
 
-PROGRAMS: Mapping[str, str] = {program: service.name for service in SERVICES.values() for program in service.programs}
-# An MCP server runs inside one of these, and its own name is among the arguments.
+PROGRAMS: Mapping[str, str] = {program: service.name for service in FINDABLE.values() for program in service.programs}
+# A server that is a script runs inside one of these, and its own name is among the arguments.
 RUNTIMES = frozenset({"node", "bun", "deno", "uv", "uvx", "mcp-proxy"})
 _PYTHON = re.compile(r"python(?:[0-9](?:\.[0-9]{1,2})?)?")
 _SUFFIXES = (".py", ".js", ".mjs", ".cjs", ".ts")
@@ -80,8 +80,8 @@ def service_of(program: Program) -> str | None:
             return PROGRAMS[name]
     if program.name in RUNTIMES or _PYTHON.fullmatch(program.name) or command in RUNTIMES:
         words = words_of((*program.arguments, program.folder))
-        return next((service for word in words if (service := _MCP_PROGRAMS.get(word))), None)
-    return _MCP_PROGRAMS.get(program.name)
+        return next((service for word in words if (service := _SCRIPTS.get(word))), None)
+    return _SCRIPTS.get(program.name)
 
 
 def words_of(arguments: Iterable[str]) -> Iterator[str]:
@@ -100,13 +100,13 @@ def container_of(cgroup: str) -> str | None:
     return next(iter(_CONTAINER.findall(cgroup)), None)
 
 
-_MCP_PROGRAMS: Mapping[str, str] = {
+_SCRIPTS: Mapping[str, str] = {
     name: service.name
-    for service in SERVICES.values()
+    for service in FINDABLE.values()
     for name in (*service.identities, *service.images)
     # "zen" and "pal" are other people's words too.
     if service.identities and ("-" in name)
-}
+} | dict.fromkeys(MODELS.programs, MODELS.name)
 
 
 def _program(pid: int) -> Program | None:

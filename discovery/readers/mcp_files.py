@@ -29,7 +29,7 @@ _MAX_LABEL = 120
 
 NEVER_RUN = "commands found in files are never run"
 _REMOTE_TYPES = ("http", "sse", "streamable-http", "streamableHttp")
-_CONFIGURED_AS = {name: service.name for service in catalog.SERVICES.values() for name in service.configured_as}
+_CONFIGURED_AS = {name: service.name for service in catalog.FINDABLE.values() for name in service.configured_as}
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def service_name(name: str) -> str | None:
     text = re.sub(r"[^a-z0-9]+", "-", name[:200].lower()).strip("-")
     if text in _CONFIGURED_AS:
         return _CONFIGURED_AS[text]
-    if text in catalog.SERVICES:
+    if text in catalog.FINDABLE:
         return f"{text}-mcp"
     return text if is_name(text) else None
 

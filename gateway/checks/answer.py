@@ -13,7 +13,7 @@ Status = Literal["ok", "degraded", "down"]
 
 @dataclass(frozen=True)
 class Answer:
-    """`problem` is one line for people, None when all is well; `stand_in` is what the service says of itself."""
+    """`problem` is one line for people, None when all is well; `stand_in` is what it says of itself, if it does."""
 
     status: Status
     version: str | None = None

@@ -58,6 +58,15 @@ const note = (text, className = "note") => (text ? element("span", className, te
 const number = (text) => element("span", "number", text);
 const milliseconds = (value) => (value === null ? "–" : `${value} ms`);
 
+const counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+const tokens = ({ requests, input_tokens, output_tokens }) =>
+  (requests ? `${input_tokens} + ${output_tokens} tokens` : "–");
+const used = ({ requests, tool_calls, price_usd }) => [
+  requests ? counted(requests, "request") : null,
+  tool_calls ? counted(tool_calls, "tool call") : null,
+  price_usd === null ? null : `$${price_usd.toFixed(4)}`,
+].filter(Boolean);
+
 const shortId = (id) => id.slice(0, 8);
 
 // --- Showing a state ---
@@ -101,7 +110,8 @@ function agentRow(agent) {
     header(agent.id, note(agent.description)),
     cell("Available", agent.available ? state("ok", "yes") : state("down", "no"), note(agent.reason, "alert")),
     cell("From", agent.tier ?? "–", element("code", "note", agent.path ?? "")),
-    cell("Model", agent.model ?? "–"),
+    cell("Model", agent.model ?? "–", note(agent.answered_by)),
+    cell("Missing tools", agent.missing_tools.join(", ") || "–"),
     cell("Needs", needs.join(", ") || "–"),
     cell("Shadows", agent.shadowed.map((one) => `${one.tier}: ${one.path}`).join(", ") || "–"));
 }
@@ -115,7 +125,8 @@ function runRow(run) {
     header(run.agent, element("span", "note", open)),
     cell("Outcome", state(run.status), note(run.cached ? "from the cache" : ""), note(run.error, "alert")),
     cell("Model", run.model),
-    cell("Asked", `${run.server}: ${run.tool}`),
+    cell("Asked", run.answered_by ?? `${run.server}: ${run.tool}`),
+    cell("Used", number(tokens(run.usage)), ...used(run.usage).map((one) => note(one))),
     cell("Took", number(milliseconds(run.duration_ms))),
     cell("Begun", time(run.created)));
 }
@@ -139,12 +150,15 @@ function serverRow(server) {
 function problems({ health, agents, runs }) {
   const services = Object.entries(health.services);
   const failed = runs.filter((run) => run.status === "failed").slice(0, SHOWN_FAILURES);
+  // Without a model no agent runs: that is said once, and first.
+  const noModel = health.models?.problem ?? null;
   return [
+    ...(noModel ? [["models", noModel]] : []),
     ...services.filter(([, one]) => one.problem && one.status !== "ok").map(([name, one]) => [name, one.problem]),
     ...services.filter(([, one]) => one.differs).map(([name, one]) => [name, one.differs]),
     ...["limits", "cache", "sessions", "similar"]
       .filter((part) => health[part]?.problem).map((part) => [part, health[part].problem]),
-    ...agents.filter((agent) => !agent.available).map((agent) => [`agent ${agent.id}`, agent.reason]),
+    ...agents.filter((agent) => !agent.available && agent.reason !== noModel).map((agent) => [`agent ${agent.id}`, agent.reason]),
     ...failed.map((run) => [`run ${shortId(run.id)} of ${run.agent}`, run.error]),
   ];
 }
@@ -280,6 +294,7 @@ async function showRun(id) {
   try {
     const record = await (await ask(`api/runs/${id}`)).json();
     setText("run-state", `${record.agent}: ${record.ended ? doneText(record) : record.status}`);
+    showSteps(record.steps);
     showOutput(record.output ?? record.error ?? "");
     byId("run-output").focus();
     await showSimilar(record);
@@ -298,24 +313,44 @@ async function showSimilar(record) {
       note(one.excerpt)));
 }
 
+function showSteps(steps) {
+  byId("steps-part").hidden = steps.length === 0;
+  showList("steps", steps.map((step, place) => [place, step]), ([place]) => place, ([, step]) =>
+    element("li", "", element("code", "", `${step.server}: ${step.tool}`), ` ${step.outcome ?? "under way"}`,
+      note(step.duration_ms === null ? null : milliseconds(step.duration_ms))));
+}
+
 async function run(agent, input) {
   const answer = await ask(`api/agents/${encodeURIComponent(agent)}/runs`, {
     method: "POST",
     headers: { "Content-Type": "application/json", Accept: "text/event-stream" },
     body: JSON.stringify({ input }),
   });
+  let text = "";
+  let steps = [];
   for await (const [name, data] of events(answer)) {
     if (name === "queued") byId("run-cancel").value = data.id;
     if (name === "queued") byId("run-cancel").hidden = false;
+    if (name === "text") showOutput((text += data.text));
+    if (name === "step") showSteps((steps = withStep(steps, data)));
+    // What a model says before it calls a tool is no part of its answer.
+    if (name === "step") text = "";
     if (name === "output") showOutput(data.text);
     if (name === "progress") setText("run-state", data.message ?? "running");
     else if (name === "done") setText("run-state", doneText(data));
-    else if (name !== "output") setText("run-state", name);
+    else if (name === "queued" || name === "started") setText("run-state", name);
   }
 }
 
+// A step is told when it begins and again when it ends.
+function withStep(steps, step) {
+  const begun = steps.findIndex((one) =>
+    one.outcome === null && one.server === step.server && one.tool === step.tool);
+  return step.outcome === null || begun < 0 ? [...steps, step] : steps.with(begun, step);
+}
+
 function doneText(record) {
-  const how = record.cached ? ", from the cache" : "";
+  const how = record.cached ? ", from the cache" : record.usage.requests ? `, ${tokens(record.usage)}` : "";
   return record.error ? `${record.status}: ${record.error}` : `${record.status} in ${record.duration_ms} ms${how}`;
 }
 
@@ -324,6 +359,7 @@ byId("run-form").addEventListener("submit", async (event) => {
   byId("run-start").disabled = true;
   byId("run-output").hidden = true;
   byId("similar-part").hidden = true;
+  byId("steps-part").hidden = true;
   setText("run-state", "asking…");
   try {
     await run(byId("run-agent").value, byId("run-input").value);

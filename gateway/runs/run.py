@@ -14,7 +14,7 @@ from gateway.room import refused_for_now
 from gateway.runs.desk import QueueFull, WaitedTooLong
 from gateway.runs.keys import Claim
 from gateway.runs.record import RunRecord, Status, now
-from gateway.runs.tool import Tool, ToolError
+from gateway.runs.way import AnswerError, Prepared
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +38,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Call:
-    """A question made ready: the tool, what it is called with, and the hash of all that makes the answer."""
+    """A question made ready: how it is answered, and the hash of all that makes the answer."""
 
     question: Question
-    tool: Tool
-    arguments: dict[str, Any]
+    prepared: Prepared
+    is_metered: bool
     key: str
     flown: Flown
 
@@ -56,7 +56,7 @@ class Run:
         self.refusal: ApiError | None = None
         # The Idempotency-Keys that stand for it, of its own request and of those that joined.
         self.claims: list[Claim] = []
-        # Whether its tool may have been called, so that its keys must not lead to another call.
+        # Whether a tool or a model may have been asked, so that its keys must not lead to another run.
         self.is_spent = False
         self.task: asyncio.Task[None] | None = None
         self._has_begun = False
@@ -104,7 +104,7 @@ class Run:
         elif isinstance(error, ApiError):
             self.refusal = error
             self.end("failed", error=str(error.detail))
-        elif isinstance(error, ToolError):
+        elif isinstance(error, AnswerError):
             self.end("failed", error=str(error))
         else:
             log.error("unexpected error in a run", exc_info=error)

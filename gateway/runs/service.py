@@ -17,16 +17,18 @@ from gateway.errors import ApiError
 from gateway.metrics import Metrics
 from gateway.plan import Plan
 from gateway.room import RETRY_AFTER_SECONDS, Hold
+from gateway.runs.day_tokens import DayTokens
 from gateway.runs.desk import PATIENCE_SECONDS, Desk
 from gateway.runs.keys import Claim, KeyReused, Keys
-from gateway.runs.record import RunRecord, now
+from gateway.runs.record import RunRecord, Step, Usage, now
 from gateway.runs.records import Records, lost
 from gateway.runs.results import Results, digest
 from gateway.runs.run import Call, Flown, Question, Run
-from gateway.runs.sessions import Sessions, Turn, conversation
+from gateway.runs.sessions import Sessions, Turn
 from gateway.runs.similar import SimilarRuns
 from gateway.runs.stores import StoreError
-from gateway.runs.tool import Progress, Tool, ToolCaller
+from gateway.runs.way import Answer, Way
+from gateway.runs.ways import Unanswerable, Ways
 from gateway.tracing import tracer
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,7 @@ LOOK_AGAIN_SECONDS = 0.2
 LOST_SECONDS = 2 * BEAT_SECONDS
 REMEMBER_SECONDS = 1.0
 
-Answer = TypeVar("Answer")
+Reply = TypeVar("Reply")
 
 
 class RunService:
@@ -47,26 +49,26 @@ class RunService:
         self,
         *,
         plan: Plan,
-        choose: Callable[[Definition], Tool | None],
+        ways: Ways,
         desk: Desk,
         records: Records,
         keys: Keys,
         results: Results,
         sessions: Sessions,
         similar: SimilarRuns,
-        caller: ToolCaller,
+        day_tokens: DayTokens,
         metrics: Metrics,
         replica: str,
     ) -> None:
         self._plan = plan
-        self._choose = choose
+        self._ways = ways
         self._desk = desk
         self._records = records
         self._keys = keys
         self._results = results
         self._sessions = sessions
         self._similar = similar
-        self._caller = caller
+        self._day_tokens = day_tokens
         self._metrics = metrics
         self._replica = replica
         self._live: dict[str, Run] = {}
@@ -76,16 +78,16 @@ class RunService:
         """A run of the agent, or the record of the one that the question's key stands for. The run shares `hold`.
 
         Raises `ApiError`: 404 unknown agent, 409 agent unavailable or the key was used with another input,
-        422 an argument that is not the caller's, 503 no MCP server to ask or no Redis for the session or the key.
+        422 an argument that is not the caller's, 503 no Redis for the session or the key.
         """
-        definition, tool = self._ready(question)
+        definition, way = self._ready(question)
         if question.key is None:
-            return await self._run(question, definition, tool, hold)
+            return await self._run(question, definition, way, hold)
         claimed = await self._claimed(question, question.key)
         if not isinstance(claimed, Claim):
             return claimed
         try:
-            run = await self._run(question, definition, tool, hold)
+            run = await self._run(question, definition, way, hold)
         except BaseException:
             await asyncio.shield(self._keys.release(claimed))
             raise
@@ -118,11 +120,10 @@ class RunService:
                     return lost(found)
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
-    async def _run(self, question: Question, definition: Definition, tool: Tool, hold: Hold) -> Run:
+    async def _run(self, question: Question, definition: Definition, way: Way, hold: Hold) -> Run:
         turns = await self._turns(question)
-        prompt = conversation(definition.prompt, turns, question.text)
-        arguments = tool.arguments(prompt, definition.model, question.arguments)
-        key = digest(tool.server, tool.service.endpoint, tool.name, definition.model, arguments)
+        prepared = way.prepare(definition, turns, question.text, question.arguments)
+        key = digest(*prepared.makes)
         flown = (key, question.caller if question.session else "", question.session)
         if (flight := self._flights.get(flown)) is not None:
             self._metrics.cache("joined")
@@ -132,8 +133,9 @@ class RunService:
             agent=question.agent,
             status="queued",
             model=definition.model,
-            server=tool.server,
-            tool=tool.name,
+            answered_by=way.answered_by,
+            server=way.server,
+            tool=way.tool,
             replica=self._replica,
             session=question.session,
             created=now(),
@@ -141,25 +143,25 @@ class RunService:
         made = Run(record, question.caller)
         hold.share()
         self._live[record.id] = self._flights[flown] = made
-        made.task = asyncio.create_task(self._carry_out(made, Call(question, tool, arguments, key, flown)))
+        made.task = asyncio.create_task(
+            self._carry_out(made, Call(question, prepared, way.answered_by is not None, key, flown))
+        )
         made.task.add_done_callback(lambda _: hold.release())
         return made
 
-    def _ready(self, question: Question) -> tuple[Definition, Tool]:
+    def _ready(self, question: Question) -> tuple[Definition, Way]:
         planned = self._plan.agents.get(question.agent)
         if planned is None:
             listed = "/api/agents/available lists them"
             raise ApiError(404, "unknown_agent", f"there is no agent {question.agent!r}; {listed}")
         try:
             definition = runnable(self._plan, planned)
-        except DefinitionError as error:
+            way = self._ways.choose(question.agent, definition)
+        except (DefinitionError, Unanswerable) as error:
             raise ApiError(409, "agent_unavailable", str(error)) from error
-        tool = self._choose(definition)
-        if tool is None:
-            raise ApiError(503, "no_mcp_server", "the plan has no MCP server that could answer")
-        if fixed := sorted(tool.own_arguments & question.arguments.keys()):
-            raise ApiError(422, "fixed_argument", f"arguments: {fixed[0]!r} is given by the gateway; leave it out")
-        return definition, tool
+        if (refusal := way.refusal(question.arguments)) is not None:
+            raise ApiError(422, "fixed_argument", f"arguments: {refusal}")
+        return definition, way
 
     async def _turns(self, question: Question) -> list[Turn]:
         if question.session is None:
@@ -245,36 +247,44 @@ class RunService:
                         "promptcraft.outcome": run.record.status,
                         "promptcraft.cached": run.record.cached,
                         "promptcraft.model": run.record.model,
+                        "promptcraft.answered_by": run.record.answered_by or "",
+                        "promptcraft.input_tokens": run.record.usage.input_tokens,
+                        "promptcraft.output_tokens": run.record.usage.output_tokens,
+                        "promptcraft.tool_calls": run.record.usage.tool_calls,
                     }
                 )
                 logs.run_id.reset(token)
 
     async def _answer(self, run: Run, call: Call) -> None:
-        output, is_cached = await self._output(run, call)
-        note = await self._keep_turn(run, call.question, output)
-        run.end("succeeded", output=output, cached=is_cached, note=note)
+        answer, is_cached = await self._output(run, call)
+        lost_turn = await self._keep_turn(run, call.question, answer.output)
+        note = "; ".join(one for one in (answer.note, lost_turn) if one) or None
+        run.end("succeeded", output=answer.output, cached=is_cached, note=note)
         if not is_cached:
             self._similar.remember(run.record, call.question.text)
 
-    async def _output(self, run: Run, call: Call) -> tuple[str, bool]:
+    async def _output(self, run: Run, call: Call) -> tuple[Answer, bool]:
         if (known := await self._results.get(call.key)) is not None:
             self._metrics.cache("hit")
-            return known, True
+            return Answer(known), True
+        if call.is_metered:
+            await self._day_tokens.check(run.caller)
         run.tell("queued", id=run.record.id)
         await self._records.save(run.record, run.caller)
         async with self._results.flight(call.key, run.record.id) as made_elsewhere:
             if made_elsewhere is not None:
                 self._metrics.cache("joined")
-                return made_elsewhere, True
+                return Answer(made_elsewhere), True
             self._metrics.cache("miss")
             async with self._desk.slot(run.record.id, run.record.model):
                 run.change("running", started=now())
                 run.tell("started", id=run.record.id)
                 await self._records.save(run.record, run.caller)
                 await self._spend(run)
-                output = await self._caller.call(call.tool, call.arguments, _progress(run), _attempt(run))
-            await self._results.put(call.key, output)
-            return output, False
+                answer = await call.prepared.carry_out(_Told(run, self._metrics, self._day_tokens))
+            if answer.note is None:
+                await self._results.put(call.key, answer.output)
+            return answer, False
 
     async def _spend(self, run: Run) -> None:
         """From here on the keys stand for this run, whatever becomes of it. Raises `ApiError` 503 where one can't."""
@@ -327,7 +337,7 @@ class RunService:
         run.tell("done", **record.model_dump())
 
 
-async def _patiently(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+async def _patiently(ask: Callable[[], Awaitable[Reply]]) -> Reply:
     """What Redis answers, however often it has to be asked. Raises `ApiError` 503 after `PATIENCE_SECONDS`."""
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -344,16 +354,35 @@ def _no_keys(why: str) -> ApiError:
     return ApiError(503, "keys_unavailable", message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
-def _attempt(run: Run) -> Callable[[], None]:
-    def attempted() -> None:
-        run.go_on()
-        run.change("running", attempts=run.record.attempts + 1)
+class _Told:
+    """Writes what a run is told into its record, its events, the metrics and its caller's count."""
 
-    return attempted
+    def __init__(self, run: Run, metrics: Metrics, day_tokens: DayTokens) -> None:
+        self._run = run
+        self._metrics = metrics
+        self._day_tokens = day_tokens
 
+    def attempted(self) -> None:
+        self._run.go_on()
+        self._run.change("running", attempts=self._run.record.attempts + 1)
 
-def _progress(run: Run) -> Progress:
-    async def tell(progress: float, total: float | None, message: str | None) -> None:
-        run.tell("progress", progress=progress, total=total, message=message)
+    async def progress(self, progress: float, total: float | None, message: str | None) -> None:
+        self._run.tell("progress", progress=progress, total=total, message=message)
 
-    return tell
+    def text(self, more: str) -> None:
+        self._run.tell("text", text=more)
+
+    def step(self, step: Step) -> None:
+        self._run.tell("step", **step.model_dump())
+        if step.outcome is not None:
+            self._run.change("running", steps=[*self._run.record.steps, step])
+            self._metrics.tool_call(step.server, step.tool, step.outcome)
+
+    async def used(self, usage: Usage) -> None:
+        record = self._run.record
+        more_in = usage.input_tokens - record.usage.input_tokens
+        more_out = usage.output_tokens - record.usage.output_tokens
+        self._run.change("running", usage=usage)
+        if more_in or more_out:
+            self._metrics.tokens(record.agent, record.answered_by or "", more_in, more_out)
+            await self._day_tokens.add(self._run.caller, more_in + more_out)

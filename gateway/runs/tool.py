@@ -1,4 +1,4 @@
-"""The MCP tool that answers for an agent: Zen MCP's `chat`, or any other by configuration or front matter."""
+"""The MCP tool that answers for an agent that names one, or for all of them where the operator says so."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import httpx2
 from mcp_types import CallToolResult, TextContent
@@ -19,6 +19,8 @@ from gateway.mcp_client import MCP_ERRORS, connected
 from gateway.metrics import Metrics
 from gateway.outbound import error_line
 from gateway.plan import Plan, PlannedService
+from gateway.runs.sessions import Turn, conversation
+from gateway.runs.way import Answer, AnswerError, Prepared, Told
 from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -29,14 +31,8 @@ CONNECT_PAUSES = (0.2, 0.5)
 MAX_OUTPUT_CHARACTERS = 1_000_000
 
 
-class Progress(Protocol):
-    """Told how far the tool is, in the tool's own unit."""
-
-    async def __call__(self, progress: float, total: float | None, message: str | None) -> None: ...
-
-
-class ToolError(Exception):
-    """The tool did not answer; the text is one line for people."""
+class ToolError(AnswerError):
+    """The tool did not answer."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +64,11 @@ class ToolCaller:
         self._seconds = seconds
         self._metrics = metrics
 
-    async def call(
-        self, tool: Tool, arguments: dict[str, Any], progress: Progress, attempted: Callable[[], None]
-    ) -> str:
-        """The tool's answer as text; `attempted` is called before each try. Raises `ToolError`."""
+    async def call(self, tool: Tool, arguments: dict[str, Any], told: Told) -> str:
+        """The tool's answer as text. Raises `ToolError`."""
         started, outcome = time.perf_counter(), "error"
         try:
-            result = await self._with_retries(tool, arguments, progress, attempted)
+            result = await self._with_retries(tool, arguments, told)
             answer = _text_of(result)
             outcome = "ok"
             return answer
@@ -89,16 +83,14 @@ class ToolCaller:
             self._metrics.mcp_request(tool.server, tool.name, outcome, seconds)
             log.debug("tool called", extra={"server": tool.server, "tool": tool.name, "outcome": outcome})
 
-    async def _with_retries(
-        self, tool: Tool, arguments: dict[str, Any], progress: Progress, attempted: Callable[[], None]
-    ) -> CallToolResult:
+    async def _with_retries(self, tool: Tool, arguments: dict[str, Any], told: Told) -> CallToolResult:
         async with asyncio.timeout(self._seconds):
             for pause in (*CONNECT_PAUSES, None):
-                attempted()
+                told.attempted()
                 problem: BaseException
                 try:
                     async with connected(tool.service, self._seconds) as client:
-                        return await client.call_tool(tool.name, arguments, progress_callback=progress)
+                        return await client.call_tool(tool.name, arguments, progress_callback=told.progress)
                 except* httpx2.ConnectError as group:
                     problem = group
                 except* MCP_ERRORS as group:
@@ -127,8 +119,46 @@ def _text_of(result: CallToolResult) -> str:
     return text
 
 
+@dataclass(frozen=True)
+class ToolWay:
+    """The one tool that answers for an agent, as a `Way`."""
+
+    chosen: Tool
+    caller: ToolCaller
+    answered_by: None = None
+
+    @property
+    def server(self) -> str:
+        return self.chosen.server
+
+    @property
+    def tool(self) -> str:
+        return self.chosen.name
+
+    def refusal(self, arguments: Mapping[str, Any]) -> str | None:
+        fixed = sorted(self.chosen.own_arguments & arguments.keys())
+        return f"{fixed[0]!r} is given by the gateway; leave it out" if fixed else None
+
+    def prepare(
+        self, definition: Definition, turns: Sequence[Turn], text: str, arguments: Mapping[str, Any]
+    ) -> Prepared:
+        tool = self.chosen
+        sent = tool.arguments(conversation(definition.prompt, turns, text), definition.model, arguments)
+
+        async def carry_out(told: Told) -> Answer:
+            return Answer(await self.caller.call(tool, sent, told))
+
+        return Prepared((tool.server, tool.service.endpoint, tool.name, definition.model, sent), carry_out)
+
+
+def names_a_tool(settings: Settings, definition: Definition) -> bool:
+    """Whether one tool answers for the agent: its definition says so, or the operator for all agents."""
+    return definition.server is not None or definition.tool is not None or settings.agent_server is not None
+
+
 def choose_tool(plan: Plan, settings: Settings, definition: Definition) -> Tool | None:
-    """The tool that answers for an agent: what its definition names, else the gateway's; None without such a server.
+    """The tool that answers for an agent that names one, with the gateway's own for what it leaves open; None without
+    such a server.
 
     A tool that a definition names gets the agent's words and what the caller gives, and nothing made for the gateway's.
     """

@@ -1,4 +1,4 @@
-"""Real neighbours for the gateway: a Redis, the stand-ins, an MCP server that counts, and the gateway as a process."""
+"""Neighbours for the gateway: a Redis, PAL, Qdrant's stand-in, an MCP server that counts; and the gateway itself."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from redis.exceptions import AuthenticationError, ConnectionError
 
 from tests.scenarios import debian
 from tests.warm import WarmRun, servers_python
+from tests.zen_mcp import zen_mcp
 
 ROOT = Path(__file__).parents[2]
 # Generous: a busy machine takes its time, and a condition that comes true ends the wait.
@@ -123,14 +124,52 @@ def redis_server(folder: Path, *options: str, port: int | None = None) -> Iterat
         yield port, server
 
 
+@pytest.fixture(scope="session")
+def zen_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the real Zen MCP, shared by all tests of a worker: it takes seconds to start."""
+    with zen_mcp(tmp_path_factory.mktemp("zen")) as running:
+        yield running.url
+
+
+@dataclass
+class ModelServer:
+    """A server of models that does what tests write down for it; see `model_server.py`."""
+
+    url: str
+    process: Process
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.url}/v1"
+
+    def plays(self, *turns: dict[str, Any], model: str = "scripted") -> None:
+        """From now on `model` does this, one turn a request."""
+        httpx2.put(f"{self.url}/script/{model}", json=list(turns), trust_env=False, verify=False).raise_for_status()
+
+    def requests(self, model: str = "scripted") -> list[dict[str, Any]]:
+        """What it was sent since its script began."""
+        found: list[dict[str, Any]] = httpx2.get(f"{self.url}/requests/{model}", trust_env=False, verify=False).json()
+        return found
+
+    def peak(self, model: str = "scripted") -> int:
+        """How many requests it had at once."""
+        return int(httpx2.get(f"{self.url}/peaks", trust_env=False, verify=False).json()["peaks"].get(model, 0))
+
+    def models(self, **more: Any) -> dict[str, Any]:
+        """The plan's `models` with this server alone."""
+        names = dict.fromkeys(("opus", "sonnet", "haiku", "fable", "default"), "local:scripted")
+        local = {"endpoint": self.endpoint, "host": None, "title": "Scripted", "names": ["scripted", "other"]}
+        return {"local": {**local, "credential": None, **more}, "providers": {}, "names": names, "problem": None}
+
+
 @contextmanager
-def zen_mcp(folder: Path) -> Iterator[tuple[str, Process]]:
+def model_server(folder: Path, **environment: str) -> Iterator[ModelServer]:
     port = free_port()
-    command = [sys.executable, str(ROOT / "images/offline/zen-mcp/server.py")]
-    with process(command, folder / "zen.log", HOST="127.0.0.1", PORT=str(port)) as server:
+    command = [sys.executable, str(ROOT / "gateway/tests/model_server.py")]
+    with process(command, folder / "models.log", PORT=str(port), **environment) as server:
         url = f"http://127.0.0.1:{port}"
-        wait_until(lambda: answers(f"{url}/health"), "zen-mcp answers")
-        yield url, server
+        wait_until(lambda: listens(url), "the model server listens")
+        yield ModelServer(url, server)
 
 
 @contextmanager
@@ -183,7 +222,13 @@ def agent(file: Path | None, **more: Any) -> dict[str, Any]:
     }
 
 
-def plan_of(services: dict[str, Any], agents: dict[str, Any] | None = None, **limits: Any) -> Plan:
+def plan_of(
+    services: dict[str, Any],
+    agents: dict[str, Any] | None = None,
+    server: ModelServer | None = None,
+    **limits: Any,
+) -> Plan:
+    """A plan whose agents have the models of `server`, or none."""
     return {
         "schema_version": 1,
         "project": "promptcraft-hybrid",
@@ -191,6 +236,7 @@ def plan_of(services: dict[str, Any], agents: dict[str, Any] | None = None, **li
         "services": services,
         "limits": {"max_concurrent_agents": 10, "models": {"opus": 3, "sonnet": 8, "haiku": 15}, **limits},
         "agents": agents or {},
+        "models": server.models() if server is not None else {},
     }
 
 
@@ -228,8 +274,8 @@ class Street:
     gateway: Gateway
     redis_port: int
     redis: Process
-    zen: Process
     qdrant: Process
+    models: ModelServer
     plan: Plan
     folder: Path
 
@@ -238,13 +284,13 @@ AI_ENGINEER = "---\nname: ai-engineer\ndescription: Builds\nmodel: sonnet\ntools
 
 
 @contextmanager
-def whole_street(tmp_path: Path) -> Iterator[Street]:
+def whole_street(tmp_path: Path, zen_url: str) -> Iterator[Street]:
     with ExitStack() as stack:
         password = tmp_path / "redis.secret"
         password.write_text("hunter2\n")
         redis_port, redis = stack.enter_context(redis_server(tmp_path, "--requirepass", "hunter2"))
-        zen_url, zen = stack.enter_context(zen_mcp(tmp_path))
         qdrant_url, vectors = stack.enter_context(qdrant(tmp_path))
+        models = stack.enter_context(model_server(tmp_path))
         definition = tmp_path / "ai-engineer.md"
         definition.write_text(AI_ENGINEER)
         broken = tmp_path / "broken.md"
@@ -253,7 +299,8 @@ def whole_street(tmp_path: Path) -> Iterator[Street]:
             {
                 "redis": service("redis", f"redis://127.0.0.1:{redis_port}", credential=str(password)),
                 "qdrant": service("qdrant", qdrant_url, stand_in="over qdrant-edge-py"),
-                "zen-mcp": service("mcp", zen_url, stand_in="on the MCP SDK"),
+                "zen-mcp": service("mcp", zen_url),
+                "models": service("openai", models.endpoint),
                 "promptcraft": service("promptcraft", "http://promptcraft:7862"),
                 "grafana": service("grafana", None),
             },
@@ -267,32 +314,33 @@ def whole_street(tmp_path: Path) -> Iterator[Street]:
                 "lonely": agent(definition, dependencies={"grafana": None}),
                 "missing": agent(tmp_path / "missing.md"),
             },
+            models,
         )
         running = stack.enter_context(gateway(tmp_path, plan))
-        yield Street(running, redis_port, redis, zen, vectors, plan, tmp_path)
+        yield Street(running, redis_port, redis, vectors, models, plan, tmp_path)
 
 
 @pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
+def street(tmp_path_factory: pytest.TempPathFactory, zen_url: str) -> Iterator[Street]:
     """Shared by the tests of a module, which leave it as it was."""
-    with whole_street(tmp_path_factory.mktemp("street")) as built:
+    with whole_street(tmp_path_factory.mktemp("street"), zen_url) as built:
         yield built
 
 
 @pytest.fixture
-def own_street(tmp_path: Path) -> Iterator[Street]:
-    """One for a test that kills something in it."""
-    with whole_street(tmp_path) as built:
+def own_street(tmp_path: Path, zen_url: str) -> Iterator[Street]:
+    """One for a test that kills something in it, but not the Zen MCP, which is shared."""
+    with whole_street(tmp_path, zen_url) as built:
         yield built
 
 
 @contextmanager
 def counting_mcp(
-    folder: Path, delay: float = 0.0, *, transport: str = "streamable-http"
+    folder: Path, delay: float = 0.0, *, transport: str = "streamable-http", token: str = ""
 ) -> Iterator[tuple[str, Process]]:
     port = free_port()
     command = [sys.executable, str(ROOT / "gateway/tests/counting_mcp.py")]
-    environment = {"PORT": str(port), "DELAY_SECONDS": str(delay), "TRANSPORT": transport}
+    environment = {"PORT": str(port), "DELAY_SECONDS": str(delay), "TRANSPORT": transport, "TOKEN": token}
     with process(command, folder / "counting.log", **environment) as server:
         url = f"http://127.0.0.1:{port}"
         wait_until(lambda: listens(url), "the counting server listens")
@@ -315,18 +363,28 @@ def counts(url: str) -> dict[str, dict[str, int]]:
     return found
 
 
-def define(folder: Path, name: str, model: str) -> dict[str, Any]:
+def define(folder: Path, name: str, model: str, server: str = "zen-mcp") -> dict[str, Any]:
     file = folder / f"{name}.md"
-    file.write_text(f"---\nname: {name}\nmodel: {model}\n---\nYou are {name}.\n")
+    file.write_text(f"---\nname: {name}\nmodel: {model}\nserver: {server}\n---\nYou are {name}.\n")
     return agent(file)
 
 
 def agents_in(folder: Path) -> dict[str, Any]:
+    """One agent a model, each answered by Zen MCP's `chat`."""
     return {model: define(folder, model, model) for model in ("opus", "sonnet", "haiku")}
 
 
 def run(on: Gateway, name: str, text: str, more: dict[str, Any] | None = None, /, **headers: str) -> httpx2.Response:
     return on.api.post(f"/api/agents/{name}/runs", json={"input": text, **(more or {})}, headers=headers)
+
+
+def events_of(answer: httpx2.Response) -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for block in answer.text.split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if "event" in lines:
+            found.append((lines["event"], json.loads(lines["data"])))
+    return found
 
 
 @contextmanager

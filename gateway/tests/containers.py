@@ -183,7 +183,9 @@ def _removed(network: Network) -> bool:
 
 
 def _define(folder: Path, model: str) -> dict[str, Any]:
-    file = _readable(folder / f"{model}.md", f"---\nname: {model}\nmodel: {model}\n---\nYou are {model}.\n")
+    file = _readable(
+        folder / f"{model}.md", f"---\nname: {model}\nmodel: {model}\nserver: zen-mcp\n---\nYou are {model}.\n"
+    )
     return agent(Path(FILES) / "agents" / file.name)
 
 

@@ -11,8 +11,11 @@ from typing import Any
 import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 DELAY_SECONDS = float(os.environ.get("DELAY_SECONDS", "0"))
+TOKEN = os.environ.get("TOKEN", "")
 
 server = MCPServer(name="counting", version="1")
 running: Counter[str] = Counter()
@@ -60,6 +63,18 @@ async def counts() -> str:
     return json.dumps({"calls": calls, "peaks": peaks, "running": running})
 
 
+def guarded(app: ASGIApp) -> ASGIApp:
+    """Answers to the bearer of the token only."""
+
+    async def guard(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and dict(scope["headers"]).get(b"authorization") != f"Bearer {TOKEN}".encode():
+            await Response(status_code=401)(scope, receive, send)
+            return
+        await app(scope, receive, send)
+
+    return guard
+
+
 if __name__ == "__main__":
     host = os.environ.get("HOST", "127.0.0.1")
     app = (
@@ -67,4 +82,4 @@ if __name__ == "__main__":
         if os.environ.get("TRANSPORT") == "sse"
         else server.streamable_http_app(stateless_http=True, host=host)
     )
-    uvicorn.run(app, host=host, port=int(os.environ["PORT"]), log_level="warning")
+    uvicorn.run(guarded(app) if TOKEN else app, host=host, port=int(os.environ["PORT"]), log_level="warning")

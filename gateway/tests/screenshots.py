@@ -7,13 +7,18 @@ from pathlib import Path
 
 from gateway.tests.browser import SHAPES, chromium, opened
 from gateway.tests.conftest import ROOT, Street, whole_street
+from tests.zen_mcp import zen_mcp
 
 IMAGES = ROOT / "docs" / "images"
 ASKED = ("What is a lease?", "Shorten this: a slot is a right to run, held for as long as it is renewed.")
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="promptcraft-screenshots-") as folder, whole_street(Path(folder)) as street:
+    with (
+        tempfile.TemporaryDirectory(prefix="promptcraft-screenshots-") as folder,
+        zen_mcp(Path(folder)) as zen,
+        whole_street(Path(folder), zen.url) as street,
+    ):
         take(street)
 
 

@@ -53,7 +53,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     definition.write_text(
         "---\nname: loud\ndescription: >-\n  "
         + " ".join(WORDS.replace("\x1b", "").replace("\x07", "").split())
-        + "\nmodel: sonnet\n---\nBe loud.\n"
+        + "\nmodel: sonnet\nserver: zen-mcp\n---\nBe loud.\n"
     )
     with ExitStack() as stack:
         port, _ = stack.enter_context(redis_server(folder))

@@ -12,7 +12,18 @@ from typing import Any
 
 import pytest
 
-from gateway.tests.conftest import Street, free_port, gateway, plan_of, process, redis_server, service, wait_until
+from gateway.tests.conftest import (
+    Street,
+    counting_mcp,
+    free_port,
+    gateway,
+    plan_of,
+    process,
+    redis_server,
+    service,
+    wait_until,
+    whole_street,
+)
 
 
 def test_both_ports_say_who_they_are(street: Street) -> None:
@@ -31,11 +42,12 @@ def test_every_service_is_asked_and_shown_with_its_source(street: Street) -> Non
         "redis": "ok",
         "qdrant": "ok",
         "zen-mcp": "ok",
+        "models": "ok",
         "promptcraft": "ok",
         "grafana": "omitted",
     }
     assert services["redis"]["version"].startswith("7.")
-    assert services["zen-mcp"]["version"] == "1.0.0"
+    assert services["zen-mcp"]["version"].split(".")[0] == "11"
     for name in ("redis", "qdrant", "zen-mcp"):
         assert services[name]["source"] == "deployed"
         assert services[name]["endpoint"] == street.plan["services"][name]["endpoint"]
@@ -49,41 +61,45 @@ def statuses(street: Street) -> dict[str, str]:
     return {"overall": found["status"], **{name: one["status"] for name, one in found["services"].items()}}
 
 
-def test_neighbours_that_die_and_come_back_are_seen_and_degraded_is_not_down(own_street: Street) -> None:
-    street = own_street
+def test_neighbours_that_die_and_come_back_are_seen_and_degraded_is_not_down(tmp_path: Path) -> None:
+    with counting_mcp(tmp_path) as (zen_url, zen), whole_street(tmp_path, zen_url) as street:
 
-    def is_seen(name: str, status: str) -> None:
-        wait_until(lambda: statuses(street)[name] == status, f"{name} is {status}")
+        def is_seen(name: str, status: str) -> None:
+            wait_until(lambda: statuses(street)[name] == status, f"{name} is {status}")
 
-    assert statuses(street)["overall"] == "ok"
-    street.redis.kill()
-    is_seen("redis", "down")
-    assert statuses(street)["overall"] == "degraded"
-    with redis_server(street.folder, "--requirepass", "hunter2", port=street.redis_port):
-        is_seen("redis", "ok")
-        street.qdrant.kill()
-        is_seen("qdrant", "down")
+        assert statuses(street)["overall"] == "ok"
+        street.redis.kill()
+        is_seen("redis", "down")
         assert statuses(street)["overall"] == "degraded"
-        wait_until(
-            lambda: 'promptcraft_service_healthy{service="qdrant"} 0.0' in street.gateway.api.get("/metrics").text,
-            "the metrics tell of qdrant",
-        )
-        street.zen.kill()
-        is_seen("zen-mcp", "down")
-        assert statuses(street)["overall"] == "down"
-    assert street.gateway.api.get("/health").status_code == 200
-    discovery = street.gateway.api.get("/api/discovery/status").json()
-    assert discovery["differs"] is True
-    assert discovery["services"]["qdrant"]["differs"] == "planned as deploy, and does not answer"
-    assert discovery["services"]["qdrant"]["planned"]["reason"] == "nothing was found"
+        with redis_server(street.folder, "--requirepass", "hunter2", port=street.redis_port):
+            is_seen("redis", "ok")
+            street.qdrant.kill()
+            is_seen("qdrant", "down")
+            assert statuses(street)["overall"] == "degraded"
+            wait_until(
+                lambda: 'promptcraft_service_healthy{service="qdrant"} 0.0' in street.gateway.api.get("/metrics").text,
+                "the metrics tell of qdrant",
+            )
+            zen.kill()
+            is_seen("zen-mcp", "down")
+            assert statuses(street)["overall"] == "degraded"
+            # Then nothing is left that could answer for an agent.
+            street.models.process.kill()
+            is_seen("models", "down")
+            assert statuses(street)["overall"] == "down"
+        assert street.gateway.api.get("/health").status_code == 200
+        discovery = street.gateway.api.get("/api/discovery/status").json()
+        assert discovery["differs"] is True
+        assert discovery["services"]["qdrant"]["differs"] == "planned as deploy, and does not answer"
+        assert discovery["services"]["qdrant"]["planned"]["reason"] == "nothing was found"
 
 
 def test_a_stand_in_where_the_real_service_was_planned_is_a_difference(street: Street, tmp_path: Path) -> None:
-    plan = plan_of({"zen-mcp": service("mcp", street.plan["services"]["zen-mcp"]["endpoint"] + "/mcp")})
+    plan = plan_of({"qdrant": service("qdrant", street.plan["services"]["qdrant"]["endpoint"])})
     with gateway(tmp_path, plan, name="other") as other:
         found = other.api.get("/api/discovery/status").json()
-    assert found["services"]["zen-mcp"]["differs"] == "planned as the real service, and a stand-in answers"
-    assert found["services"]["zen-mcp"]["now"]["status"] == "ok"
+    assert found["services"]["qdrant"]["differs"] == "planned as the real service, and a stand-in answers"
+    assert found["services"]["qdrant"]["now"]["status"] == "ok"
 
 
 def test_a_wrong_password_and_an_impostor_are_named(street: Street, tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ def agents_as_said(agents: list[dict[str, Any]]) -> dict[str, Any]:
         "/".join(lines(one["id"], one["description"])): {
             "Available": lines("yes" if one["available"] else "no", one["reason"]),
             "From": lines(one["tier"] or NONE, one["path"]),
-            "Model": [one["model"] or NONE],
+            "Model": lines(one["model"] or NONE, one["answered_by"]),
+            "Missing tools": [", ".join(one["missing_tools"]) or NONE],
             "Needs": [
                 ", ".join(name if need["met"] else f"{name} (missing)" for name, need in one["dependencies"].items())
                 or NONE
@@ -106,12 +107,20 @@ def agents_as_said(agents: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def used_as_said(usage: dict[str, Any]) -> list[str]:
+    if not usage["requests"]:
+        return [NONE]
+    requests = f"{usage['requests']} request{'' if usage['requests'] == 1 else 's'}"
+    return [f"{usage['input_tokens']} + {usage['output_tokens']} tokens", requests]
+
+
 def runs_as_said(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         f"{one['agent']}/{one['id'][:8]}": {
             "Outcome": lines(one["status"], "from the cache" if one["cached"] else None, one["error"]),
             "Model": [one["model"]],
-            "Asked": [f"{one['server']}: {one['tool']}"],
+            "Asked": [one["answered_by"] or f"{one['server']}: {one['tool']}"],
+            "Used": used_as_said(one["usage"]),
             "Took": milliseconds(one["duration_ms"]),
             "Begun": one["created"],
         }

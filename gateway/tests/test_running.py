@@ -21,6 +21,7 @@ from gateway.tests.conftest import (
     agents_in,
     counting_mcp,
     counts,
+    events_of,
     free_port,
     gateway,
     http_answering,
@@ -30,7 +31,6 @@ from gateway.tests.conftest import (
     run,
     service,
     wait_until,
-    zen_mcp,
 )
 
 
@@ -52,15 +52,6 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         plan = plan_of(services, agents_in(folder))
         running = stack.enter_context(gateway(folder, plan, LOG_LEVEL="DEBUG"))
         yield Stage(running, url, plan, folder)
-
-
-def events_of(answer: httpx2.Response) -> list[tuple[str, dict[str, Any]]]:
-    found = []
-    for block in answer.text.split("\n\n"):
-        lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
-        if "event" in lines:
-            found.append((lines["event"], json.loads(lines["data"])))
-    return found
 
 
 def calls(stage: Any) -> int:
@@ -437,11 +428,9 @@ def test_a_server_that_dies_in_a_call_is_asked_once_only(tmp_path: Path) -> None
 
 
 def test_a_server_behind_a_token_is_reached_with_it(tmp_path: Path) -> None:
-    secret = tmp_path / "zen-mcp"
+    secret = tmp_path / "secret"
     secret.write_text("tok-8f3a\n")
-    with ExitStack() as stack:
-        stack.enter_context(pytest.MonkeyPatch.context()).setenv("ZEN_MCP_TOKEN_FILE", str(secret))
-        url, _ = stack.enter_context(zen_mcp(tmp_path))
+    with counting_mcp(tmp_path, token="tok-8f3a") as (url, _):
         for credential, status in ((str(secret), "succeeded"), (None, "failed")):
             plan = plan_of({"zen-mcp": service("mcp", url, credential=credential)}, agents_in(tmp_path))
             with gateway(tmp_path, plan, name=status) as running:
@@ -493,8 +482,8 @@ def test_production_without_tokens_runs_nothing_but_shows_itself(tmp_path: Path)
         assert running.api.get("/api/agents/available").status_code == 200
 
 
-def test_without_an_mcp_server_runs_are_503(tmp_path: Path) -> None:
+def test_without_the_mcp_server_that_an_agent_names_its_runs_are_409(tmp_path: Path) -> None:
     with gateway(tmp_path, plan_of({}, agents_in(tmp_path))) as running:
         answer = run(running, "opus", "x")
-        assert answer.status_code == 503
-        assert answer.json()["error"]["code"] == "no_mcp_server"
+        assert answer.status_code == 409
+        assert answer.json()["error"]["code"] == "agent_unavailable"

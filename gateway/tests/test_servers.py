@@ -17,11 +17,10 @@ from gateway.tests.conftest import (
     plan_of,
     run,
     service,
-    zen_mcp,
 )
 
 DEFINITIONS = {
-    "chatty": "---\nmodel: haiku\n---\nYou are chatty.\n",
+    "chatty": "---\nmodel: haiku\nserver: zen-mcp\n---\nYou are chatty.\n",
     "librarian": "---\nmodel: haiku\nserver: context7\ntool: look_up\nprompt_argument: topic\n---\n",
     "old-timer": "---\nmodel: haiku\nserver: elder\ntool: look_up\nprompt_argument: topic\n---\n",
     "lost": "---\nserver: perplexity\ntool: ask\n---\n",
@@ -30,7 +29,7 @@ DEFINITIONS = {
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def running(tmp_path_factory: pytest.TempPathFactory, zen_url: str) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("servers")
     agents = {}
     for name, text in DEFINITIONS.items():
@@ -38,11 +37,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         file.write_text(text)
         agents[name] = agent(file)
     with ExitStack() as stack:
-        zen, _ = stack.enter_context(zen_mcp(folder))
         context7, _ = stack.enter_context(counting_mcp(folder))
         elder, _ = stack.enter_context(counting_mcp(folder, transport="sse"))
         services = {
-            "zen-mcp": service("mcp", zen, stand_in="on the MCP SDK"),
+            "zen-mcp": service("mcp", zen_url),
             "context7": service("mcp", f"{context7}/mcp"),
             "elder": service("mcp", f"{elder}/sse"),
             "silent": service("mcp", f"http://127.0.0.1:{free_port()}"),
@@ -62,6 +60,7 @@ def test_every_mcp_server_is_asked_who_it_is_and_what_it_can_do(running: Gateway
     assert set(tools) == {"chat", "counts", "keep", "look_up"}
     assert tools["look_up"]["description"] == "Says what was asked of it."
     assert tools["look_up"]["required"] == ["library", "topic"]
+    assert servers["zen-mcp"]["server_name"] == "PAL"
     assert "chat" in {tool["name"] for tool in servers["zen-mcp"]["tools"]}
     assert servers["silent"]["status"] == "down"
     assert servers["silent"]["problem"]

@@ -28,10 +28,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
-SECRETS = Path(os.environ.get("ZEN_MCP_SECRETS", "/run/promptcraft/secrets"))
-TOKEN_FILE = SECRETS / "zen-mcp"
-# What the server reads from its environment; each may be a file of that name among the secrets.
-PROVIDER_KEYS = ("GEMINI_API_KEY", "OPENAI_API_KEY", "OPENROUTER_API_KEY", "XAI_API_KEY", "DIAL_API_KEY")
+TOKEN_FILE = Path(os.environ.get("ZEN_MCP_SECRETS", "/run/promptcraft/secrets")) / "zen-mcp"
 OWN_HOSTS = ("zen-mcp", "localhost", "127.0.0.1", "[::1]")
 PING_SECONDS = 2.0
 WATCH_SECONDS = 5.0
@@ -39,10 +36,10 @@ CHILD_GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError)
 
 
 def child_environment() -> dict[str, str]:
-    """This environment and the provider keys; only the child sees the keys."""
-    keys = {name: (SECRETS / name).read_text().strip() for name in PROVIDER_KEYS if (SECRETS / name).is_file()}
+    """This environment, without the bridge's own packages: the child has others."""
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     # The root is read-only; what the server writes by itself goes to the tmpfs.
-    return {**os.environ, "HOME": "/tmp", **keys}
+    return {**own, "HOME": "/tmp"}
 
 
 def transport_security() -> TransportSecuritySettings:
@@ -79,7 +76,7 @@ def build_app(session: ClientSession, manager: StreamableHTTPSessionManager) -> 
         except (McpError, TimeoutError, *CHILD_GONE):
             reason = "the server behind the bridge does not answer"
             return JSONResponse({"status": "down", "service": "zen-mcp", "reason": reason}, status_code=503)
-        return JSONResponse({"status": "ok", "service": "zen-mcp", "stand_in": False})
+        return JSONResponse({"status": "ok", "service": "zen-mcp"})
 
     async def metrics(request: Request) -> Response:
         return PlainTextResponse(container_figures())

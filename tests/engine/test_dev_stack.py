@@ -89,7 +89,7 @@ def test_the_document_to_paste_works_with_the_official_client(deployed: Done, pr
             return (await session.initialize()).server_info.name
 
     assert zen["type"] == "http"
-    assert "zen" in project.inside(lambda: asyncio.run(handshake()))
+    assert project.inside(lambda: asyncio.run(handshake())) == "PAL"
 
 
 def test_redis_answers_inside_its_container(running: dict[str, Container]) -> None:

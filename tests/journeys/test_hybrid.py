@@ -1,4 +1,4 @@
-"""Redis and Prometheus on this host's loopback, Qdrant, Zen MCP and Grafana on another host: all used, none declared.
+"""Redis and Prometheus on this host's loopback; Qdrant, Zen MCP, Grafana and models on another: used, none declared.
 
 The other host is a network namespace at the end of a cable, with an engine of its own.
 """
@@ -18,6 +18,7 @@ import pytest
 import requests
 from docker.models.containers import Container
 
+from tests.chat_completions import ANSWER, chat_server
 from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Project
 from tests.waiting import until
@@ -52,6 +53,7 @@ def project(new_project: Callable[..., Project]) -> Project:
             "QDRANT_PORT": "6333",
             "ZEN_MCP_URL": f"http://{THERE}:8000/mcp",
             "GRAFANA_URL": f"http://{THERE}:3000",
+            "OPENAI_BASE_URL": f"http://{THERE}:11434/v1",
         }
     )
     return project
@@ -102,7 +104,8 @@ def world(
     run(elsewhere, image_of(project, "grafana"), environment={"GF_SECURITY_ADMIN_PASSWORD__FILE": "/etc/hostname"})
     for host, port in (("127.0.0.1", 6379), ("::1", 9090), (THERE, 6333), (THERE, 8000), (THERE, 3000)):
         until(partial(accepts, private_engine, host, port), seconds=90)
-    yield
+    with chat_server(elsewhere, (THERE, 11434)):
+        yield
     prometheus.remove(force=True)
 
 
@@ -148,12 +151,12 @@ def test_the_application_finds_all_of_it_well_from_inside(deployed: str, project
     assert told["services"]["prometheus"]["version"]
 
 
-def test_a_key_a_vector_and_a_tool_call_really_arrive(
+def test_a_key_a_vector_and_a_models_answer_really_arrive(
     deployed: str, project: Project, redis: Container, elsewhere: PrivateEngine
 ) -> None:
     run = project.ask(7862, "/api/agents/summarizer/runs", "POST", json={"input": f"one {secrets.token_hex(4)} two"})
     assert run.status_code == 200 and run.json()["status"] == "succeeded", run.text
-    assert "stand-in" in run.json()["output"]
+    assert run.json()["output"] == ANSWER
 
     keys: Any = redis.exec_run(["redis-cli", "-a", PASSWORD, "--no-auth-warning", "dbsize"]).output
     assert int(keys.decode().split()[-1]) > 0

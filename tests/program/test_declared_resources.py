@@ -14,7 +14,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from catalog import EXPORTERS, LABEL_STAND_IN, SERVICES, host_port
+from catalog import EXPORTERS, LABEL_STAND_IN, PROVIDERS, SERVICES, host_port
 from components.stack import PromptCraftStack
 from discovery.config import DiscoveryConfig
 from discovery.report import Candidate, Finding, HostLaunch, Launch, Ownership, Reach, Source, Vantage, Verdict
@@ -93,6 +93,7 @@ FOREIGN = (
     finding("qdrant", reach=Reach(Vantage.CONTAINER_NETWORK, "theirs", "http://qdrant-1:6333")),
     finding("zen-mcp"),
 )
+MODELS_HERE = (finding("models", endpoint="http://127.0.0.1:11434/v1", reach=Reach(Vantage.HOST_LOOPBACK)),)
 ON_LOOPBACK = (finding("redis", endpoint="redis://127.0.0.1:6379", reach=Reach(Vantage.HOST_LOOPBACK)),)
 BY_NPX = (
     Finding(
@@ -139,6 +140,9 @@ PRODUCTION = (*REPLICAS, *(name for name in SERVICES if name != "promptcraft"), 
         ("hybrid", OURS, ALL),
         ("hybrid", FOREIGN, ("promptcraft",)),
         ("hybrid", ON_LOOPBACK, ("promptcraft", "redis-relay", "zen-mcp", "qdrant")),
+        ("dev", MODELS_HERE, (*ALL, "models-relay")),
+        ("hybrid", MODELS_HERE, (*ALL, "models-relay")),
+        ("cloud", MODELS_HERE, ("promptcraft",)),
         ("cloud", (), ("promptcraft",)),
         ("cloud", OURS, ("promptcraft",)),
         ("cloud", FOREIGN, ("promptcraft",)),
@@ -297,6 +301,34 @@ def test_the_application_is_given_its_tokens_by_hash_only() -> None:
     assert not any(token in repr(uploads) for token in tokens)
     (told,) = (upload for upload in uploads if upload["file"] == "/run/promptcraft/secrets/gateway-tokens")
     assert told["content"].split() == [hashlib.sha256(token.encode()).hexdigest() for token in tokens]
+
+
+PROVIDERS_KEYS = {provider.variable: f"{provider.name}-key-zzq" for provider in PROVIDERS.values()}
+
+
+def declared_with(keys: dict[str, str]) -> dict[str, Any]:
+    """The inputs of every resource of production with these variables set, by type and name."""
+    environment = {"GRAFANA_PASSWORD": "only-for-tests", **keys}
+    resources = run(settings_of("production", environment)).resources
+    return {f"{typ} {name}": inputs for typ, name, inputs in resources if not typ.startswith("promptcraft:")}
+
+
+def test_a_providers_key_is_a_file_of_the_application_and_of_zen_mcp_and_of_nobody_else() -> None:
+    resources = declared_with(PROVIDERS_KEYS)
+    knowing = {name for name, inputs in resources.items() if "zzq" in repr(inputs)}
+    assert {name.split(" ")[1] for name in knowing} == {"promptcraft-files", "zen-mcp-files"}
+    for name in knowing:
+        files = {upload["file"]: upload["content"] for upload in uploads_of(resources[name])}
+        for provider in PROVIDERS.values():
+            assert files[f"/run/promptcraft/secrets/{provider.secret_key}"] == f"{provider.name}-key-zzq"
+
+
+def test_a_changed_key_replaces_those_two_only() -> None:
+    before, after = declared_with(PROVIDERS_KEYS), declared_with(PROVIDERS_KEYS | {"XAI_API_KEY": "another-zzq"})
+    changed = {name.split(" ")[1] for name, inputs in after.items() if inputs != before[name]}
+    assert after.keys() == before.keys()
+    # The files, and with them whoever mounts them.
+    assert changed == {"promptcraft-files", *REPLICAS, "zen-mcp-files", "zen-mcp"}
 
 
 def test_the_application_alone_is_told_whom_to_trust_besides() -> None:

@@ -130,11 +130,53 @@ def legacy_mcp(
     return http(route)
 
 
+def models(*names: str, owner: str = "me", key: str | None = None, marks: dict[str, object] | None = None) -> Talk:
+    """A server of OpenAI's chat API with these models; `marks` are the pages of its own, which no key guards."""
+    listed = {"object": "list", "data": [{"id": name, "object": "model", "owned_by": owner} for name in names] or None}
+    pages = {path: Reply(body) for path, body in (marks or {}).items()}
+
+    def route(request: HttpRequest) -> Reply:
+        if request.path in pages:
+            return pages[request.path]
+        if key is not None and request.headers.get("authorization") != f"Bearer {key}":
+            return Reply({"error": "Unauthorized"}, 401)
+        return Reply(listed) if request.path == "/v1/models" else NOT_FOUND
+
+    return http(route)
+
+
+def ollama(*names: str, version: str = "0.12.6") -> Talk:
+    """Ollama: without any model, its list is null."""
+    return models(*names, owner="library", marks={"/api/version": {"version": version}})
+
+
+def lm_studio(*names: str) -> Talk:
+    """LM Studio, with its own API beside OpenAI's."""
+    data = [{"id": name, "object": "model", "type": "llm", "compatibility_type": "gguf"} for name in names]
+    return models(*names, owner="organization_owner", marks={"/api/v0/models": {"object": "list", "data": data}})
+
+
+def llama_cpp(name: str, build: str = "b8681") -> Talk:
+    """llama.cpp's `llama-server`, which serves one model."""
+    return models(name, owner="llamacpp", marks={"/props": {"build_info": build, "total_slots": 4}})
+
+
+def vllm(name: str, version: str = "0.21.0", key: str | None = None) -> Talk:
+    """vLLM. Its key guards `/v1` only."""
+    return models(name, owner="vllm", key=key, marks={"/version": {"version": version}})
+
+
+def litellm(*names: str, key: str | None = None) -> Talk:
+    """LiteLLM's proxy (seen: 1.110.2). Its key guards everything but its health."""
+    return models(*names, owner="openai", key=key, marks={"/health/liveliness": '"I\'m alive!"'})
+
+
 EMULATORS: dict[str, Callable[[str], Talk]] = {
     "qdrant": lambda version: qdrant(version),
     "grafana": lambda version: grafana(version),
     "mcp": lambda name: legacy_mcp(name),
     "promptcraft": lambda version: promptcraft(version),
+    "vllm": lambda name: vllm(name),
     "victoria-metrics": lambda _: victoria_metrics(),
 }
 

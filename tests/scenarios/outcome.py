@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 SOURCES = {"external_deployment", "user_installation", "project_configuration", "docker_service", "npx_cloud"}
 VERDICTS = {"verified", "impostor", "unreachable", "unhealthy", "auth_required", "owned", "skipped"}
-CATALOG = {"promptcraft", "redis", "qdrant", "zen-mcp", "nginx", "prometheus", "grafana"}
+CATALOG = {"promptcraft", "redis", "qdrant", "zen-mcp", "nginx", "prometheus", "grafana", "models"}
 _ENDPOINT = re.compile(r"(https?|rediss?)://[^\s/@]+[^\s@]*|npx:\S+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _PROBLEM = re.compile(r"^[^\n]+?:\d+: [^\n]+?: [^\n]+; [^\n]+$")

@@ -95,6 +95,35 @@ RULES = (
         "a pin on an impostor fails, though another could be had",
     ),
     (
+        "a model server lists models, and not any kind of thing",
+        ("discovery/fingerprints/openai.py", 'and entry.get("object") == "model"]', "]"),
+        "models: whoever merely answers is an impostor",
+    ),
+    (
+        "a list of models on every page proves nothing",
+        (
+            "discovery/fingerprints/openai.py",
+            'if names is not None and await answers_everything(wire, f"{base}/v1", listed):',
+            "if False:",
+        ),
+        "models: whoever merely answers is an impostor",
+    ),
+    (
+        "a model server's key waits for its marks",
+        ("discovery/fingerprints/openai.py", "if product is None and not wire.place.secure:", "if False:"),
+        "models: a key is told to nobody whom nobody named, nor before somebody said who he is",
+    ),
+    (
+        "a model server's endpoint ends where its clients want it",
+        ("discovery/judging/sightings.py", "if protocol_of(service) is not Protocol.OPENAI:", "if True:"),
+        "models: Ollama on its port is found with its models, and no configuration at all",
+    ),
+    (
+        "every address is this machine's to who asks Ollama",
+        ("discovery/probes/environment.py", "_EVERY_ADDRESS.get(match[2], match[2])", "match[2]"),
+        "models: OLLAMA_HOST is read as Ollama reads it",
+    ),
+    (
         "an MCP server is known by its name",
         ("discovery/fingerprints/mcp.py", "return name.strip().lower() in known", "return True"),
         "a stranger's MCP server on 8000 is an impostor, and Zen MCP is found on 8001",

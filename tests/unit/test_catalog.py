@@ -7,18 +7,23 @@ import re
 
 import pytest
 
-from catalog import HOST_COMMAND, SERVICES, Service, volume_name
+from catalog import FINDABLE, HOST_COMMAND, PROVIDERS, SERVICES, Findable, Provider, Service, volume_name
 from components.stack import COMPONENTS
 from discovery.fingerprints import FINGERPRINTS
-from settings import SECRET_KEYS
+from planning.models import DEFAULTS
+from settings import SECRET_KEYS, VARIABLES
 from tests.builders import ROOT
 from tests.scenarios.states import ALL
 from toolchain.images.recipes import RECIPES
 
 EACH = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+# What may be somebody else's: all but what is always a stack's own.
 REUSABLE = pytest.mark.parametrize(
-    "service", [one for one in SERVICES.values() if not one.always_own], ids=lambda one: one.name
+    "service",
+    [one for one in FINDABLE.values() if not (isinstance(one, Service) and one.always_own)],
+    ids=lambda one: one.name,
 )
+LOOKED_FOR = pytest.mark.parametrize("service", FINDABLE.values(), ids=FINDABLE)
 
 
 def told(page: str, word: str) -> bool:
@@ -27,8 +32,8 @@ def told(page: str, word: str) -> bool:
     return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text) is not None
 
 
-@EACH
-def test_a_service_proves_itself_in_a_fingerprint_of_its_protocol(service: Service) -> None:
+@LOOKED_FOR
+def test_a_service_proves_itself_in_a_fingerprint_of_its_protocol(service: Findable) -> None:
     assert (service.protocol, service.scheme) in FINGERPRINTS, "add it in discovery/fingerprints/"
     assert told("fingerprints.md", service.title), "say in docs/fingerprints.md how it proves itself"
 
@@ -51,7 +56,7 @@ def test_a_service_has_an_image_and_a_way_to_it_without_a_registry(service: Serv
 
 
 @REUSABLE
-def test_a_service_that_may_be_somebody_elses_is_looked_for_and_can_be_named(service: Service) -> None:
+def test_a_service_that_may_be_somebody_elses_is_looked_for_and_can_be_named(service: Findable) -> None:
     assert service.images, "say which images run it"
     assert service.known_ports, "say where it commonly listens"
     assert service.variables, "say by which variable the operator names it"
@@ -61,26 +66,40 @@ def test_a_service_that_may_be_somebody_elses_is_looked_for_and_can_be_named(ser
 
 
 @REUSABLE
-def test_a_service_that_may_be_somebody_elses_has_scenarios(service: Service) -> None:
+def test_a_service_that_may_be_somebody_elses_has_scenarios(service: Findable) -> None:
     names = (service.name, service.title, *service.variables)
     assert any(name in row.name for row in ALL for name in names), "add states to tests/scenarios/states/"
 
 
-@EACH
-def test_a_services_secrets_can_be_set(service: Service) -> None:
-    keys = {*service.own_secrets, *({service.secret_key} if service.secret_key else ())}
+@LOOKED_FOR
+def test_a_services_secrets_can_be_set(service: Findable) -> None:
+    own = service.own_secrets if isinstance(service, Service) else ()
+    keys = {*own, *({service.secret_key} if service.secret_key else ())}
     assert keys <= set(SECRET_KEYS), "name its secret in settings/secrets.py"
 
 
 @EACH
 def test_whom_a_service_names_is_in_the_catalog(service: Service) -> None:
-    assert {*service.needs, *({service.of_no_use_without} if service.of_no_use_without else ())} <= SERVICES.keys()
+    assert {*service.needs, *({service.of_no_use_without} if service.of_no_use_without else ())} <= FINDABLE.keys()
 
 
 @EACH
 def test_a_service_is_named_where_people_look(service: Service) -> None:
     assert told("stacks.md", service.name), "let a stack run it, and write docs/stacks.md anew: make docs"
     assert service.title in (ROOT / "docs/interface.md").read_text() or told("interface.md", service.name)
+
+
+def test_what_is_only_ever_found_is_no_service_that_a_stack_runs() -> None:
+    assert FINDABLE.keys() - SERVICES.keys() == {"models"}
+    assert told("interface.md", "models")
+
+
+@pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
+def test_a_provider_has_a_model_for_every_name_and_its_key_can_be_set(provider: Provider) -> None:
+    assert DEFAULTS[provider.name].keys() == DEFAULTS["anthropic"].keys(), "write its models in planning/models.py"
+    assert provider.secret_key in SECRET_KEYS
+    assert VARIABLES[provider.variable] == provider.secret_key
+    assert provider.variable in (ROOT / ".env.template").read_text(), f"{provider.variable} is not in .env.template"
 
 
 def test_no_name_can_be_taken_for_another_ones() -> None:

@@ -29,12 +29,22 @@ class Recipe:
 
     `base` is another recipe, or None for the Debian base. `sources` is the folder of a program (relative to the
     checkout) that lands in the build context as `sources/`, with what its `requirements.lock` names as
-    `dependencies/`.
+    `dependencies/`. Each of `apart` is a folder in it with a lock of its own, for a program that wants other versions;
+    what that lock names lands under the folder's name.
     """
 
     name: str
     base: str | None = None
     sources: str | None = None
+    apart: tuple[str, ...] = ()
+
+    def locks(self, layout: Layout) -> dict[str, Path]:
+        """Each folder of packages in the build context, and the lock that names them."""
+        if self.sources is None:
+            return {}
+        folder = layout.root / self.sources
+        folders = {"dependencies": folder} | {name: folder / name for name in self.apart}
+        return {name: folder / "requirements.lock" for name, folder in folders.items()}
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
@@ -47,7 +57,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             Recipe("exporters"),
             Recipe("python"),
             Recipe("promptcraft", base="python", sources="gateway"),
-            Recipe("zen-mcp", base="python", sources="images/offline/zen-mcp"),
+            Recipe("zen-mcp", base="python", sources="images/zen-mcp", apart=("pal",)),
             Recipe("qdrant", base="python", sources="images/offline/qdrant"),
             Recipe("grafana", base="python", sources="images/offline/grafana"),
             Recipe("runner", base="python", sources="images/runner"),
@@ -61,8 +71,8 @@ def tag(recipe: Recipe, layout: Layout, stand_in: str | None = None) -> str:
     parts: list[str | bytes] = [base_tag(recipe, layout), stand_in or ""]
     parts.append(content.of_folder(layout.root / "images" / "offline" / recipe.name))
     if recipe.sources:
-        folder = layout.root / recipe.sources
-        parts += [content.of_folder(folder, _NOT_SOURCES), (folder / "requirements.lock").read_bytes()]
+        parts.append(content.of_folder(layout.root / recipe.sources, _NOT_SOURCES))
+    parts += [lock.read_bytes() for lock in recipe.locks(layout).values()]
     return f"promptcraft.local/{recipe.name}:{content.of_parts(parts)[: content.SHORT]}"
 
 
@@ -95,10 +105,9 @@ def _fill(context: Path, recipe: Recipe, docker: Docker, layout: Layout) -> None
     """Lay the build context out, readable by any user, since the image keeps the modes it is given."""
     _copy(layout.root / "images" / "offline" / recipe.name, context, frozenset())
     if recipe.sources:
-        folder = layout.root / recipe.sources
-        _copy(folder, context / "sources", _NOT_SOURCES)
-        dependencies = wheels.installed(folder / "requirements.lock", docker.architecture(), layout)
-        shutil.copytree(dependencies, context / "dependencies")
+        _copy(layout.root / recipe.sources, context / "sources", _NOT_SOURCES)
+    for name, lock in recipe.locks(layout).items():
+        shutil.copytree(wheels.installed(lock, docker.architecture(), layout), context / name)
     for path in (context, *context.rglob("*")):
         # Among the dependencies are programs; our own files are copied without their modes.
         path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)

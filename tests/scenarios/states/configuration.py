@@ -44,7 +44,7 @@ servers:
 resource_limits:
   total_memory_mb: true
   max_concurrent_agents: .nan
-  model_limits: {gpt: 1}
+  model_limits: {g pt: 1}
 """.replace("LONG_NAME", "x" * 64)
 
 WRONG_LINES = {
@@ -68,7 +68,7 @@ WRONG_LINES = {
     27: "8000",
     29: "total_memory_mb",
     30: "max_concurrent_agents",
-    31: "gpt",
+    31: "g pt",
 }
 
 

@@ -57,6 +57,15 @@ def _(world: World) -> None:
 
 
 @scenario(
+    "models: vLLM's container is found at whatever port it publishes, and its network named",
+    selects("models", 18000, DOCKER, "0.21.0", holds=["tiny"], title="vLLM"),
+    lists("models", 18000, "verified", DOCKER, reach__vantage="container_network"),
+)
+def _(world: World) -> None:
+    world.engine.run("brain", "vllm/vllm-openai:v0.21.0", *emulator("vllm", "tiny", 8000), port=8000, publish=18000)
+
+
+@scenario(
     "a container is not a service by its name alone",
     lists_nothing("redis", source=DOCKER),
     lists_nothing("qdrant", source=DOCKER),

@@ -34,6 +34,7 @@ resource_limits:
   max_concurrent_agents: 5
   model_limits:
     opus: 1
+    claude-opus-5-5: 2
 """
 
 AGENTS_TEXT = """\
@@ -68,7 +69,7 @@ def test_servers_as_people_write_them() -> None:
     assert zen.resource_requirements == config.Resources(memory_mb=512, cpu_cores=0.5)
     assert loaded.servers["context7"].priority_order == (Source.NPX,)
     assert loaded.resource_limits.total_memory_mb == 4096
-    assert loaded.resource_limits.model_limits == {"opus": 1, "sonnet": 8, "haiku": 15}
+    assert loaded.resource_limits.model_limits == {"opus": 1, "sonnet": 8, "haiku": 15, "claude-opus-5-5": 2}
 
 
 def test_agents_as_people_write_them() -> None:
@@ -158,7 +159,7 @@ BAD = [
     ("servers:\n  a: {dependencies: {redis: x}}", r"dependencies\.redis: is an unknown key"),
     ("resource_limits: {max_concurrent_agents: 0}", r"max_concurrent_agents: .*greater than or equal to 1"),
     ("resource_limits: {total_memory_mb: 1e3}", r"total_memory_mb: must be a whole number"),
-    ("resource_limits: {model_limits: {gpt: 1}}", r"model_limits\.gpt: is an unknown key"),
+    ("resource_limits: {model_limits: {g pt: 1}}", r"model_limits\.g pt: is not what an agent calls a model"),
     ("resource_limits:\n  model_limits: {opus: 022:22}", r":2: resource_limits\.model_limits\.opus: "),
 ]
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog import SERVICES
+from catalog import FINDABLE
 from discovery.probes.environment import MEANINGS, environment
 from discovery.report import Source
 from tests.unit.asking import MANY, request_in
@@ -37,6 +37,19 @@ from tests.unit.asking import MANY, request_in
         ({"REDIS_URL": "redis://h/?ssl_cert_reqs=none"}, "redis", "redis://h:6379"),
         ({"UPSTASH_REDIS_REST_URL": "https://x.upstash.io"}, "redis", "https://x.upstash.io:443"),
         ({"PROMETHEUS_URL": "http://h:9090/"}, "prometheus", "http://h:9090"),
+        ({"OPENAI_BASE_URL": "http://h:8000/v1"}, "models", "http://h:8000/v1"),
+        ({"CUSTOM_API_URL": "http://h:4000"}, "models", "http://h:4000"),
+        # As Ollama's own envconfig reads it.
+        ({"OLLAMA_HOST": "h"}, "models", "http://h:11434"),
+        ({"OLLAMA_HOST": "h:8080"}, "models", "http://h:8080"),
+        ({"OLLAMA_HOST": ":8080"}, "models", "http://127.0.0.1:8080"),
+        ({"OLLAMA_HOST": "0.0.0.0"}, "models", "http://127.0.0.1:11434"),
+        ({"OLLAMA_HOST": "0.0.0.0:1"}, "models", "http://127.0.0.1:1"),
+        ({"OLLAMA_HOST": "[::]:1"}, "models", "http://[::1]:1"),
+        ({"OLLAMA_HOST": "::1"}, "models", "http://[::1]:11434"),
+        ({"OLLAMA_HOST": "http://h"}, "models", "http://h:80"),
+        ({"OLLAMA_HOST": "https://h/"}, "models", "https://h:443"),
+        ({"OLLAMA_HOST": "https://h:1/ollama"}, "models", "https://h:1/ollama"),
         ({"GRAFANA_URL": "http://h:3000/grafana"}, "grafana", "http://h:3000/grafana"),
     ],
 )
@@ -73,6 +86,11 @@ def test_a_variable_names_an_external_deployment(
         ({"GRAFANA_URL": "gopher://h"}, ["GRAFANA_URL", "'gopher://h'"]),
         ({"GRAFANA_URL": "http://h/\x1b[2J\n[OK] ours"}, ["GRAFANA_URL", r"\x1b[2J\n[OK]"]),
         ({"GRAFANA_URL": "http://h/?api_key=geheim"}, ["GRAFANA_URL", "?***"]),
+        ({"OPENAI_BASE_URL": "http://sk-geheim@h/v1"}, ["OPENAI_BASE_URL", "'http://***@h/v1'"]),
+        ({"OLLAMA_HOST": "u:geheim@h"}, ["OLLAMA_HOST"]),
+        ({"OLLAMA_HOST": "169.254.169.254"}, ["OLLAMA_HOST", "cannot be asked"]),
+        ({"OLLAMA_HOST": "ftp://h"}, ["OLLAMA_HOST"]),
+        ({"OLLAMA_HOST": "h:99999"}, ["OLLAMA_HOST", "1 to 65535"]),
     ],
 )
 def test_a_bad_value_is_never_asked_and_says_why(tmp_path: Path, variables: dict[str, str], words: list[str]) -> None:
@@ -90,6 +108,11 @@ def test_an_empty_variable_is_as_good_as_none(tmp_path: Path) -> None:
     variables = {"QDRANT_HOST": "", "QDRANT_PORT": "6333", "ZEN_MCP_URL": " ", "REDIS_URL": "", "GRAFANA_URL": ""}
 
     assert environment(request_in(tmp_path, **variables)).candidates == ()
+
+
+@pytest.mark.parametrize("url", ["https://api.openai.com/v1", "https://openrouter.ai/api/v1", "https://api.x.ai/v1"])
+def test_a_providers_own_address_names_no_server_of_ones_own(tmp_path: Path, url: str) -> None:
+    assert environment(request_in(tmp_path, OPENAI_BASE_URL=url)).candidates == ()
 
 
 def test_what_comes_from_dotenv_says_so(tmp_path: Path) -> None:
@@ -129,4 +152,4 @@ class Recording(dict[str, str]):
 def test_each_variable_that_is_read_is_in_the_catalog_and_has_its_meaning(tmp_path: Path) -> None:
     variables = Recording()
     environment(replace(request_in(tmp_path), environment=variables))
-    assert variables.asked == MEANINGS.keys() == {name for service in SERVICES.values() for name in service.variables}
+    assert variables.asked == MEANINGS.keys() == {name for service in FINDABLE.values() for name in service.variables}

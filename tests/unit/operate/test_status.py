@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from operate.status import ServiceStatus, settled, statuses
+from operate.status import ServiceStatus, settled, statuses, unavailable
 from tests.answering import answering
 
 WELL = {"status": "ok", "services": {"redis": {"status": "ok"}}}
@@ -53,6 +53,15 @@ def test_a_service_of_somebody_elses_that_fails_is_told_even_without_a_reason() 
         (row,) = (row for row in statuses(outputs(port, source="external_deployment")) if row.service == "redis")
     assert row.complaint is not None
     assert row.complaint.endswith("it gave no reason")
+
+
+def test_without_a_model_what_to_do_is_said_once_under_the_table() -> None:
+    plan = {"models": {"source": "omitted", "reason": "was not found"}, "docs": {"source": "omitted", "reason": "no"}}
+    told = {"plan": plan, "models": {"names": {}, "problem": "agents have no model: set …"}}
+    assert unavailable(told) == ["docs is unavailable: no", "agents have no model: set …"]
+    # A provider's key is enough; and an older deployment says nothing of models.
+    assert unavailable(told | {"models": {"names": {"opus": "xai:x"}, "problem": None}}) == ["docs is unavailable: no"]
+    assert unavailable({"plan": plan}) == ["docs is unavailable: no"]
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b""])

@@ -284,7 +284,7 @@ def test_a_redis_that_merely_runs_nearby_is_not_the_clouds() -> None:
     plan = plan_of(finding("redis", endpoint="redis://10.0.0.5:6379", evidence="port 6379"))
     decision = plan.decisions["redis"]
     assert isinstance(decision, Omit) and "REDIS_URL" in decision.reason
-    assert plan.notices == ()
+    assert plan.notices == (plan.models.problem,)
 
 
 def test_a_named_redis_that_wants_a_token_is_an_error_before_anything_is_declared() -> None:

@@ -21,7 +21,14 @@ from tests.builders import ROOT, finding, report_of, settings_of
 from tests.unit.toolchain.images.test_stand_ins import IMAGES, Running, running
 
 PASSWORD = "only-for-tests"
-PANELS = ["Agent execution times", "MCP response rates", "Memory and CPU", "Request throughput", "Error rates"]
+PANELS = [
+    "Agent execution times",
+    "MCP response rates",
+    "Tokens and tool calls",
+    "Memory and CPU",
+    "Request throughput",
+    "Error rates",
+]
 SOURCE, PROVIDER, DASHBOARD = (
     "provisioning/datasources/prometheus.yaml",
     "provisioning/dashboards/promptcraft.yaml",
@@ -53,7 +60,7 @@ def grafana(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         yield server
 
 
-def test_the_dashboard_has_the_five_panels_and_asks_the_prometheus_of_the_plan() -> None:
+def test_the_dashboard_has_its_panels_and_asks_the_prometheus_of_the_plan() -> None:
     files = grafana_files(plan_of("http://10.0.0.5:9090"), load_dashboards(ROOT))
     (source,) = json.loads(files[SOURCE])["datasources"]
     assert source["url"] == "http://10.0.0.5:9090"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from catalog import PROVIDERS, Provider
 from errors import ConfigError
 from settings import StackSettings, fingerprint, load_settings
 from tests.builders import ROOT
@@ -48,6 +49,10 @@ def load(project: Path, environ: dict[str, str] | None = None, **overrides: str)
         ("mcpVariables: TEAM", "mcpVariables: 'TEAM' is refused: names no server's variables"),
         ("gateway: {PROMPTCRAFT_PLAN_FILE: /x}", "is not the application's to be set here"),
         ("gateway: {OTEL_EXPORTER_OTLP_HEADERS: key}", "is not the application's to be set here"),
+        ("models: {opus: mistral}", "Pulumi.dev.yaml:2: models.opus: 'mistral' is refused: names no provider"),
+        ("models: {opus: 'mistral:large'}", "with one of anthropic, openai, google, openrouter, xai, local"),
+        ("models: {opus: 'local:'}", "models.opus: 'local:' is refused: names no model"),
+        ("models: {'opus[1m]': 'xai:grok'}", "'opus[1m]' is refused: is not what an agent calls a model"),
         ("engine: podman", "Pulumi.dev.yaml:2: engine: 'podman' is refused"),
         ("services: [redis, postgres]", "Pulumi.dev.yaml:2: services.1: 'postgres' is refused: is not a service"),
         ("images: {redis: 'redis:latest'}", "images.redis: 'redis:latest' is not an exact image"),
@@ -126,6 +131,25 @@ def test_a_stack_secret_outranks_the_environments_and_neither_prints(project: Pa
     settings = load(project, {"QDRANT_API_KEY": "from-environment"}, qdrantApiKey="from-stack")
     assert settings.secrets["qdrant"].value == "from-stack"
     assert "from-" not in repr(settings)
+
+
+def test_openais_key_is_openais_alone(project: Path) -> None:
+    own, others = "https://api.openai.com/v1", "http://127.0.0.1:11434/v1"
+    assert "openaiApiKey" in load(project, {"OPENAI_API_KEY": "k"}).secrets
+    assert "openaiApiKey" in load(project, {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": own}).secrets
+    # It may be that server's, or a word that its client insists on.
+    for url in (others, "https://api.openai.com.example.com/v1", "http://[x/v1"):
+        assert load(project, {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": url}).secrets == {}
+    stack = load(project, {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": others}, openaiApiKey="from-stack")
+    assert stack.secrets["openaiApiKey"].value == "from-stack"
+
+
+@pytest.mark.parametrize("provider", PROVIDERS.values(), ids=PROVIDERS)
+def test_a_providers_key_comes_from_its_variable_and_prints_nowhere(project: Path, provider: Provider) -> None:
+    (project / ".env").write_text(f"{provider.variable}=sk-zzq\n")
+    settings = load(project)
+    assert settings.secrets[provider.secret_key].value == "sk-zzq"
+    assert "zzq" not in repr(settings)
 
 
 def test_a_generated_secret_is_the_stacks_own_until_a_person_sets_another(project: Path) -> None:

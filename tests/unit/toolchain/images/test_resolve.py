@@ -129,7 +129,7 @@ def test_a_locked_image_is_pulled_by_its_digest() -> None:
 
 REAL = "qdrant/qdrant:v1.17.0"
 QDRANT = Reference("qdrant", "", REAL, recipe="qdrant", stand_in="a stand-in")
-ZEN = Reference("zen-mcp", "", build=Build("zen-mcp", ("https://there/",)), recipe="zen-mcp", stand_in="a stand-in")
+ZEN = Reference("zen-mcp", "", build=Build("zen-mcp", ("https://there/",)), recipe="zen-mcp")
 PUBLISHED = Reference("nowhere", "", "a/b:1.0")
 
 
@@ -144,8 +144,8 @@ PUBLISHED = Reference("nowhere", "", "a/b:1.0")
         (QDRANT, set(), False, False, ("recipe", "built", True)),
         (ZEN, {"context", "recipe"}, False, False, ("context", "found", False)),
         (ZEN, set(), True, False, ("context", "built", False)),
-        (ZEN, set(), True, True, ("recipe", "built", True)),
-        (ZEN, set(), False, False, ("recipe", "built", True)),
+        (ZEN, set(), True, True, ("recipe", "built", False)),
+        (ZEN, set(), False, False, ("recipe", "built", False)),
     ],
 )
 @pytest.mark.parametrize("fresh", [False, True])
@@ -216,6 +216,10 @@ def test_an_image_without_recipe_and_registry_is_named(layout: Layout, monkeypat
         ("images/offline/redis/entrypoint.sh", {"redis"}),
         ("images/offline/python/Dockerfile", {"python", "promptcraft", "zen-mcp", "qdrant", "grafana", "runner"}),
         ("gateway/requirements.lock", {"promptcraft"}),
+        ("images/zen-mcp/requirements.lock", {"zen-mcp"}),
+        ("images/zen-mcp/pal/requirements.lock", {"zen-mcp"}),
+        ("images/zen-mcp/start_pal.py", {"zen-mcp"}),
+        ("images/zen-mcp/pal/requirements.txt", set()),
         ("images/runner/requirements.lock", {"runner"}),
         ("gateway/requirements.txt", set()),
         ("gateway/__main__.py", {"promptcraft"}),

@@ -1,8 +1,7 @@
-"""The stand-ins, as they are deployed: real processes on free ports, asked over HTTP and by the official MCP client."""
+"""Qdrant's stand-in, as it is deployed: a real process on a free port, asked over HTTP."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
@@ -16,25 +15,11 @@ from typing import Any
 
 import pytest
 import requests
-from mcp.client.client import Client
-from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.exceptions import MCPError
 
 from tests.waiting import until
 from tests.warm import WarmRun, servers_python
 
 IMAGES = Path(__file__).parents[4] / "images" / "offline"
-MCP_HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "test", "version": "1"},
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -87,96 +72,11 @@ def _answers(url: str) -> bool:
         return False
 
 
-# --- Zen MCP ---
-
-
-@pytest.fixture(scope="module")
-def zen() -> Iterator[Running]:
-    with running("zen-mcp", "/health", {"ZEN_MCP_TOKEN_FILE": "/nonexistent"}) as server:
-        yield server
-
-
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-def test_the_official_client_reaches_the_tools_in_both_eras(zen: Running, mode: str) -> None:
-    async def ask() -> tuple[str, set[str], str]:
-        async with Client(f"{zen.url}/mcp", mode=mode) as client:
-            assert client.server_info is not None
-            tools = {tool.name for tool in (await client.list_tools()).tools}
-            answer = await client.call_tool("chat", {"prompt": "How large?\nVery.", "model": "opus"})
-            return client.server_info.name, tools, answer.content[0].text  # type: ignore[union-attr]
-
-    name, tools, text = asyncio.run(ask())
-    assert name == "zen-mcp-stand-in"
-    assert tools == {"chat", "listmodels", "version"}
-    assert text.startswith("[stand-in]")
-    assert "How large?" in text
-    assert "'opus'" in text
-
-
 def figures_of(server: Running) -> dict[str, float]:
     """Value by series of what a server tells Prometheus."""
     text = requests.get(f"{server.url}/metrics", timeout=5).text
     lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
     return {series: float(value) for series, _, value in lines}
-
-
-def test_zen_tells_its_memory_and_cpu_time(zen: Running) -> None:
-    assert figures_of(zen).keys() >= {"process_resident_memory_bytes", "process_cpu_seconds_total"}
-
-
-def test_zen_says_in_its_health_that_it_is_a_stand_in(zen: Running) -> None:
-    assert requests.get(f"{zen.url}/health", timeout=2).json() == {
-        "status": "ok",
-        "service": "zen-mcp",
-        "stand_in": True,
-        "version": "1.0.0",
-    }
-
-
-@pytest.mark.parametrize(
-    ("header", "value", "status"),
-    [
-        ("Host", "evil.example", 421),
-        ("Host", "zen-mcp.evil.example:8000", 421),
-        ("Origin", "http://evil.example", 403),
-        ("Host", "zen-mcp:8000", 200),
-        ("Host", "localhost", 200),
-        ("Origin", "http://localhost:7860", 200),
-    ],
-)
-def test_zen_answers_under_its_own_names_only(zen: Running, header: str, value: str, status: int) -> None:
-    answer = requests.post(f"{zen.url}/mcp", json=INITIALIZE, headers={**MCP_HEADERS, header: value}, timeout=5)
-    assert answer.status_code == status
-
-
-def test_zen_takes_more_host_names_from_the_environment() -> None:
-    with running("zen-mcp", "/health", {"MCP_ALLOWED_HOSTS": "zen.example:*, other.example"}) as server:
-        headers = {**MCP_HEADERS, "Host": "zen.example:8000"}
-        assert requests.post(f"{server.url}/mcp", json=INITIALIZE, headers=headers, timeout=5).status_code == 200
-
-
-def test_zen_asks_for_the_bearer_token_where_there_is_one(tmp_path: Path) -> None:
-    token_file = tmp_path / "zen-mcp"
-    token_file.write_text("correct horse\n")
-    with running("zen-mcp", "/health", {"ZEN_MCP_TOKEN_FILE": str(token_file)}) as server:
-        url = f"{server.url}/mcp"
-        for authorization in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "correct horse"}):
-            answer = requests.post(url, json=INITIALIZE, headers={**MCP_HEADERS, **authorization}, timeout=5)
-            assert answer.status_code == 401
-            assert answer.headers["WWW-Authenticate"] == "Bearer"
-            assert "correct horse" not in answer.text
-        right = {**MCP_HEADERS, "Authorization": "Bearer correct horse"}
-        assert requests.post(url, json=INITIALIZE, headers=right, timeout=5).status_code == 200
-
-        async def without_token() -> None:
-            async with Client(streamable_http_client(url)):
-                pass
-
-        with pytest.raises((MCPError, ExceptionGroup)):
-            asyncio.run(without_token())
-
-
-# --- Qdrant ---
 
 
 @pytest.fixture
@@ -337,17 +237,9 @@ def test_the_api_key_is_asked_for_where_qdrant_asks_for_it(tmp_path: Path) -> No
         assert requests.get(url, headers={"Authorization": "Bearer s3cret"}, timeout=2).status_code == 200
 
 
-# --- Both ---
-
-
-@pytest.mark.parametrize(("image", "health"), [("zen-mcp", "/health"), ("qdrant", "/readyz")])
-def test_a_stand_in_is_small_and_ends_cleanly(tmp_path: Path, image: str, health: str) -> None:
-    environment = {
-        "QDRANT_STORAGE": str(tmp_path),
-        "QDRANT_API_KEY_FILE": str(tmp_path / "none"),
-        "ZEN_MCP_TOKEN_FILE": str(tmp_path / "none"),
-    }
-    with running(image, health, environment, cold=True) as server:
+def test_it_is_small_and_ends_cleanly(tmp_path: Path) -> None:
+    environment = {"QDRANT_STORAGE": str(tmp_path), "QDRANT_API_KEY_FILE": str(tmp_path / "none")}
+    with running("qdrant", "/readyz", environment, cold=True) as server:
         assert server.resident_mib() < 100
         assert ended(server, signal.SIGTERM) == -signal.SIGTERM
 
