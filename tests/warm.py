@@ -92,16 +92,23 @@ class WarmPython:
         stdout: IO[bytes],
         stderr: IO[bytes],
         mounts: Sequence[tuple[str, str]] | None = None,
+        folder: Path = _ROOT,
     ) -> WarmRun:
         """Run `python ARGUMENTS`: `-m MODULE …` or `FILE …`.
 
-        With `mounts`, in the calling thread's network namespace, and with each file mounted over another.
+        With `mounts`, in the calling thread's network namespace, and with each file mounted over another. In another
+        `folder` than the project's, what is imported from there is not the project's own, loaded or not.
         """
         connection, served = socket.socketpair()
         with served, Path("/proc/thread-self/ns/net").open("rb") as namespace:
             descriptors = [served.fileno(), stdout.fileno(), stderr.fileno(), namespace.fileno()]
             socket.send_fds(self._control, [b"run"], descriptors)
-        request = {"arguments": arguments, "environment": dict(environment), "mounts": mounts}
+        request = {
+            "arguments": arguments,
+            "environment": dict(environment),
+            "mounts": mounts,
+            "folder": str(folder),
+        }
         connection.sendall(json.dumps(request).encode() + b"\n")
         return WarmRun(connection)
 
@@ -189,6 +196,18 @@ def _become(request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
     os.closerange(3, 64)
     os.environ.clear()
     os.environ.update(request["environment"])
+    os.chdir(request["folder"])
+    if Path(request["folder"]) != _ROOT:
+        _forget_the_project()
+
+
+def _forget_the_project() -> None:
+    """Nothing is loaded from the project's folder, nor will be; what is installed stays, wherever it is."""
+    sys.path[:] = [entry for entry in sys.path if Path(entry) != _ROOT]
+    for name, module in list(sys.modules.items()):
+        file = Path(getattr(module, "__file__", None) or "/")
+        if name != "__main__" and file.is_relative_to(_ROOT) and not file.relative_to(_ROOT).parts[0].startswith("."):
+            del sys.modules[name]
 
 
 def _must(result: int) -> None:

@@ -84,9 +84,14 @@ def process(command: list[str], log: Path, **environment: str) -> Iterator[Proce
         started.kill()
 
 
+def plain_client(base_url: str | httpx2.URL) -> httpx2.Client:
+    """For plain HTTP: without the certificates, since reading them costs more than most requests."""
+    return httpx2.Client(base_url=base_url, timeout=CLIENT_SECONDS, trust_env=False, verify=False)
+
+
 def answers(url: str) -> bool:
     try:
-        # Without the certificates: reading them costs more than the request, and this is asked many times.
+        # Without the certificates, as above.
         return httpx2.get(url, timeout=2, trust_env=False, verify=False).status_code == 200
     except httpx2.TransportError:
         return False
@@ -254,12 +259,8 @@ def gateway(folder: Path, plan: Plan, name: str = "gateway", **environment: str)
     }
     with ExitStack() as stack:
         running = stack.enter_context(process([sys.executable, "-m", "gateway"], log, **settings))
-        api = stack.enter_context(
-            httpx2.Client(base_url=f"http://127.0.0.1:{api_port}", timeout=CLIENT_SECONDS, trust_env=False)
-        )
-        page = stack.enter_context(
-            httpx2.Client(base_url=f"http://127.0.0.1:{page_port}", timeout=CLIENT_SECONDS, trust_env=False)
-        )
+        api = stack.enter_context(plain_client(f"http://127.0.0.1:{api_port}"))
+        page = stack.enter_context(plain_client(f"http://127.0.0.1:{page_port}"))
         for client in (api, page):
             url = str(client.base_url.join("/health"))
             wait_until(lambda url=url: running.popen.poll() is not None or answers(url), "the gateway answers")  # type: ignore[misc]
@@ -394,7 +395,7 @@ def in_background(on: Gateway, name: str, text: str) -> Iterator[dict[str, Any]]
     url = str(on.api.base_url)
 
     def ask() -> None:
-        with httpx2.Client(base_url=url, timeout=CLIENT_SECONDS, trust_env=False) as client:
+        with plain_client(url) as client:
             try:
                 answers.append(client.post(f"/api/agents/{name}/runs", json={"input": text}))
             except httpx2.TransportError as error:

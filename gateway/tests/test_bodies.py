@@ -115,8 +115,8 @@ class TestInItsContainer:
         # The first hold what there is; they run on, though nobody waits for them.
         assert seen.keys() == {0, 503}, seen
         self._is_well(replica)
-        for run in httpx2.get(f"{replica.api}/api/runs", timeout=30, trust_env=False).json()["runs"]:
-            httpx2.post(f"{replica.api}/api/runs/{run['id']}/cancel", timeout=30, trust_env=False)
+        for run in httpx2.get(f"{replica.api}/api/runs", timeout=30, trust_env=False, verify=False).json()["runs"]:
+            httpx2.post(f"{replica.api}/api/runs/{run['id']}/cancel", timeout=30, trust_env=False, verify=False)
         small = json.dumps({"input": "And now?"}).encode()
         wait_until(lambda: self._at_once(replica, [small]) == [200], "there is room again")
 

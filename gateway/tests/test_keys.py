@@ -21,7 +21,6 @@ from gateway.runs.record import RunRecord, now
 from gateway.runs.shared import connect
 from gateway.runs.shelves import Shelf
 from gateway.tests.conftest import (
-    CLIENT_SECONDS,
     Gateway,
     Plan,
     Process,
@@ -29,6 +28,7 @@ from gateway.tests.conftest import (
     counting_mcp,
     counts,
     gateway,
+    plain_client,
     plan_of,
     redis_server,
     service,
@@ -54,7 +54,7 @@ class Stage:
     pool: ThreadPoolExecutor
 
     def ask(self, on: Gateway, key: str | None, text: str, model: str = "opus", **more: Any) -> httpx2.Response:
-        with httpx2.Client(base_url=on.api.base_url, timeout=CLIENT_SECONDS, trust_env=False) as client:
+        with plain_client(on.api.base_url) as client:
             headers = {"Idempotency-Key": key} if key else {}
             return client.post(f"/api/agents/{model}/runs", json={"input": text, **more}, headers=headers)
 
@@ -210,7 +210,7 @@ def test_a_client_that_went_away_finds_its_run(stage: Stage) -> None:
     before = stage.calls()
     body, headers = {"input": "Gone"}, {"Idempotency-Key": "gone", "Accept": "text/event-stream"}
     with (
-        httpx2.Client(base_url=stage.near.api.base_url, timeout=60, trust_env=False) as client,
+        plain_client(stage.near.api.base_url) as client,
         client.stream("POST", "/api/agents/opus/runs", json=body, headers=headers) as events,
     ):
         assert "event: started" in iter(events.iter_lines())

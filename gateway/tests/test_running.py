@@ -26,6 +26,7 @@ from gateway.tests.conftest import (
     gateway,
     http_answering,
     in_background,
+    plain_client,
     plan_of,
     redis_server,
     run,
@@ -158,7 +159,7 @@ def test_a_cancelled_run_is_cancelled_however_busy_the_replica_is(stage: Stage) 
         model = ("sonnet", "haiku")[number % 2]
         body, headers = {"input": f"SLOW cancel {number}"}, {"Accept": "text/event-stream"}
         with (
-            httpx2.Client(base_url=stage.gateway.api.base_url, timeout=60, trust_env=False) as client,
+            plain_client(stage.gateway.api.base_url) as client,
             client.stream("POST", f"/api/agents/{model}/runs", json=body, headers=headers) as events,
         ):
             lines = iter(events.iter_lines())

@@ -21,13 +21,13 @@ from gateway.plan import Plan as GatewayPlan
 from gateway.runs.shared import connect
 from gateway.runs.shelves import Shelf
 from gateway.tests.conftest import (
-    CLIENT_SECONDS,
     Gateway,
     Plan,
     agents_in,
     counting_mcp,
     counts,
     gateway,
+    plain_client,
     plan_of,
     redis_server,
     service,
@@ -53,7 +53,7 @@ class Stage:
 
     def ask(self, token: str, method: str, path: str, json: Any = None, **headers: str) -> httpx2.Response:
         given = {"Authorization": f"Bearer {token}", **headers}
-        with httpx2.Client(base_url=self.gateway.api.base_url, timeout=CLIENT_SECONDS, trust_env=False) as client:
+        with plain_client(self.gateway.api.base_url) as client:
             return client.request(method, path, json=json, headers=given)
 
     def run(self, token: str, text: str, session: str | None = None, **headers: str) -> dict[str, Any]:

@@ -55,21 +55,20 @@ class Runner:
             self._engine.close()
 
     def _run(self, job: Job) -> None:
-        warm = self._warm if job.alteration is None else None
         with altered(job.alteration) as code:
             if job.scenario.engine:
-                self._run_with_engine(job.scenario, code, warm)
+                self._run_with_engine(job.scenario, code)
                 return
             namespace = Namespace()
             try:
-                namespace.run(lambda: run(job.scenario, code, warm))
+                namespace.run(lambda: run(job.scenario, code, self._warm))
             finally:
                 namespace.close()
 
-    def _run_with_engine(self, scenario: Scenario, code: Path, warm: WarmPython | None) -> None:
+    def _run_with_engine(self, scenario: Scenario, code: Path) -> None:
         engine = self._running_engine()
         try:
-            engine.namespace.run(lambda: run(scenario, code, warm, engine))
+            engine.namespace.run(lambda: run(scenario, code, self._warm, engine))
         finally:
             engine.clear()
 

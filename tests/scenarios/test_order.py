@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.warm import WarmPython
+
 from .alterations import Alteration, altered
 from .emulators import grafana, legacy_mcp, modern_mcp, qdrant
 from .impostors import title_only_qdrant, yes_man
@@ -60,12 +62,14 @@ def _without_times(outcome: Outcome) -> str:
 
 def _in_a_crowded_world(look: Callable[[World], list[str]], code: Path) -> list[str]:
     def run() -> list[str]:
-        world = World(code=code)
+        warm = WarmPython("discovery.__main__")
+        world = World(code=code, warm=warm)
         try:
             _crowded(world)
             return look(world)
         finally:
             world.close()
+            warm.close()
 
     namespace = Namespace()
     try:

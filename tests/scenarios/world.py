@@ -235,7 +235,8 @@ class World:
             started = time.monotonic()
             run: WarmRun | subprocess.Popen[bytes]
             if self._warm is not None:
-                run = self._warm.start(["-m", "discovery", *arguments], self.environment, stdout, stderr, self._mounts)
+                command = ["-m", "discovery", *arguments]
+                run = self._warm.start(command, self.environment, stdout, stderr, self._mounts, self._code)
             else:
                 run = self._start_cold(arguments, stdout, stderr)
             peak = _await(run, budget + _GRACE_SECONDS)
@@ -273,7 +274,8 @@ def _await(child: WarmRun | subprocess.Popen[bytes], seconds: float) -> float:
                     peak = max(peak, int(line.split()[1]) / 1024)
         if time.monotonic() > deadline:
             child.kill()
-        time.sleep(0.01)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(0.03)
     return peak
 
 

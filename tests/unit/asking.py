@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from discovery.request import Request
 
 # CI asks for 2000: a fault that only one input in a thousand shows is found by many runs as well as by a long one.
-EXAMPLES = int(os.environ.get("EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("EXAMPLES", "100"))
 # The deadline is for what no input may do: take long. An example usually takes well under 5 ms.
 MANY = settings(
     max_examples=EXAMPLES,

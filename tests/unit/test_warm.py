@@ -1,4 +1,4 @@
-"""What runs warm counts for the coverage that `make test` tells."""
+"""What runs warm is what would run cold, and counts for the coverage that `make test` tells."""
 
 from __future__ import annotations
 
@@ -33,3 +33,16 @@ def test_a_run_tells_which_lines_it_ran(tmp_path: Path, monkeypatch: pytest.Monk
     ran = {number: lines[number - 1].strip() for number in measured["executed_lines"]}
     assert 'return "a map"' in ran.values()
     assert 'return "a list"' not in ran.values()
+
+
+def test_a_run_in_another_folder_has_the_modules_from_there(tmp_path: Path) -> None:
+    (tmp_path / "reading").mkdir()
+    (tmp_path / "reading" / "text.py").write_text("shown = 'from there'")
+    (tmp_path / "program.py").write_text("import pydantic, reading.text; print(reading.text.shown)")
+    warm = WarmPython("reading.text", "pydantic")
+    with (tmp_path / "said").open("w+b") as said:
+        run = warm.start(["program.py"], dict(os.environ), said, said, folder=tmp_path)
+        assert run.wait(30) == 0
+        said.seek(0)
+        assert said.read() == b"from there\n"
+    warm.close()
