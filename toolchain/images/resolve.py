@@ -61,7 +61,7 @@ def context_tag(reference: Reference, layout: Layout) -> str:
     """The name of an image built from its own Dockerfile: a hash over the folder."""
     assert reference.build is not None
     folder = layout.root / reference.build.context
-    return f"promptcraft.local/{reference.name}:{content.of_folder(folder, frozenset({'tests'}))[: content.SHORT]}"
+    return f"{recipes.LOCAL}/{reference.name}:{content.of_folder(folder, frozenset({'tests'}))[: content.SHORT]}"
 
 
 def resolve(names: Iterable[str], docker: Docker, layout: Layout, outside: Outside, *, fresh: bool) -> None:
@@ -84,6 +84,11 @@ def resolve(names: Iterable[str], docker: Docker, layout: Layout, outside: Outsi
             written[name] = image
         text = json.dumps({name: asdict(image) for name, image in sorted(written.items())}, indent=2)
         write_private(layout.images, text + "\n")
+
+
+def made_here(layout: Layout) -> bool:
+    """Whether one of the images that were resolved was built on this machine."""
+    return any(image.reference.startswith(f"{recipes.LOCAL}/") for image in read(layout).values())
 
 
 def read(layout: Layout) -> dict[str, Resolved]:
@@ -135,7 +140,8 @@ class _Search:
         if build is None or not self.outside.all_answer(build.asks):
             return None
         name = context_tag(self.reference, self.layout)
-        arguments = {"PYTHON_IMAGE": references.load(self.layout.root)["python"].pullable or ""}
+        known = references.load(self.layout.root)
+        arguments = {argument: known[base].pullable or "" for argument, base in build.bases.items()}
         return self._unless_it_fails(
             f"building {self.reference.name} from {build.context}/Dockerfile",
             name,

@@ -7,7 +7,8 @@ from pathlib import Path
 from toolchain import content, packages, progress
 from toolchain.layout import Layout, cached_folder
 
-PYTHON = "3.11"
+# As in the published base image and in Debian trixie.
+PYTHON = "3.13"
 
 # pip takes only the platforms it is told, so the older names of compatible wheels are told too.
 _PLATFORMS = {
@@ -18,7 +19,7 @@ _UV_PLATFORMS = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2
 
 
 def installed(lock: Path, architecture: str, layout: Layout) -> Path:
-    """A folder with what `lock` names, made for Debian bookworm's CPython on `architecture`."""
+    """A folder with what `lock` names, made for the images' CPython on `architecture`."""
     key = content.of_parts([lock.read_bytes(), PYTHON, architecture])
     folder = layout.cache / "wheels" / key
     with cached_folder(folder) as partial:
