@@ -142,7 +142,7 @@ def test_its_secrets_are_no_files_to_talk_about(zen: Running, models: ChatServer
     assert models.asked[before:] and not [key for key in (*KEYS.values(), TOKEN) if key in told]
 
 
-def test_its_keys_stand_in_no_inspection_no_log_and_no_environment_of_a_process(zen: Running) -> None:
+def test_its_keys_are_in_no_inspection_no_log_and_no_environment_of_a_process(zen: Running) -> None:
     zen.container.reload()
     logs: Any = zen.container.logs()
     environments = zen.said("sh", "-c", "cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline")

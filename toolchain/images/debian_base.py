@@ -19,6 +19,9 @@ PYTHON = "trixie"
 SUITES = frozenset({SERVERS, PYTHON})
 VARIANT = "minbase"
 
+# Without it, bookworm merges /usr by a package that brings all of Perl.
+_MERGED_USR = "--hook-dir=/usr/share/mmdebstrap/hooks/maybe-merged-usr"
+
 # Nothing a container reads; without it the image is a third smaller.
 _LEFT_OUT = (
     "var/cache/apt/*",
@@ -32,7 +35,7 @@ _LEFT_OUT = (
 
 def tag(suite: str, layout: Layout) -> str:
     """The image's name; the mirror is not part of it, since every mirror serves the same archive."""
-    parts = ["mmdebstrap", suite, VARIANT, security_index.date(layout, suite), *_LEFT_OUT]
+    parts = ["mmdebstrap", _MERGED_USR, suite, VARIANT, security_index.date(layout, suite), *_LEFT_OUT]
     return f"promptcraft.local/base:{content.of_parts(parts)[: content.SHORT]}"
 
 
@@ -65,6 +68,7 @@ def _bootstrap(suite: str, folder: Path, architecture: str) -> None:
                 "--mode=root",
                 f"--variant={VARIANT}",
                 f"--architectures={architecture}",
+                _MERGED_USR,
                 f"--customize-hook=rm -rf {removed}",
                 suite,
                 folder / "base.tar",

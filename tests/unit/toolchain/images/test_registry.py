@@ -12,8 +12,8 @@ from pathlib import Path
 import docker
 import pytest
 
+from tests.docker_registry import registry_image
 from tests.waiting import until
-from toolchain import content
 from toolchain.docker import Docker
 from toolchain.failure import SetupError
 from toolchain.images import debian_base, digests, references, registry, resolve
@@ -125,37 +125,10 @@ def test_when_one_registry_does_not_tell_nothing_is_written(fake: FakeRegistry, 
     assert json.loads((tmp_path / references.FILE).read_text()) == document
 
 
-# Debian's own configuration wants passwords.
-REGISTRY_CONFIG = """\
-version: 0.1
-storage: {filesystem: {rootdirectory: /tmp/registry}}
-http: {addr: ":5000"}
-"""
-REGISTRY_IMAGE = """\
-ARG BASE
-FROM ${BASE}
-RUN apt-get update && apt-get install -y --no-install-recommends docker-registry && rm -rf /var/lib/apt/lists/*
-COPY --chown=0:0 config.yml /config.yml
-RUN chmod 0644 /config.yml
-USER 65534:65534
-CMD ["docker-registry", "serve", "/config.yml"]
-"""
-
-
 @pytest.fixture(scope="module")
 def real(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real registry in a container; its image stays, as every local build does."""
-    own = Docker()
-    base = debian_base.tag(debian_base.SERVERS, layout())
-    if base not in own.images():
-        debian_base.make(debian_base.SERVERS, own, layout())
-    inputs = content.of_parts([REGISTRY_IMAGE, REGISTRY_CONFIG, base])
-    tag = f"promptcraft.local/test-registry:{inputs[: content.SHORT]}"
-    if tag not in own.images():
-        context = tmp_path_factory.mktemp("registry")
-        (context / "Dockerfile").write_text(REGISTRY_IMAGE)
-        (context / "config.yml").write_text(REGISTRY_CONFIG)
-        own.build(context, tag, {"BASE": base}, {})
+    tag = registry_image(Docker(), tmp_path_factory.mktemp("registry"))
     container = engine.containers.run(
         tag,
         detach=True,
