@@ -76,6 +76,7 @@ def test_a_change_renames_what_stands_on_the_suite_and_nothing_else(archive: Arc
         return {name: recipes.tag(recipe, layout) for name, recipe in recipes.RECIPES.items()}
 
     security_index.ask(layout, debian_base.SUITES, now=0.0)
+    assert {security_index.date(layout, suite) for suite in debian_base.SUITES} == {FIRST}
     before = names()
     assert names() == before
     archive.date = SECOND
