@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from datetime import date
 from pathlib import Path
 
 from toolchain import apt, content, progress, shell
@@ -77,6 +78,13 @@ def _bootstrap(suite: str, folder: Path, architecture: str) -> None:
             environment=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
             stdin=sources_list(suite, apt.mirrors()),
         )
+
+
+def forget(layout: Layout, before: date) -> None:
+    """Remove the tarballs that were made before `before`; the engine has what it imported."""
+    for folder in (layout.cache / "base").glob("*/"):
+        if date.fromtimestamp(folder.stat().st_mtime) < before:
+            shutil.rmtree(folder)
 
 
 def sources_list(suite: str, mirrors: tuple[apt.Mirror, ...]) -> str:

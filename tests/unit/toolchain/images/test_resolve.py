@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
+import secrets
 import shutil
+import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import docker
 import pytest
 
 from catalog import SERVICES
@@ -41,6 +46,11 @@ class Engine(Docker):
 
     present: set[str] = field(default_factory=set)
     refused: frozenset[str] = frozenset()
+    forgotten: list[tuple[str, date]] = field(default_factory=list)
+
+    def forget(self, pattern: str, before: date) -> list[str]:
+        self.forgotten.append((pattern, before))
+        return []
 
     def images(self) -> frozenset[str]:
         return frozenset(self.present)
@@ -230,6 +240,49 @@ def test_an_image_is_found_before_it_is_pulled_before_it_is_built(
     if fresh and stand_in and how == "found":  # asked anew, the real one is preferred
         which, how, stand_in = "real", "pulled", False
     assert resolve.read(layout) == {"it": Resolved(names[which], "a stand-in" if stand_in else None, how)}
+
+
+def test_who_builds_an_image_removes_what_is_old_and_unused(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "_fill", lambda *arguments: None)
+    monkeypatch.setattr(references, "load", lambda root: {"qdrant": QDRANT})
+    docker = Engine(present={recipes.base_tag(recipes.RECIPES["qdrant"], layout)})
+    old, young = (layout.cache / "base" / name for name in ("old", "young"))
+    for folder, days in ((old, 31), (young, 29)):
+        folder.mkdir(parents=True)
+        made = datetime.now().timestamp() - days * 24 * 3600
+        os.utime(folder, (made, made))
+    resolve.resolve(["qdrant"], docker, layout, Answering(False), fresh=False)
+    assert docker.forgotten == [("promptcraft.local/*", date.today() - timedelta(days=30))]
+    assert (old.exists(), young.exists()) == (False, True)
+    # Nothing is looked through where everything is there.
+    resolve.resolve(["qdrant"], docker, layout, Answering(False), fresh=False)
+    assert len(docker.forgotten) == 1
+
+
+@pytest.mark.engine
+def test_only_old_images_that_no_container_uses_are_removed(engine: docker.DockerClient, tmp_path: Path) -> None:
+    """Told by a name of its own, so that nobody else's images are looked at."""
+    name = f"promptcraft.test/{secrets.token_hex(4)}"
+    own = Docker()
+    (tmp_path / "tar").write_bytes(tarball())
+    for tag in ("used", "unused"):
+        own("import", "--message", tag, tmp_path / "tar", f"{name}:{tag}")
+    container = engine.containers.create(f"{name}:used", "none")
+    today = date.today()
+    try:
+        assert own.forget(f"{name}", today - timedelta(days=1)) == []
+        assert own.forget(f"{name}", today + timedelta(days=2)) == [f"{name}:unused"]
+        assert own.forget(f"{name}", today + timedelta(days=2)) == []
+    finally:
+        container.remove()
+        engine.images.remove(f"{name}:used")
+
+
+def tarball() -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("empty"))
+    return data.getvalue()
 
 
 def test_a_stand_in_stays_until_it_is_asked_anew(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
