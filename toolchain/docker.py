@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -48,10 +48,10 @@ class Docker:
             names |= {f"{repository}:{tag}", f"{repository}@{digest}"}
         return frozenset(name for name in names if "<none>" not in name)
 
-    def forget(self, pattern: str, before: date) -> list[str]:
+    def forget(self, pattern: str, before: date, keep: Collection[str]) -> list[str]:
         """Remove the images whose name fits `pattern`, that were made before `before`, and that no container uses.
 
-        Returns their names.
+        Those that `keep` names stay. Returns the names of the others.
         """
         listing = self(
             "image",
@@ -62,7 +62,7 @@ class Docker:
             timeout=30,
         )
         rows = [line.split(" ") for line in listing.splitlines()]
-        old = [name for name, made, *_ in rows if date.fromisoformat(made) < before]
+        old = [name for name, made, *_ in rows if date.fromisoformat(made) < before and name not in keep]
         return [name for name in old if self._removed(name)]
 
     def _removed(self, name: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 
@@ -87,15 +87,15 @@ def resolve(names: Iterable[str], docker: Docker, layout: Layout, outside: Outsi
             progress.found(f"image {name}: {image.reference}, {image.how}{stand_in}")
             written[name] = image
         if any(written[name].how == "built" for name in names):
-            _forget_old(docker, layout)
+            _forget_old(docker, layout, {image.reference for image in written.values()})
         text = json.dumps({name: asdict(image) for name, image in sorted(written.items())}, indent=2)
         write_private(layout.images, text + "\n")
 
 
-def _forget_old(docker: Docker, layout: Layout) -> None:
+def _forget_old(docker: Docker, layout: Layout, wanted: Collection[str]) -> None:
     """Security updates make new images of the same every few days; what nobody runs any more would fill the disk."""
     before = date.today() - KEPT
-    for name in docker.forget(f"{recipes.LOCAL}/*", before):
+    for name in docker.forget(f"{recipes.LOCAL}/*", before, wanted):
         progress.note(f"removed {name}: built here before {before}, and no container uses it")
     debian_base.forget(layout, before)
 

@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -46,10 +46,10 @@ class Engine(Docker):
 
     present: set[str] = field(default_factory=set)
     refused: frozenset[str] = frozenset()
-    forgotten: list[tuple[str, date]] = field(default_factory=list)
+    forgotten: list[tuple[str, date, Collection[str]]] = field(default_factory=list)
 
-    def forget(self, pattern: str, before: date) -> list[str]:
-        self.forgotten.append((pattern, before))
+    def forget(self, pattern: str, before: date, keep: Collection[str]) -> list[str]:
+        self.forgotten.append((pattern, before, keep))
         return []
 
     def images(self) -> frozenset[str]:
@@ -252,7 +252,9 @@ def test_who_builds_an_image_removes_what_is_old_and_unused(layout: Layout, monk
         made = datetime.now().timestamp() - days * 24 * 3600
         os.utime(folder, (made, made))
     resolve.resolve(["qdrant"], docker, layout, Answering(False), fresh=False)
-    assert docker.forgotten == [("promptcraft.local/*", date.today() - timedelta(days=30))]
+    # Who was found may be as old, and is about to be run.
+    wanted = {resolve.read(layout)["qdrant"].reference}
+    assert docker.forgotten == [("promptcraft.local/*", date.today() - timedelta(days=30), wanted)]
     assert (old.exists(), young.exists()) == (False, True)
     # Nothing is looked through where everything is there.
     resolve.resolve(["qdrant"], docker, layout, Answering(False), fresh=False)
@@ -265,17 +267,19 @@ def test_only_old_images_that_no_container_uses_are_removed(engine: docker.Docke
     name = f"promptcraft.test/{secrets.token_hex(4)}"
     own = Docker()
     (tmp_path / "tar").write_bytes(tarball())
-    for tag in ("used", "unused"):
+    for tag in ("used", "unused", "wanted"):
         own("import", "--message", tag, tmp_path / "tar", f"{name}:{tag}")
     container = engine.containers.create(f"{name}:used", "none")
     today = date.today()
     try:
-        assert own.forget(f"{name}", today - timedelta(days=1)) == []
-        assert own.forget(f"{name}", today + timedelta(days=2)) == [f"{name}:unused"]
-        assert own.forget(f"{name}", today + timedelta(days=2)) == []
+        wanted = {f"{name}:wanted"}
+        assert own.forget(name, today - timedelta(days=1), wanted) == []
+        assert own.forget(name, today + timedelta(days=2), wanted) == [f"{name}:unused"]
+        assert own.forget(name, today + timedelta(days=2), wanted) == []
     finally:
         container.remove()
         engine.images.remove(f"{name}:used")
+        engine.images.remove(f"{name}:wanted")
 
 
 def tarball() -> bytes:
