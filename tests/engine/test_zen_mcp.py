@@ -91,6 +91,8 @@ def zen(
     folder = tmp_path_factory.mktemp("secrets")
     for name, text in {**KEYS, "zen-mcp": TOKEN}.items():
         (folder / name).write_text(text)
+        # `make` runs the tests with a umask that leaves nothing to others, such as the container's user.
+        (folder / name).chmod(0o644)
     folder.chmod(0o755)
     restrictions: dict[str, Any] = {
         "init": True,
