@@ -83,7 +83,7 @@ does.
 
 ## Where to write a setting
 
-A stack's keys stand in the namespace `{PROJECT}:`. Run `eval "$(make -s env)"` once in a shell, then
+A stack's keys are in the namespace `{PROJECT}:`. Run `eval "$(make -s env)"` once in a shell, then
 set a key:
 
 ```sh
@@ -253,7 +253,7 @@ def _secrets(generated: Key) -> str:
 ## Secrets
 
 Set a secret with `pulumi config set --secret KEY`, or by its variable in `.env`; the stack's own wins. A secret may not
-stand in a committed stack file in the open. Only the containers that need it get it, as a file.
+be in a committed stack file in the open. Only the containers that need it get it, as a file.
 
 {table(("key", "variable", "opens", "what it is"), rows)}
 `make up` generates a secret that a stack needs and nobody has set

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from operate.backup import restore as restore_backup
 from operate.data_stores import DataStore, find_stores
 from operate.foreground import Interrupted, end_in_good_order
 from operate.generated_secrets import ensure_secrets, secrets_to_preview_with
+from operate.image_ages import image_ages
 from operate.images import bring_images
 from operate.leftovers import purge_volumes, remove_leftovers, start_stopped
 from operate.pulumi_command import PulumiCommand
@@ -124,7 +126,7 @@ def status(pulumi: PulumiCommand, console: Console, seconds: float = 0.0) -> int
     """Show what runs, when all is well or after `seconds`; 0 only when everything is healthy."""
     outputs = pulumi.outputs()
     rows = settled(outputs, seconds)
-    show(rows, pulumi.stack, console)
+    show(rows, pulumi.stack, console, image_ages(docker.from_env, pulumi.stack, datetime.now(UTC)))
     for line in unavailable(outputs):
         console.print(line, soft_wrap=True, markup=False)
     return 0 if all(row.health == "ok" for row in rows) else 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import requests
@@ -13,6 +15,7 @@ from rich.table import Table
 
 from catalog import FINDABLE
 from discovery.report import DEPLOYED
+from operate.image_ages import told as told_age
 
 _TIMEOUT = (2.0, 10.0)
 _PAUSE = 0.5
@@ -95,15 +98,20 @@ def _ask(url: str) -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def show(rows: list[ServiceStatus], stack: str, console: Console) -> None:
-    """Print the rows, and what can't be used from inside; a stand-in is named as one."""
+def show(rows: list[ServiceStatus], stack: str, console: Console, ages: Mapping[str, timedelta] | None = None) -> None:
+    """Print the rows, and what can't be used from inside; a stand-in is named as one.
+
+    With `ages` (image_ages.py), the age of each image that the stack runs itself.
+    """
     table = Table(title=f"PromptCraft · {stack}", title_justify="left")
-    for column in ("service", "source", "URL", "health"):
+    for column in ("service", "source", "URL", *(() if ages is None else ("image",)), "health"):
         table.add_column(column, overflow="fold")
     for row in rows:
         style = "green" if row.health == "ok" else "red"
         source = f"{row.source}\n[yellow]stand-in: {row.stand_in}[/]" if row.stand_in else row.source
-        table.add_row(row.service, source, row.url, f"[{style}]{row.health}[/]")
+        own = row.source == DEPLOYED
+        age = () if ages is None else (told_age(ages.get(row.service)) if own else "",)
+        table.add_row(row.service, source, row.url, *age, f"[{style}]{row.health}[/]")
     console.print(table)
     for row in rows:
         if row.complaint:

@@ -62,7 +62,7 @@ def _with_complaints(name: str, finding: Finding | None, report: Report, setting
     refused = None if pin else refusal(name, choice, report, named=named)
     unusable = tuple(_unusable(name, report))
     # A value that is no address, and a missing key to what is needed, is an error (law 4 of docs/architecture.md).
-    # Nobody's shell is set up for this stack, and OpenAI's variables stand in many: without a model it does run.
+    # Nobody's shell is set up for this stack, and many have OpenAI's variables: without a model it does run.
     needed = not named and refused is None and name in SERVICES
     errors = [found for found in unusable if _is_an_error(found, needed=needed)]
     notices = [f"{name}: {_described(found)}; not used" for found in unusable if found not in errors]

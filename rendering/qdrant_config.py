@@ -1,4 +1,4 @@
-"""Qdrant's configuration, on top of its own defaults: the API key, which must not stand in its environment."""
+"""Qdrant's configuration, on top of its own defaults: the API key, which must not be in its environment."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def _section(document: strict_yaml.Document, file: str) -> dict[str, Any]:
 
 
 def read_defaults(root: Path) -> dict[str, Value]:
-    """The defaults that `Pulumi.yaml` declares, so that they stand in one place only."""
+    """The defaults that `Pulumi.yaml` declares, so that they are written in one place only."""
     document = _read_yaml(root, "Pulumi.yaml")
     if document is None:
         raise ConfigError("Pulumi.yaml:1: file: is missing; run this in the project's folder, or name it with --root")

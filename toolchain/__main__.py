@@ -9,7 +9,7 @@ import time
 
 from toolchain import engine, environment, progress, requirement_locks, setup, type_check
 from toolchain.failure import SetupError
-from toolchain.images import digests, resolve
+from toolchain.images import digests, resolve, security_index
 from toolchain.layout import Layout, layout
 
 
@@ -46,6 +46,8 @@ def _run(options: argparse.Namespace, where: Layout) -> int:
             requirement_locks.write(where, upgrade=options.upgrade)
         case "types":
             return type_check.run(where)
+        case "ask-security-index":
+            security_index.ask(where, frozenset(options.suites), now=time.time())
         case "lock-images":
             digests.lock(where.root)
         case "stop-engine":
@@ -98,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     lock.add_argument("--upgrade", action="store_true", help="take the newest of what comes along, too")
     commands.add_parser("types", parents=[common], help="check what runs with other packages than the tests")
     commands.add_parser("lock-images", parents=[common], help="write the tags' digests into images/references.json")
+    asking = commands.add_parser("ask-security-index", parents=[common], help="read when Debian's security changed")
+    asking.add_argument("suites", nargs="+")
     commands.add_parser("stop-engine", parents=[common], help="end the dockerd that set-up started")
     return parser
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 from toolchain import shell
@@ -46,6 +47,30 @@ class Docker:
             repository, tag, digest = line.split(" ")
             names |= {f"{repository}:{tag}", f"{repository}@{digest}"}
         return frozenset(name for name in names if "<none>" not in name)
+
+    def forget(self, pattern: str, before: date, keep: Collection[str]) -> list[str]:
+        """Remove the images whose name fits `pattern`, that were made before `before`, and that no container uses.
+
+        Those that `keep` names stay. Returns the names of the others.
+        """
+        listing = self(
+            "image",
+            "ls",
+            f"--filter=reference={pattern}",
+            "--format",
+            "{{.Repository}}:{{.Tag}} {{.CreatedAt}}",
+            timeout=30,
+        )
+        rows = [line.split(" ") for line in listing.splitlines()]
+        old = [name for name, made, *_ in rows if date.fromisoformat(made) < before and name not in keep]
+        return [name for name in old if self._removed(name)]
+
+    def _removed(self, name: str) -> bool:
+        try:
+            self("image", "rm", name)
+        except SetupError:
+            return False  # a container has it, or another image stands on it
+        return True
 
     def registry_mirrors(self) -> tuple[str, ...]:
         """Mirrors of Docker Hub that the engine is configured to ask first."""

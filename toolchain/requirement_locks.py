@@ -11,9 +11,12 @@ from toolchain.images import wheels
 from toolchain.layout import Layout
 
 # Whatever Python a person has, from 3.11 on: what differs stands under a condition.
-_ANYWHERE = ("--universal",)
+_ANYWHERE = (("--universal", "--python-version=3.11"),)
 # One Python, so nothing stands under a condition: pip judges those by the Python it runs on, not by the image's.
-_IN_IMAGES = ("--python-platform=x86_64-manylinux_2_28", "--python-platform=aarch64-manylinux_2_28")
+_IN_IMAGES = tuple(
+    (f"--python-platform={machine}-manylinux_2_28", f"--python-version={wheels.PYTHON}")
+    for machine in ("x86_64", "aarch64")
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Lock:
     """
 
     requirements: str
-    targets: tuple[str, ...]
+    targets: tuple[tuple[str, ...], ...]
     within: Lock | None = None
 
     @property
@@ -62,12 +65,12 @@ def write(layout: Layout, *, upgrade: bool) -> None:
             raise SetupError(f"{lock.file}: amd64 and arm64 need different packages, and an image has one list")
 
 
-def _resolved(uv: Path, layout: Layout, lock: Lock, target: str, *, upgrade: bool) -> str:
+def _resolved(uv: Path, layout: Layout, lock: Lock, target: tuple[str, ...], *, upgrade: bool) -> str:
     shell.run(
         [
             # Wheels only, as when they are installed: the build of a source fetches tools that no lock names.
             uv, "pip", "compile", "--quiet", "--generate-hashes", "--only-binary=:all:",
-            f"--python-version={wheels.PYTHON}", "--custom-compile-command=make lock", target,
+            "--custom-compile-command=make lock", *target,
             *(["--upgrade"] if upgrade else ()),
             *(["--constraints", lock.within.file] if lock.within else ()),
             "--output-file", lock.file, lock.requirements,

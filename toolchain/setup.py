@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from toolchain import browser, content, engine, progress, python_environment, state
 from toolchain.environment import Ready, without_ours
-from toolchain.images import references, resolve
+from toolchain.images import debian_base, references, resolve, security_index
 from toolchain.layout import Layout, write_private
 from toolchain.pulumi import command_line, plugins, versions
 from toolchain.pulumi.command_line import INSTALLER, Cli
@@ -49,6 +50,8 @@ def run(
         python_environment.ensure(layout, development=development)
         if docker and "images" in parts:
             resolve.resolve(services, docker, layout, outside, fresh=fresh)
+            if resolve.made_here(layout):
+                security_index.ask_meanwhile(layout, debian_base.SUITES, time.time())
 
     with ThreadPoolExecutor(max_workers=3) as sides:
         filling, building = sides.submit(python_side), sides.submit(pulumi_side)

@@ -59,9 +59,11 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         port, _ = stack.enter_context(redis_server(folder))
         url = stack.enter_context(hostile_mcp(folder))
         services = {
-            "zen-mcp": service("mcp", url, reason=WORDS, stand_in=WORDS),
+            "zen-mcp": service("mcp", url, reason=WORDS),
             "redis": service("redis", f"redis://127.0.0.1:{port}"),
-            MARKUP: service("qdrant", "http://127.0.0.1:1/" + MARKUP.replace("\n", ""), reason=DISGUISE),
+            MARKUP: service(
+                "qdrant", "http://127.0.0.1:1/" + MARKUP.replace("\n", ""), reason=DISGUISE, stand_in=WORDS
+            ),
         }
         agents = {
             "loud": agent(definition, shadowed=[{"tier": WORDS, "path": WORDS}]),

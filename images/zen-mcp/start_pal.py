@@ -1,7 +1,7 @@
 """Starts PAL, the Zen MCP server, on stdio, with this stack's keys and models: `python start_pal.py FOLDER_OF_PAL`.
 
 PAL takes keys from variables only. They become variables of its process after its start: `/proc/PID/environ` shows
-what a process was started with, so they stand in nobody's. They are in PAL's memory, as they must be.
+what a process was started with, so they are in nobody's. They are in PAL's memory, as they must be.
 """
 
 from __future__ import annotations

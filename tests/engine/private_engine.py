@@ -25,9 +25,13 @@ from toolchain.layout import cached_folder, layout
 
 
 class PrivateEngine:
-    """Start it with `start`; `kill` is as sudden as a power cut. `host` goes into DOCKER_HOST."""
+    """Start it with `start`; `kill` is as sudden as a power cut. `host` goes into DOCKER_HOST.
 
-    def __init__(self) -> None:
+    `options` are dockerd's, beside those that keep it apart from every other.
+    """
+
+    def __init__(self, *options: str) -> None:
+        self._options = options
         # Not below pytest's folder: the path of a Unix socket is limited to 108 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="promptcraft-engine-"))
         self.namespace = Namespace()
@@ -56,7 +60,10 @@ class PrivateEngine:
         options = [f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec", f"--host={self.host}"]
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
-                ["dockerd", *options, f"--pidfile={self.folder}/pid"], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                ["dockerd", *options, *self._options, f"--pidfile={self.folder}/pid"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
 
     def _answers(self) -> bool:

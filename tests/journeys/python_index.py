@@ -27,14 +27,19 @@ def python_index(engine: PrivateEngine, folder: Path, requirement: str) -> Itera
     A listing of folders, each named as its project is, is an index (Simple repository API,
     https://packaging.python.org/en/latest/specifications/simple-repository-api/).
     """
+    fill(folder, requirement)
+    with index_of(engine, folder) as address:
+        yield address
+
+
+def fill(folder: Path, *wanted: str) -> None:
+    """Make `folder` an index with what `wanted` says (words for `pip download`), beside what it has already."""
     download = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--dest", str(folder)]
-    subprocess.run([*download, requirement], check=True)
+    subprocess.run([*download, *wanted], check=True)
     for wheel in [*folder.glob("*.whl")]:
         project = folder / re.sub(r"[-_.]+", "-", wheel.name.partition("-")[0]).lower()
         project.mkdir(exist_ok=True)
         wheel.rename(project / wheel.name)
-    with index_of(engine, folder) as address:
-        yield address
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def test_a_tool_is_called_through_the_gateway(deployed: Done, project: Project) 
     assert "librar" in (run["output"] or run["error"]["message"]).lower()
 
 
-def test_keys_stand_in_secret_files_alone(deployed: Done, project: Project) -> None:
+def test_keys_are_in_secret_files_alone(deployed: Done, project: Project) -> None:
     seen = inside(runner(project), "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ; ls -l /run/promptcraft/secrets")
     assert "context7-mcp" in seen and "server-perplexity.json" in seen
     texts = {"processes": seen, "output": deployed.text}

@@ -137,7 +137,7 @@ def test_up_starts_what_a_backup_that_was_killed_has_stopped(deployed: Done, pro
 @pytest.mark.parametrize(
     ("service", "entry", "complaint"),
     [
-        ("redis", {"stand_in": "another Redis"}, "was written by another Redis, and the real Redis runs here"),
+        ("qdrant", {"stand_in": "another store"}, "was written by another store, and "),
         ("redis", {"version": "7.99.0"}, "was written by Redis 7.99.0"),
         ("qdrant", {"version": "99.0.0"}, "was written by Qdrant 99.0.0"),
         ("qdrant", {"file": "../../etc.tar"}, "services.qdrant.file"),

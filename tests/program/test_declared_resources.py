@@ -256,7 +256,8 @@ def uploads_of(inputs: dict[str, Any]) -> list[dict[str, Any]]:
 def test_who_keeps_data_says_whether_it_is_the_real_service_and_so_does_its_volume(
     stand_in: str | None, said: str
 ) -> None:
-    settings = settings_of("dev")
+    tokens = {"GRAFANA_PASSWORD": "only-for-tests", "GATEWAY_TOKENS": "first-token-0123456789-zzq"}
+    settings = settings_of("production", tokens)
     image = Image("a/b:1.0.0", stand_in, vouched_for=True)
     labelled = {
         f"{typ.rsplit(':', 1)[1]} {name}": {entry["label"]: entry["value"] for entry in inputs["labels"]}
@@ -265,7 +266,7 @@ def test_who_keeps_data_says_whether_it_is_the_real_service_and_so_does_its_volu
     }
     marks = {name: labels.get(LABEL_STAND_IN) for name, labels in labelled.items()}
     assert (marks["Container qdrant"], marks["Volume qdrant-data"]) == (said, said)
-    assert marks["Container zen-mcp"] == stand_in
+    assert marks["Container grafana"] == stand_in
     assert marks["Network network"] is None
 
 

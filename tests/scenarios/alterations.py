@@ -27,7 +27,7 @@ class Alteration:
 def altered(alteration: Alteration | None) -> Iterator[Path]:
     """The folder of the program with the alteration; that of the repository itself without one.
 
-    Raises `LookupError` where the rule's text does not stand in its file exactly once: then it has moved.
+    Raises `LookupError` where the rule's text is not in its file exactly once: then it has moved.
     """
     if alteration is None:
         yield REPOSITORY

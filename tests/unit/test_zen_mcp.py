@@ -141,7 +141,7 @@ def test_a_model_that_nobody_has_is_an_error_that_lists_those_there_are(zen: Zen
     assert "'no-such-model' is not available" in said and "llama3.2" in said
 
 
-def test_keys_stand_in_no_environment_of_a_process_and_in_no_log(zen: Zen) -> None:
+def test_keys_are_in_no_environment_of_a_process_and_in_no_log(zen: Zen) -> None:
     environments = {pid: Path(f"/proc/{pid}/environ").read_text() for pid in (zen.bridge.pid, zen.pal.pid)}
     assert all("PROMPTCRAFT_MODELS_URL" in text for text in environments.values())
     told = [*environments.values(), zen.log.read_text()]

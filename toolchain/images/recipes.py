@@ -14,9 +14,10 @@ from types import MappingProxyType
 
 from toolchain import content, progress
 from toolchain.docker import Docker
-from toolchain.images import debian_base, wheels
+from toolchain.images import debian_base, security_index, wheels
 from toolchain.layout import Layout
 
+LOCAL = "promptcraft.local"
 STAND_IN_LABEL = "ai.promptcraft.stand-in"
 
 # In a source folder these are not part of the program.
@@ -27,14 +28,15 @@ _NOT_SOURCES = frozenset({"tests", "Dockerfile", ".dockerignore", "requirements.
 class Recipe:
     """A Dockerfile's folder under `images/offline/`, and what it stands on.
 
-    `base` is another recipe, or None for the Debian base. `sources` is the folder of a program (relative to the
-    checkout) that lands in the build context as `sources/`, with what its `requirements.lock` names as
+    `base` is another recipe, or None for the Debian base of `suite`. `sources` is the folder of a program (relative to
+    the checkout) that lands in the build context as `sources/`, with what its `requirements.lock` names as
     `dependencies/`. Each of `apart` is a folder in it with a lock of its own, for a program that wants other versions;
     what that lock names lands under the folder's name.
     """
 
     name: str
     base: str | None = None
+    suite: str = debian_base.SERVERS
     sources: str | None = None
     apart: tuple[str, ...] = ()
 
@@ -55,7 +57,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             Recipe("nginx"),
             Recipe("prometheus"),
             Recipe("exporters"),
-            Recipe("python"),
+            Recipe("python", suite=debian_base.PYTHON),
             Recipe("promptcraft", base="python", sources="gateway"),
             Recipe("zen-mcp", base="python", sources="images/zen-mcp", apart=("pal",)),
             Recipe("qdrant", base="python", sources="images/offline/qdrant"),
@@ -73,16 +75,17 @@ def tag(recipe: Recipe, layout: Layout, stand_in: str | None = None) -> str:
     if recipe.sources:
         parts.append(content.of_folder(layout.root / recipe.sources, _NOT_SOURCES))
     parts += [lock.read_bytes() for lock in recipe.locks(layout).values()]
-    return f"promptcraft.local/{recipe.name}:{content.of_parts(parts)[: content.SHORT]}"
+    return f"{LOCAL}/{recipe.name}:{content.of_parts(parts)[: content.SHORT]}"
 
 
 def base_tag(recipe: Recipe, layout: Layout) -> str:
     """The name of the image that `recipe` stands on."""
-    return debian_base.tag() if recipe.base is None else tag(RECIPES[recipe.base], layout)
+    return debian_base.tag(recipe.suite, layout) if recipe.base is None else tag(RECIPES[recipe.base], layout)
 
 
 def make(recipe: Recipe, docker: Docker, layout: Layout, stand_in: str | None = None) -> str:
     """Bring the image into the engine, and what it stands on before it. Returns its name."""
+    security_index.ask_first(layout, debian_base.SUITES)
     name = tag(recipe, layout, stand_in)
     present = docker.images()
     if name in present:
@@ -91,7 +94,7 @@ def make(recipe: Recipe, docker: Docker, layout: Layout, stand_in: str | None = 
     if recipe.base is not None:
         make(RECIPES[recipe.base], docker, layout)
     elif base not in present:
-        debian_base.make(docker, layout)
+        debian_base.make(recipe.suite, docker, layout)
     labels = {STAND_IN_LABEL: stand_in} if stand_in else {}
     with tempfile.TemporaryDirectory(prefix=f"promptcraft-{recipe.name}.") as work:
         context = Path(work)

@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 from toolchain.failure import SetupError
 
 FILE = Path("images") / "references.json"
-_KEYS = {"reference", "digest", "source", "build", "recipe", "stand_in"}
+# Enough to try another version without haste.
+NOTICE = timedelta(days=30)
+_TEXTS = ("reference", "digest", "source", "end_of_life", "end_of_life_source", "recipe", "stand_in", "suite")
+_KEYS = {*_TEXTS, "build"}
 
 
 @dataclass(frozen=True)
 class Build:
-    """A Dockerfile's folder in the checkout, and the addresses outside that its build needs."""
+    """A Dockerfile's folder in the checkout, and the addresses outside that its build needs.
+
+    `bases` names, for each build argument, the entry that the Dockerfile stands on.
+    """
 
     context: str
     asks: tuple[str, ...]
+    bases: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Reference:
     """One image. `reference` is an exact tag, or None where it is built from `build`.
 
-    `digest` is `sha256:…` once `make lock-images` resolved it. `recipe` makes the image where neither can be had;
-    `stand_in` then says what runs in the real one's place, or is None where the recipe's is a real one too.
+    `suite` is set instead of both where the entry is a release of Debian that recipes stand on. `source` says where the
+    tag was read. After `end_of_life` nobody mends it; None where it is built here from other entries. `digest` is
+    `sha256:…` once `make lock-images` resolved it. `recipe` makes the image where neither can be had; `stand_in` then
+    says what runs in the real one's place, or is None where the recipe's is a real one too.
     """
 
     name: str
@@ -37,6 +47,9 @@ class Reference:
     build: Build | None = None
     recipe: str | None = None
     stand_in: str | None = None
+    suite: str | None = None
+    end_of_life: date | None = None
+    end_of_life_source: str = ""
 
     @property
     def pullable(self) -> str | None:
@@ -88,11 +101,12 @@ def _reference(name: str, value: Any) -> Reference:
     if not isinstance(value, dict) or (unknown := set(value) - _KEYS):
         detail = f"unknown key {sorted(unknown)[0]!r}" if isinstance(value, dict) else "must be a map"
         raise SetupError(f"{FILE}: {name}: {detail}; use {', '.join(sorted(_KEYS))}")
-    for key in _KEYS - {"build"}:
+    for key in _TEXTS:
         if not isinstance(value.get(key), str | None):
             raise SetupError(f"{FILE}: {name}.{key}: must be text or null")
     build = value.get("build")
-    if value.get("reference") is None and build is None:
+    suite = value.get("suite")
+    if value.get("reference") is None and build is None and suite is None:
         raise SetupError(f"{FILE}: {name}: needs a reference or a build")
     if value.get("reference") is not None:
         split(value["reference"])
@@ -101,7 +115,35 @@ def _reference(name: str, value: Any) -> Reference:
         source=value.get("source") or "",
         reference=value.get("reference"),
         digest=value.get("digest"),
-        build=None if build is None else Build(build["context"], tuple(build["asks"])),
+        build=None if build is None else Build(build["context"], tuple(build["asks"]), build.get("bases", {})),
         recipe=value.get("recipe"),
         stand_in=value.get("stand_in"),
+        suite=suite,
+        end_of_life=_end_of_life(name, value.get("end_of_life"), wanted=build is None),
+        end_of_life_source=value.get("end_of_life_source") or "",
     )
+
+
+def _end_of_life(name: str, text: str | None, *, wanted: bool) -> date | None:
+    if text is None and not wanted:
+        return None
+    try:
+        return date.fromisoformat(text or "")
+    except ValueError as error:
+        raise SetupError(f"{FILE}: {name}.end_of_life: {text!r} is no date; write it as 2027-05-18") from error
+
+
+def ending(known: Mapping[str, Reference], today: date) -> list[str]:
+    """One line for each image that nobody mends any more in `NOTICE` from `today`, with what to do."""
+    return [
+        f"{FILE}: {name}.end_of_life: {entry.reference or f'Debian {entry.suite}'} ends on {entry.end_of_life}"
+        f" ({entry.end_of_life_source}); name a newer one there with its source and its own end,"
+        f"{' and in the Dockerfiles that name it,' if any(name in base for base in _bases(known)) else ''}"
+        f"{' and in the recipes that stand on it,' if entry.suite else ''} then run `make lock-images` and `make test`"
+        for name, entry in known.items()
+        if entry.end_of_life is not None and today >= entry.end_of_life - NOTICE
+    ]
+
+
+def _bases(known: Mapping[str, Reference]) -> list[set[str]]:
+    return [set(entry.build.bases.values()) for entry in known.values() if entry.build]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
+from datetime import date, timedelta
 
 from catalog import EXPORTERS_IMAGE, RUNNER, SERVICES
 from toolchain import content, progress, ways
 from toolchain.docker import Docker
 from toolchain.failure import SetupError
-from toolchain.images import recipes, references, registry
+from toolchain.images import debian_base, recipes, references, registry
 from toolchain.images.references import Reference
 from toolchain.layout import Layout, locked, write_private
 from toolchain.reachability import Outside
@@ -19,6 +20,8 @@ from toolchain.reachability import Outside
 DEFAULT = tuple(service.name for service in SERVICES.values() if service.brought_by_setup)
 # What any committed stack runs: for a shell in which `pulumi up` is called by hand, and for the tests.
 ALL = (*SERVICES, EXPORTERS_IMAGE, RUNNER.name)
+# Longer than a stack that is in use goes without an `up`: its images are built again if they are missed.
+KEPT = timedelta(days=30)
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def context_tag(reference: Reference, layout: Layout) -> str:
     """The name of an image built from its own Dockerfile: a hash over the folder."""
     assert reference.build is not None
     folder = layout.root / reference.build.context
-    return f"promptcraft.local/{reference.name}:{content.of_folder(folder, frozenset({'tests'}))[: content.SHORT]}"
+    return f"{recipes.LOCAL}/{reference.name}:{content.of_folder(folder, frozenset({'tests'}))[: content.SHORT]}"
 
 
 def resolve(names: Iterable[str], docker: Docker, layout: Layout, outside: Outside, *, fresh: bool) -> None:
@@ -74,6 +77,7 @@ def resolve(names: Iterable[str], docker: Docker, layout: Layout, outside: Outsi
     known = references.load(layout.root)
     if unknown := sorted(set(names) - set(known)):
         raise SetupError(f"{references.FILE}: {unknown[0]}: no such image; it lists {', '.join(known)}")
+    names = tuple(names)
     with locked(layout.cache / "images.lock"):
         present = docker.images()
         written = read(layout)
@@ -82,8 +86,23 @@ def resolve(names: Iterable[str], docker: Docker, layout: Layout, outside: Outsi
             stand_in = f" (stand-in: {image.stand_in})" if image.stand_in else ""
             progress.found(f"image {name}: {image.reference}, {image.how}{stand_in}")
             written[name] = image
+        if any(written[name].how == "built" for name in names):
+            _forget_old(docker, layout, {image.reference for image in written.values()})
         text = json.dumps({name: asdict(image) for name, image in sorted(written.items())}, indent=2)
         write_private(layout.images, text + "\n")
+
+
+def _forget_old(docker: Docker, layout: Layout, wanted: Collection[str]) -> None:
+    """Security updates make new images of the same every few days; what nobody runs any more would fill the disk."""
+    before = date.today() - KEPT
+    for name in docker.forget(f"{recipes.LOCAL}/*", before, wanted):
+        progress.note(f"removed {name}: built here before {before}, and no container uses it")
+    debian_base.forget(layout, before)
+
+
+def made_here(layout: Layout) -> bool:
+    """Whether one of the images that were resolved was built on this machine."""
+    return any(image.reference.startswith(f"{recipes.LOCAL}/") for image in read(layout).values())
 
 
 def read(layout: Layout) -> dict[str, Resolved]:
@@ -135,7 +154,8 @@ class _Search:
         if build is None or not self.outside.all_answer(build.asks):
             return None
         name = context_tag(self.reference, self.layout)
-        arguments = {"PYTHON_IMAGE": references.load(self.layout.root)["python"].pullable or ""}
+        known = references.load(self.layout.root)
+        arguments = {argument: known[base].pullable or "" for argument, base in build.bases.items()}
         return self._unless_it_fails(
             f"building {self.reference.name} from {build.context}/Dockerfile",
             name,

@@ -7,7 +7,8 @@ from pathlib import Path
 from toolchain import content, packages, progress
 from toolchain.layout import Layout, cached_folder
 
-PYTHON = "3.11"
+# As in the published base image and in Debian trixie.
+PYTHON = "3.13"
 
 # pip takes only the platforms it is told, so the older names of compatible wheels are told too.
 _PLATFORMS = {
@@ -17,8 +18,13 @@ _PLATFORMS = {
 _UV_PLATFORMS = {"amd64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28"}
 
 
+def platforms(architecture: str) -> tuple[str, ...]:
+    """pip's options for the platforms whose wheels run in an image."""
+    return tuple(f"--platform={name}" for name in _PLATFORMS[architecture])
+
+
 def installed(lock: Path, architecture: str, layout: Layout) -> Path:
-    """A folder with what `lock` names, made for Debian bookworm's CPython on `architecture`."""
+    """A folder with what `lock` names, made for the images' CPython on `architecture`."""
     key = content.of_parts([lock.read_bytes(), PYTHON, architecture])
     folder = layout.cache / "wheels" / key
     with cached_folder(folder) as partial:
@@ -26,12 +32,11 @@ def installed(lock: Path, architecture: str, layout: Layout) -> Path:
             return folder
         # The lock is the whole list: a dependency under a condition would be judged by the Python that installs.
         common = ("--no-deps", "--target", partial, f"--python-version={PYTHON}")
-        platforms = [f"--platform={name}" for name in _PLATFORMS[architecture]]
         with progress.step(f"fetching {lock.relative_to(layout.root)} for the image"):
             packages.install(
                 lock,
                 layout,
                 for_uv=(*common, f"--python-platform={_UV_PLATFORMS[architecture]}"),
-                for_pip=(*common, "--no-compile", "--implementation=cp", *platforms),
+                for_pip=(*common, "--no-compile", "--implementation=cp", *platforms(architecture)),
             )
     return folder

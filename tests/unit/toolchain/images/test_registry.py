@@ -12,8 +12,8 @@ from pathlib import Path
 import docker
 import pytest
 
+from tests.docker_registry import registry_image
 from tests.waiting import until
-from toolchain import content
 from toolchain.docker import Docker
 from toolchain.failure import SetupError
 from toolchain.images import debian_base, digests, references, registry, resolve
@@ -115,7 +115,8 @@ def test_docker_hub_has_its_own_address_and_only_the_loopback_is_asked_without_t
 
 def test_when_one_registry_does_not_tell_nothing_is_written(fake: FakeRegistry, tmp_path: Path) -> None:
     document = {
-        name: {"reference": f"{fake.address}/{name}:1.0", "digest": None, "source": "here"} for name in ("a", "missing")
+        name: {"reference": f"{fake.address}/{name}:1.0", "source": "here", "end_of_life": "2100-01-01"}
+        for name in ("a", "missing")
     }
     (tmp_path / "images").mkdir()
     (tmp_path / references.FILE).write_text(json.dumps(document))
@@ -124,36 +125,10 @@ def test_when_one_registry_does_not_tell_nothing_is_written(fake: FakeRegistry, 
     assert json.loads((tmp_path / references.FILE).read_text()) == document
 
 
-# Debian's own configuration wants passwords.
-REGISTRY_CONFIG = """\
-version: 0.1
-storage: {filesystem: {rootdirectory: /tmp/registry}}
-http: {addr: ":5000"}
-"""
-REGISTRY_IMAGE = """\
-ARG BASE
-FROM ${BASE}
-RUN apt-get update && apt-get install -y --no-install-recommends docker-registry && rm -rf /var/lib/apt/lists/*
-COPY --chown=0:0 config.yml /config.yml
-RUN chmod 0644 /config.yml
-USER 65534:65534
-CMD ["docker-registry", "serve", "/config.yml"]
-"""
-
-
 @pytest.fixture(scope="module")
 def real(engine: docker.DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real registry in a container; its image stays, as every local build does."""
-    own = Docker()
-    if debian_base.tag() not in own.images():
-        debian_base.make(own, layout())
-    inputs = content.of_parts([REGISTRY_IMAGE, REGISTRY_CONFIG, debian_base.tag()])
-    tag = f"promptcraft.local/test-registry:{inputs[: content.SHORT]}"
-    if tag not in own.images():
-        context = tmp_path_factory.mktemp("registry")
-        (context / "Dockerfile").write_text(REGISTRY_IMAGE)
-        (context / "config.yml").write_text(REGISTRY_CONFIG)
-        own.build(context, tag, {"BASE": debian_base.tag()}, {})
+    tag = registry_image(Docker(), tmp_path_factory.mktemp("registry"))
     container = engine.containers.run(
         tag,
         detach=True,
@@ -178,9 +153,9 @@ def test_a_tag_is_locked_to_the_digest_that_the_registry_has_and_pulled_by_it(
     reference = f"{real}/promptcraft/base:1.0"
     where = Layout(tmp_path, tmp_path / "cache")
     (tmp_path / "images").mkdir()
-    entry = {"reference": reference, "digest": None, "source": "this test"}
+    entry = {"reference": reference, "source": "this test", "end_of_life": "2100-01-01"}
     (tmp_path / references.FILE).write_text(json.dumps({"base": entry}))
-    image = engine.images.get(debian_base.tag())
+    image = engine.images.get(debian_base.tag(debian_base.SERVERS, layout()))
     assert image.tag(reference)
     try:
         own("push", "--quiet", reference)

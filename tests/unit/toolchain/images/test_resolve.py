@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
+import secrets
 import shutil
-from collections.abc import Mapping
+import tarfile
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import docker
 import pytest
 
 from catalog import SERVICES
 from toolchain.docker import Docker
 from toolchain.failure import SetupError
-from toolchain.images import recipes, references, resolve
+from toolchain.images import recipes, references, resolve, security_index
 from toolchain.images.references import Build, Name, Reference
 from toolchain.images.resolve import Resolved
 from toolchain.layout import Layout
@@ -40,6 +46,11 @@ class Engine(Docker):
 
     present: set[str] = field(default_factory=set)
     refused: frozenset[str] = frozenset()
+    forgotten: list[tuple[str, date, Collection[str]]] = field(default_factory=list)
+
+    def forget(self, pattern: str, before: date, keep: Collection[str]) -> list[str]:
+        self.forgotten.append((pattern, before, keep))
+        return []
 
     def images(self) -> frozenset[str]:
         return frozenset(self.present)
@@ -58,8 +69,9 @@ class Engine(Docker):
 
 
 @pytest.fixture
-def layout(tmp_path: Path) -> Layout:
-    """A checkout with the files that images are made from."""
+def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """A checkout with the files that images are made from, on a machine that never asked Debian's archive."""
+    monkeypatch.setattr(security_index, "ask", lambda *arguments, **more: None)
     root = tmp_path / "root"
     for folder in ("images", "gateway"):
         shutil.copytree(ROOT / folder, root / folder, ignore=shutil.ignore_patterns("__pycache__", ".mypy_cache"))
@@ -70,9 +82,58 @@ def test_every_service_has_an_image_with_an_exact_tag_and_the_place_it_was_found
     known = references.load(ROOT)
     assert set(SERVICES) <= set(known)
     for entry in known.values():
-        assert entry.source
+        assert entry.source.startswith("https://") or entry.build
         assert entry.reference is None or re.search(r":v?\d+\.\d+\.\d+", entry.reference)
         assert entry.recipe is None or entry.recipe in recipes.RECIPES
+        assert bool(entry.end_of_life) == bool(entry.end_of_life_source) == (entry.build is None)
+
+
+def test_every_dockerfile_stands_on_images_that_the_references_name() -> None:
+    known = references.load(ROOT)
+    for entry in known.values():
+        if entry.build is None:
+            continue
+        dockerfile = (ROOT / entry.build.context / "Dockerfile").read_text()
+        named = {argument: known[base].reference for argument, base in entry.build.bases.items()}
+        assert dict(re.findall(r"(?m)^ARG (\w+_IMAGE)=(\S+)$", dockerfile)) == named
+        stages = re.findall(r"(?m)^FROM (\S+)", dockerfile)
+        assert stages == [f"${{{argument}}}" for argument in named]
+
+
+def test_every_release_of_debian_that_a_recipe_stands_on_has_its_end() -> None:
+    assert {entry.suite for entry in references.load(ROOT).values()} - {None} == {
+        recipe.suite for recipe in recipes.RECIPES.values() if recipe.base is None
+    }
+
+
+@pytest.mark.parametrize(
+    ("entry", "days_before", "said"),
+    [
+        ({"reference": "a/b:1.0.0"}, 31, None),
+        ({"reference": "a/b:1.0.0"}, 30, "a/b:1.0.0 ends on 2027-05-18 (where it was read); name a newer one there"),
+        ({"reference": "a/b:1.0.0"}, -400, "a/b:1.0.0 ends on 2027-05-18"),
+        ({"reference": "a/b:1.0.0"}, 0, "and in the Dockerfiles that name it, then run `make lock-images`"),
+        ({"suite": "trixie"}, 0, "Debian trixie ends on 2027-05-18"),
+        ({"suite": "trixie"}, 0, "and in the recipes that stand on it"),
+    ],
+)
+def test_an_image_is_renewed_before_nobody_mends_it_any_more(
+    tmp_path: Path, entry: dict[str, str], days_before: int, said: str | None
+) -> None:
+    end = date(2027, 5, 18)
+    told = {**entry, "source": "https://it/", "end_of_life": str(end), "end_of_life_source": "where it was read"}
+    ours = {"reference": None, "build": {"context": "it", "asks": [], "bases": {"IT_IMAGE": "it"}}}
+    (tmp_path / "images").mkdir()
+    (tmp_path / references.FILE).write_text(json.dumps({"it": told, "ours": ours}))
+    lines = references.ending(references.load(tmp_path), end - timedelta(days=days_before))
+    assert len(lines) == (said is not None)
+    if said is not None:
+        assert lines[0].startswith("images/references.json: it.end_of_life: ")
+        assert said in lines[0]
+
+
+def test_no_image_is_about_to_end() -> None:
+    assert references.ending(references.load(ROOT), date.today()) == []
 
 
 @pytest.mark.parametrize("name", sorted(recipes.RECIPES))
@@ -109,6 +170,8 @@ def test_a_reference_is_taken_apart_as_docker_does(reference: str, expected: Nam
         ('{"redis": {"tag": "7"}}', r"redis: unknown key 'tag'; use build, digest"),
         ('{"redis": {"digest": null}}', r"redis: needs a reference or a build"),
         ('{"redis": {"reference": 7}}', r"redis.reference: must be text or null"),
+        ('{"redis": {"reference": "redis:7.4.7"}}', r"redis.end_of_life: None is no date; write it as 2027-05-18"),
+        ('{"redis": {"reference": "redis:7.4.7", "end_of_life": "soon"}}', r"redis.end_of_life: 'soon' is no date"),
         ('{"redis": {"reference": "redis"}}', r"redis: needs an exact tag"),
         ('{"redis": {"reference": "redis:latest"}}', r"redis:latest: needs an exact tag"),
         ('{"redis": {"reference": "127.0.0.1:5000/redis"}}', r"needs an exact tag"),
@@ -129,7 +192,9 @@ def test_a_locked_image_is_pulled_by_its_digest() -> None:
 
 REAL = "qdrant/qdrant:v1.17.0"
 QDRANT = Reference("qdrant", "", REAL, recipe="qdrant", stand_in="a stand-in")
-ZEN = Reference("zen-mcp", "", build=Build("zen-mcp", ("https://there/",)), recipe="zen-mcp")
+ZEN = Reference(
+    "zen-mcp", "", build=Build("zen-mcp", ("https://there/",), {"PYTHON_IMAGE": "python"}), recipe="zen-mcp"
+)
 PUBLISHED = Reference("nowhere", "", "a/b:1.0")
 
 
@@ -175,6 +240,53 @@ def test_an_image_is_found_before_it_is_pulled_before_it_is_built(
     if fresh and stand_in and how == "found":  # asked anew, the real one is preferred
         which, how, stand_in = "real", "pulled", False
     assert resolve.read(layout) == {"it": Resolved(names[which], "a stand-in" if stand_in else None, how)}
+
+
+def test_who_builds_an_image_removes_what_is_old_and_unused(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "_fill", lambda *arguments: None)
+    monkeypatch.setattr(references, "load", lambda root: {"qdrant": QDRANT})
+    docker = Engine(present={recipes.base_tag(recipes.RECIPES["qdrant"], layout)})
+    old, young = (layout.cache / "base" / name for name in ("old", "young"))
+    for folder, days in ((old, 31), (young, 29)):
+        folder.mkdir(parents=True)
+        made = datetime.now().timestamp() - days * 24 * 3600
+        os.utime(folder, (made, made))
+    resolve.resolve(["qdrant"], docker, layout, Answering(False), fresh=False)
+    # Who was found may be as old, and is about to be run.
+    wanted = {resolve.read(layout)["qdrant"].reference}
+    assert docker.forgotten == [("promptcraft.local/*", date.today() - timedelta(days=30), wanted)]
+    assert (old.exists(), young.exists()) == (False, True)
+    # Nothing is looked through where everything is there.
+    resolve.resolve(["qdrant"], docker, layout, Answering(False), fresh=False)
+    assert len(docker.forgotten) == 1
+
+
+@pytest.mark.engine
+def test_only_old_images_that_no_container_uses_are_removed(engine: docker.DockerClient, tmp_path: Path) -> None:
+    """Told by a name of its own, so that nobody else's images are looked at."""
+    name = f"promptcraft.test/{secrets.token_hex(4)}"
+    own = Docker()
+    (tmp_path / "tar").write_bytes(tarball())
+    for tag in ("used", "unused", "wanted"):
+        own("import", "--message", tag, tmp_path / "tar", f"{name}:{tag}")
+    container = engine.containers.create(f"{name}:used", "none")
+    today = date.today()
+    try:
+        wanted = {f"{name}:wanted"}
+        assert own.forget(name, today - timedelta(days=1), wanted) == []
+        assert own.forget(name, today + timedelta(days=2), wanted) == [f"{name}:unused"]
+        assert own.forget(name, today + timedelta(days=2), wanted) == []
+    finally:
+        container.remove()
+        engine.images.remove(f"{name}:used")
+        engine.images.remove(f"{name}:wanted")
+
+
+def tarball() -> bytes:
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo("empty"))
+    return data.getvalue()
 
 
 def test_a_stand_in_stays_until_it_is_asked_anew(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
