@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,10 +42,14 @@ class ChatServer:
 
 @contextmanager
 def chat_server(
-    engine: PrivateEngine | None = None, address: tuple[str, int] | None = None, models: Sequence[str] = ("llama3.2",)
+    engine: PrivateEngine | None = None,
+    address: tuple[str, int] | None = None,
+    models: Sequence[str] = ("llama3.2",),
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[ChatServer]:
     """Serve on a free port of the loopback, or where the containers of a private engine reach it, or at an address of
-    that engine's machine. It answers as Ollama does to who asks what it is, and on the loopback under its names only.
+    that engine's machine; with `tls` by HTTPS. It answers as Ollama does to who asks what it is, and at an address that
+    was given under this name only.
     """
     ended = threading.Event()
 
@@ -97,11 +102,17 @@ def chat_server(
 
     host, port = address or (engine.bridge if engine else "127.0.0.1", 0)
 
+    class Listener(ThreadingHTTPServer):
+        # Many come at once in a test of load.
+        request_queue_size = 128
+
     def made() -> ThreadingHTTPServer:
-        return ThreadingHTTPServer((host, port), Handler)
+        return Listener((host, port), Handler)
 
     with engine.namespace.run(made) if engine else made() as server:
-        serving = ChatServer(f"http://{host}:{server.server_port}/v1")
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        serving = ChatServer(f"{'https' if tls else 'http'}://{host}:{server.server_port}/v1")
         thread = threading.Thread(target=server.serve_forever, args=[0.05])
         thread.start()
         try:

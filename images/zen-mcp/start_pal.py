@@ -66,6 +66,17 @@ def local_models(environment: Mapping[str, str], folder: Path) -> dict[str, str]
     return {"CUSTOM_API_URL": url, "CUSTOM_MODELS_CONFIG_PATH": str(file)}
 
 
+def authorities(environment: Mapping[str, str], public: Path, folder: Path) -> dict[str, str]:
+    """The variable that names whom to trust, where the operator names authorities besides the public ones."""
+    own = environment.get("PROMPTCRAFT_AUTHORITIES")
+    if not own:
+        return {}
+    # It takes the place of the public ones.
+    file = folder / "authorities.pem"
+    file.write_text(f"{public.read_text()}\n{Path(own).read_text()}")
+    return {"SSL_CERT_FILE": str(file)}
+
+
 def disabled(environment: Mapping[str, str]) -> str:
     """Tools that are off: what the environment says, and always those that act through other programs."""
     said = (name.strip() for name in environment.get("DISABLED_TOOLS", "").split(","))
@@ -73,8 +84,12 @@ def disabled(environment: Mapping[str, str]) -> str:
 
 
 def main(pal: Path) -> None:
+    # Its packages, not those of the folder that this file is in.
+    sys.path[0] = str(pal)
+    folder = Path(tempfile.mkdtemp(prefix="pal-"))
     os.environ |= {
-        **local_models(os.environ, Path(tempfile.mkdtemp(prefix="pal-"))),
+        **local_models(os.environ, folder),
+        **authorities(os.environ, Path(_part_of_pal("certifi").where()), folder),
         **keys(SECRETS),
         "DISABLED_TOOLS": disabled(os.environ),
         # Its logs go to stderr, too; as files they would fill the tmpfs. No folder can be made below a device.
@@ -82,8 +97,6 @@ def main(pal: Path) -> None:
         # Conversations would be files that any caller may read as resources.
         "PAL_TRANSCRIPTS": "false",
     }
-    # Its packages, not those of the folder that this file is in.
-    sys.path[0] = str(pal)
     # It asks GitHub for a newer version, and answers nobody for up to ten seconds where nothing answers there.
     _part_of_pal("tools.version").HAS_URLLIB = False
     if host := os.environ.get("PROMPTCRAFT_MODELS_HOST"):

@@ -21,6 +21,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
 from tests.chat_completions import ANSWER, SILENCE, ChatServer, chat_server
+from tests.scenarios.tls import certificate
 from tests.waiting import until
 from tests.zen_mcp import FOLDER, Zen, zen_mcp
 
@@ -212,6 +213,28 @@ def test_when_pal_dies_no_call_hangs_and_the_bridge_ends_so_that_both_start_anew
         assert held.result(timeout=10) == (True, "Connection closed")
         assert requests.get(f"{running.url}/health", timeout=5).status_code == 503
         assert running.bridge.wait(timeout=30) == 1
+
+
+def test_it_trusts_a_model_server_for_which_the_operators_authority_vouches(tmp_path: Path) -> None:
+    with (
+        chat_server(tls=certificate(tmp_path, "127.0.0.1")) as server,
+        zen_mcp(
+            tmp_path,
+            PROMPTCRAFT_MODELS_URL=server.url,
+            PROMPTCRAFT_MODELS="llama3.2",
+            PROMPTCRAFT_AUTHORITIES=str(tmp_path / "cert.pem"),
+        ) as running,
+    ):
+        failed, said = chat(running, "How large?", "llama3.2")
+    assert (failed, said.startswith(ANSWER)) == (False, True), said
+
+
+def test_the_operators_authorities_come_besides_the_public_ones(start_pal: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "public").write_text("public")
+    (tmp_path / "own").write_text("own")
+    told = start_pal.authorities({"PROMPTCRAFT_AUTHORITIES": str(tmp_path / "own")}, tmp_path / "public", tmp_path)
+    assert Path(told["SSL_CERT_FILE"]).read_text().split() == ["public", "own"]
+    assert start_pal.authorities({}, tmp_path / "public", tmp_path) == {}
 
 
 @pytest.fixture(scope="module")
