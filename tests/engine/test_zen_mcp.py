@@ -18,7 +18,7 @@ from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from catalog import SERVICES
-from tests.chat_completions import ANSWER, SILENCE, ChatServer, chat_server
+from tests.chat_completions import ANSWER, SILENCE, ChatServer
 from tests.engine.private_engine import PrivateEngine
 from tests.waiting import until
 from toolchain.images import resolve
@@ -76,12 +76,6 @@ class Running:
     def said(self, *command: str) -> str:
         output: Any = self.container.exec_run([*command]).output
         return str(output.decode(errors="replace"))
-
-
-@pytest.fixture(scope="module")
-def models(private_engine: PrivateEngine) -> Iterator[ChatServer]:
-    with chat_server(private_engine) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
