@@ -1,4 +1,7 @@
-"""A model server of the tests: OpenAI's chat API with one answer for everything, and a record of what was asked."""
+"""A model server of the tests: OpenAI's chat API with one answer for everything, and a record of what was asked.
+
+A conversation may have it call a tool first. `gateway/tests/model_server.py` is the one that misbehaves by a script.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
 ANSWER = "the model server's own words"
 # What a prompt says to get no answer before the server ends.
 SILENCE = "SAY NOTHING"
+# What a prompt begins with to have a tool called: `{"name": …, "arguments": {…}}` follows.
+CALL = "CALL "
+USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,22 @@ class ChatServer:
     asked: list[Question] = field(default_factory=list)
 
 
+def calling(tool: str, **arguments: Any) -> str:
+    """An input that has the model call a tool, by the name that the model knows it by."""
+    return CALL + json.dumps({"name": tool, "arguments": arguments})
+
+
+def tool_call(message: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the model says to a message that asks for a call of a tool; None where it asks for none."""
+    said = message["content"]
+    if message["role"] != "user" or not isinstance(said, str) or not said.startswith(CALL):
+        return None
+    wanted = json.loads(said.removeprefix(CALL))
+    function = {"name": wanted["name"], "arguments": json.dumps(wanted["arguments"])}
+    made = {"index": 0, "id": f"call-{len(said)}", "type": "function", "function": function}
+    return {"role": "assistant", "content": None, "tool_calls": [made]}
+
+
 @contextmanager
 def chat_server(
     engine: PrivateEngine | None = None,
@@ -61,19 +83,20 @@ def chat_server(
                 return
             question = Question(self.headers["Host"], self.headers["Authorization"], body)
             serving.asked.append(question)
-            if SILENCE in question.text:
+            spoken = tool_call(body["messages"][-1])
+            if spoken is None and SILENCE in question.text:
                 ended.wait()
                 return
-            spoken = {"role": "assistant", "content": ANSWER}
+            reason = "tool_calls" if spoken else "stop"
+            spoken = spoken or {"role": "assistant", "content": ANSWER}
             about = {"id": "answer", "created": 0, "model": body["model"]}
-            usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
             if body.get("stream"):
-                choice = {"index": 0, "finish_reason": "stop", "delta": spoken}
-                chunk = {**about, "object": "chat.completion.chunk", "choices": [choice], "usage": usage}
+                choice = {"index": 0, "finish_reason": reason, "delta": spoken}
+                chunk = {**about, "object": "chat.completion.chunk", "choices": [choice], "usage": USAGE}
                 self.say(200, "text/event-stream", f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n")
                 return
-            choice = {"index": 0, "finish_reason": "stop", "message": spoken}
-            answer = {**about, "object": "chat.completion", "choices": [choice], "usage": usage}
+            choice = {"index": 0, "finish_reason": reason, "message": spoken}
+            answer = {**about, "object": "chat.completion", "choices": [choice], "usage": USAGE}
             self.say(200, "application/json", json.dumps(answer))
 
         def do_GET(self) -> None:
