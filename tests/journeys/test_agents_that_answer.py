@@ -166,7 +166,7 @@ def record_of(project: Project, run_id: str) -> dict[str, Any]:
 def converted(deployed: Done, project: Project) -> list[tuple[str, dict[str, Any]]]:
     """The events of a run whose model asked the clock."""
     asked = calling(
-        "mcp__clock__convert_time", source_timezone="Europe/Berlin", time="12:00", target_timezone="Asia/Tokyo"
+        "mcp__clock__convert_time", source_timezone="Europe/Berlin", time="12:34", target_timezone="Pacific/Chatham"
     )
     url = f"http://127.0.0.1:{API}/api/agents/timekeeper/runs"
     headers = {"Accept": "text/event-stream"}
@@ -186,7 +186,7 @@ def test_a_real_servers_tool_is_called_and_its_words_reach_the_model(
     offered = {tool["function"]["name"] for body in asked for tool in body.get("tools", [])}
     assert offered == {"mcp__clock__convert_time", "mcp__clock__get_current_time"}
     answered = next(body["messages"][-1] for body in asked if body["messages"][-1]["role"] == "tool")
-    assert json.loads(answered["content"])["target"]["timezone"] == "Asia/Tokyo"
+    assert json.loads(answered["content"])["target"]["timezone"] == "Pacific/Chatham"
 
 
 def test_the_call_is_in_the_record_and_on_the_page(
@@ -226,7 +226,7 @@ def test_the_call_is_in_the_figures_and_in_the_trace(
 
     until(lambda: bool(named("run timekeeper")) and bool(named("tools/call", "convert_time")), 30)
     assert named("run timekeeper")[0].trace_id == named("tools/call", "convert_time")[0].trace_id
-    assert "Asia/Tokyo" not in str(spans[1])
+    assert "Pacific/Chatham" not in str(spans[1])
 
 
 # --- Keys ---
