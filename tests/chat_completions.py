@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ANSWER = "the model server's own words"
 # What a prompt says to get no answer before the server ends.
 SILENCE = "SAY NOTHING"
+# What a prompt says to be refused as a wrong key is; the key is said back, as OpenAI does.
+REFUSED = "REFUSE THIS KEY"
 # What a prompt begins with to have a tool called: `{"name": …, "arguments": {…}}` follows.
 CALL = "CALL "
 USAGE = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
@@ -86,6 +88,10 @@ def chat_server(
             spoken = tool_call(body["messages"][-1])
             if spoken is None and SILENCE in question.text:
                 ended.wait()
+                return
+            if spoken is None and REFUSED in question.text:
+                error = {"message": f"Incorrect API key provided: {question.authorization}", "code": "invalid_api_key"}
+                self.say(401, "application/json", json.dumps({"error": error}))
                 return
             reason = "tool_calls" if spoken else "stop"
             spoken = spoken or {"role": "assistant", "content": ANSWER}

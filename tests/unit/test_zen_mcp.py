@@ -20,7 +20,7 @@ from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
-from tests.chat_completions import ANSWER, SILENCE, ChatServer, chat_server
+from tests.chat_completions import ANSWER, REFUSED, SILENCE, ChatServer, chat_server
 from tests.scenarios.tls import certificate
 from tests.waiting import until
 from tests.zen_mcp import FOLDER, Zen, zen_mcp
@@ -39,11 +39,11 @@ INITIALIZE = {
 TOKEN = "correct horse"
 RIGHT = {"Authorization": f"Bearer {TOKEN}"}
 KEYS = {
-    "openaiApiKey": "openai-4d1e",
-    "geminiApiKey": "gemini-90b2",
-    "openrouterApiKey": "openrouter-c7aa",
-    "xaiApiKey": "xai-11f8",
-    "modelsKey": "models-5e03",
+    "openaiApiKey": "openai-key-of-the-tests-4d1e",
+    "geminiApiKey": "gemini-key-of-the-tests-90b2",
+    "openrouterApiKey": "openrouter-key-of-the-tests-c7aa",
+    "xaiApiKey": "xai-key-of-the-tests-11f8",
+    "modelsKey": "models-key-of-the-tests-5e03",
 }
 # As a server may list them; PAL ends where two names or aliases are the same to it.
 LISTED = "llama3.2:latest,qwen3:4b, Qwen3:4B,mistral:latest,mistral,,qwen3:4b"
@@ -140,6 +140,14 @@ def test_a_model_that_nobody_has_is_an_error_that_lists_those_there_are(zen: Zen
     failed, said = chat(zen, "How large?", "no-such-model")
     assert failed
     assert "'no-such-model' is not available" in said and "llama3.2" in said
+
+
+def test_a_key_that_is_said_back_is_passed_on_to_nobody(zen: Zen, models: ChatServer) -> None:
+    failed, said = chat(zen, REFUSED, "llama3.2")
+    assert failed and "Incorrect API key provided: Bearer [key]" in said, said
+    assert models.asked[-1].authorization == f"Bearer {KEYS['modelsKey']}"
+    until(lambda: "Incorrect API key provided" in zen.log.read_text())
+    assert KEYS["modelsKey"] not in said + zen.log.read_text()
 
 
 def test_keys_stand_in_no_environment_of_a_process_and_in_no_log(zen: Zen) -> None:
