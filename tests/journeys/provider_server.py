@@ -83,7 +83,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         host, asked = str(self.headers["Host"]), json.loads(body)
-        told = {"host": host, "path": self.path, "headers": dict(self.headers), "body": body}
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        told = {"host": host, "path": self.path, "headers": headers, "body": body}
         print(json.dumps(told), flush=True)  # noqa: T201 - how the test gets it
         if REFUSED in body:
             given = self.headers["Authorization"] or self.headers["x-goog-api-key"]

@@ -132,7 +132,8 @@ def test_a_wrong_secret_is_an_error_before_anything_is_declared(key: str, projec
 
 def test_what_the_right_secrets_open_is_used_by_the_application(deployed: Done, project: Project) -> None:
     sources = {name: told["source"] for name, told in project.outputs()["plan"].items() if told["source"] != "omitted"}
-    assert sources == {"promptcraft": "deployed"} | dict.fromkeys(SERVICES.values(), "external_deployment")
+    external = dict.fromkeys((*SERVICES.values(), "models"), "external_deployment")
+    assert sources == {"promptcraft": "deployed"} | external
     told = project.ask(API, "/api/health/detailed").json()["services"]
     assert {name: told[name]["status"] for name in SERVICES.values()} == dict.fromkeys(SERVICES.values(), "ok"), told
     runs = [project.ask(API, "/api/agents/ai-engineer/runs", "POST", json={"input": "hello"}).json() for _ in range(2)]
