@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -123,18 +124,17 @@ def providers(deployed: Done, project: Project, tmp_path_factory: pytest.TempPat
     """All providers, in the stack's network under their own names."""
     folder = tmp_path_factory.mktemp("providers")
     PAIR.write(folder)
-    folder.chmod(0o755)
-    (folder / "tls.key").chmod(0o644)
+    shutil.copy(ROOT / "tests/journeys/provider_server.py", folder)
+    # For the container's user.
+    for path in (folder, *folder.iterdir()):
+        path.chmod(0o755 if path.is_dir() else 0o644)
     client, network = project.engine.client, f"promptcraft-{project.stack}-network"
     container = client.containers.create(
         image_of(project, "promptcraft"),
-        ["python3", "/provider_server.py", "/providers/tls.pem", "/providers/tls.key"],
+        ["python3", "/providers/provider_server.py", "/providers/tls.pem", "/providers/tls.key"],
         network=network,
         networking_config={network: client.api.create_endpoint_config(aliases=[*HOSTS.values()])},
-        volumes={
-            str(folder): {"bind": "/providers", "mode": "ro"},
-            str(ROOT / "tests/journeys/provider_server.py"): {"bind": "/provider_server.py", "mode": "ro"},
-        },
+        volumes={str(folder): {"bind": "/providers", "mode": "ro"}},
     )
     container.start()
     yield container
