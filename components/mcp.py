@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from components.files import Files
 from components.service import Declared, ServiceComponent, Setup
+from planning.plan import AUTHORITIES_FILE
 
 
 class ZenMcp(ServiceComponent):
@@ -12,4 +13,6 @@ class ZenMcp(ServiceComponent):
     TOKEN = "promptcraft:mcp:ZenMcp"
 
     def setup(self, declared: Declared) -> Setup:
-        return Setup(files=Files(secret=declared.secrets) if declared.secrets else None)
+        authorities = declared.plan.authorities
+        plain = {AUTHORITIES_FILE: authorities} if authorities else {}
+        return Setup(files=Files(plain, declared.secrets) if plain or declared.secrets else None)

@@ -48,7 +48,8 @@ def up(pulumi: PulumiCommand, console: Console) -> int:
     _generate_secrets(pulumi, console)
     # Whatever an update left is gone by now, so that what is seen from here on holds for all of this deployment.
     begin_deployment()
-    if code := bring_images(pulumi.root, load_settings(pulumi.root, pulumi.stack, os.environ)):
+    # With the stack's secrets: this look is the deployment's, and some services say who they are to their holder only.
+    if code := bring_images(pulumi.root, load_settings(pulumi.root, pulumi.stack, os.environ, pulumi.secrets())):
         return code
     if code := pulumi.run("up", "--yes", "--skip-preview", "--stack", pulumi.stack, "--suppress-outputs", *_QUIET):
         return code

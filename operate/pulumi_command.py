@@ -81,6 +81,12 @@ class PulumiCommand:
         outputs: dict[str, Any] = json.loads(text) if text else {}
         return outputs
 
+    def secrets(self) -> dict[str, str]:
+        """The stack's own secrets by full key, decrypted, as Pulumi hands them to its program; none where it can't."""
+        text = self.read("config", "--json", "--show-secrets", "--stack", self.stack)
+        # {"promptcraft-hybrid:redisPassword": {"value": "…", "secret": true}, …}
+        return {key: str(entry["value"]) for key, entry in json.loads(text or "{}").items() if entry["secret"]}
+
     def ensure_stack(self) -> None:
         """Create the stack where it does not exist yet. Raises `ConfigError` when its state was lost instead."""
         forbidden = [name for name in _FORBIDDEN if os.environ.get(name)]

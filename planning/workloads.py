@@ -187,7 +187,9 @@ def _environment(service: Service, settings: StackSettings) -> dict[str, str]:
         case "promptcraft":
             return _application(settings)
         case "zen-mcp":
-            return {"LOG_LEVEL": settings.config.log_level}
+            # PAL has public authorities of its own, to which its program adds these.
+            extra = {"PROMPTCRAFT_AUTHORITIES": f"{FILES_PATH}/{AUTHORITIES_FILE}"} if settings.authorities else {}
+            return {"LOG_LEVEL": settings.config.log_level, **extra}
         case "qdrant":
             # On a read-only root, everything it writes must lie on the volume.
             return {

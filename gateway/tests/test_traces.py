@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-import gzip
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTraceServiceRequest,
-    ExportTraceServiceResponse,
-)
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 
 from gateway.tests.conftest import ROOT, agents_in, counting_mcp, free_port, gateway, plan_of, run, service
+from gateway.tests.otlp import otlp_handler
 
 
 @contextmanager
 def otlp_receiver(received: list[ResourceSpans]) -> Iterator[str]:
     """Takes what is posted to `/v1/traces` as protobuf."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-            assert self.path == "/v1/traces"
-            received.extend(ExportTraceServiceRequest.FromString(body).resource_spans)
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(ExportTraceServiceResponse().SerializeToString())
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", free_port()), otlp_handler(received))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

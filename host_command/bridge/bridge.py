@@ -19,18 +19,21 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from io import TextIOWrapper
 from ipaddress import ip_address, ip_network
-from typing import TextIO
+from typing import Any, TextIO
 
 import anyio
 import uvicorn
 from mcp.client.session import ClientSession
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import McpError
+from mcp.types import CONNECTION_CLOSED, CallToolRequest, CallToolResult, ErrorData, ServerResult
 from mcp_proxy.proxy_server import create_proxy_server
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
@@ -143,18 +146,49 @@ def logged_errors() -> Iterator[TextIO]:
         copying.join(LAST_WORDS_SECONDS)
 
 
+def is_gone(error: Exception) -> bool:
+    """Whether the server behind has ended, as the SDK tells it. A slow server is not a dead one."""
+    # The SDK's word for a pipe that closed while it waited for the answer.
+    return isinstance(error, CHILD_GONE) or "Connection closed" in str(error)
+
+
+def tell_losses(proxy: Server[object], session: ClientSession) -> None:
+    """Make a call that lost its server an error of the protocol.
+
+    mcp-proxy has it answered as if the tool had said that it failed, and whoever hears that may call it once more. But
+    the tool may have acted.
+    """
+    answer, call = proxy.request_handlers.get(CallToolRequest), session.call_tool
+    lost = ContextVar("lost", default=False)
+
+    async def remembering(*arguments: Any, **more: Any) -> CallToolResult:
+        try:
+            return await call(*arguments, **more)
+        except (McpError, *CHILD_GONE) as error:
+            lost.set(is_gone(error))
+            raise
+
+    async def telling(request: CallToolRequest) -> ServerResult:
+        assert answer is not None
+        answered = await answer(request)
+        if lost.get():
+            raise McpError(ErrorData(code=CONNECTION_CLOSED, message="Connection closed"))
+        return answered
+
+    if answer is not None:
+        session.call_tool = remembering  # type: ignore[method-assign]
+        proxy.request_handlers[CallToolRequest] = telling
+
+
 async def until_gone(session: ClientSession) -> None:
-    """Returns when the server has ended. A slow server is not a dead one: only a closed pipe counts."""
+    """Returns when the server has ended."""
     while True:
         await asyncio.sleep(WATCH_SECONDS)
         try:
             async with asyncio.timeout(PING_SECONDS):
                 await session.send_ping()
-        except CHILD_GONE:
-            return
-        except McpError as error:
-            # The SDK's word for a pipe that closed while it waited for the answer.
-            if "Connection closed" in str(error):
+        except (McpError, *CHILD_GONE) as error:
+            if is_gone(error):
                 return
         except TimeoutError:
             continue
@@ -166,6 +200,7 @@ async def serve(order: Order) -> int:
     with logged_errors() as errors:
         async with stdio_client(child, errlog=errors) as streams, ClientSession(*streams) as session:
             proxy = await create_proxy_server(session)
+            tell_losses(proxy, session)
             security = TransportSecuritySettings(allowed_hosts=order.hosts)
             manager = StreamableHTTPSessionManager(
                 proxy, json_response=True, stateless=True, security_settings=security

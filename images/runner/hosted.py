@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,9 +16,11 @@ import anyio
 import packages
 from mcp.client.session import ClientSession
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import McpError
+from mcp.types import CONNECTION_CLOSED, CallToolRequest, CallToolResult, ErrorData, ServerResult
 from mcp_proxy.proxy_server import create_proxy_server
 from packages import Command, PackageError
 from starlette.responses import JSONResponse
@@ -115,6 +118,7 @@ class Hosted:
             async with stdio_client(child, errlog=errors) as streams, ClientSession(*streams) as session:
                 async with asyncio.timeout(HANDSHAKE_SECONDS):
                     proxy = await create_proxy_server(session)
+                _tell_losses(proxy, session)
                 # Nothing here lives longer than a request, so a restart costs no client its session.
                 manager = StreamableHTTPSessionManager(
                     proxy, json_response=True, stateless=True, security_settings=self._security
@@ -191,18 +195,49 @@ async def _request_id(receive: Receive) -> Any:
     return document.get("id") if isinstance(document, dict) else None
 
 
+def _is_gone(error: Exception) -> bool:
+    """Whether the server behind has ended, as the SDK tells it. A slow server is not a dead one."""
+    # The SDK's word for a pipe that closed while it waited for the answer.
+    return isinstance(error, CHILD_GONE) or "Connection closed" in str(error)
+
+
+def _tell_losses(proxy: Server[object], session: ClientSession) -> None:
+    """Make a call that lost its server an error of the protocol.
+
+    mcp-proxy has it answered as if the tool had said that it failed, and whoever hears that may call it once more. But
+    the tool may have acted.
+    """
+    answer, call = proxy.request_handlers.get(CallToolRequest), session.call_tool
+    lost = ContextVar("lost", default=False)
+
+    async def remembering(*arguments: Any, **more: Any) -> CallToolResult:
+        try:
+            return await call(*arguments, **more)
+        except (McpError, *CHILD_GONE) as error:
+            lost.set(_is_gone(error))
+            raise
+
+    async def telling(request: CallToolRequest) -> ServerResult:
+        assert answer is not None
+        answered = await answer(request)
+        if lost.get():
+            raise McpError(ErrorData(code=CONNECTION_CLOSED, message="Connection closed"))
+        return answered
+
+    if answer is not None:
+        session.call_tool = remembering  # type: ignore[method-assign]
+        proxy.request_handlers[CallToolRequest] = telling
+
+
 async def _until_gone(session: ClientSession) -> None:
-    """Returns when the server has ended. A slow server is not a dead one: only a closed pipe counts."""
+    """Returns when the server has ended."""
     while True:
         await asyncio.sleep(WATCH_SECONDS)
         try:
             async with asyncio.timeout(PING_SECONDS):
                 await session.send_ping()
-        except CHILD_GONE:
-            return
-        except McpError as error:
-            # The SDK's word for a pipe that closed while it waited for the answer.
-            if "Connection closed" in str(error):
+        except (McpError, *CHILD_GONE) as error:
+            if _is_gone(error):
                 return
         except TimeoutError:
             continue

@@ -12,15 +12,19 @@ import hmac
 import os
 import sys
 from collections.abc import AsyncIterator
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 import anyio
 import uvicorn
 from mcp.client.session import ClientSession
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import McpError
+from mcp.types import CONNECTION_CLOSED, CallToolRequest, CallToolResult, ErrorData, ServerResult
 from mcp_proxy.proxy_server import create_proxy_server
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -112,18 +116,49 @@ def build_app(session: ClientSession, manager: StreamableHTTPSessionManager) -> 
     return Starlette(routes=routes, lifespan=lifespan)
 
 
+def is_gone(error: Exception) -> bool:
+    """Whether the server behind has ended, as the SDK tells it. A slow server is not a dead one."""
+    # The SDK's word for a pipe that closed while it waited for the answer.
+    return isinstance(error, CHILD_GONE) or "Connection closed" in str(error)
+
+
+def tell_losses(proxy: Server[object], session: ClientSession) -> None:
+    """Make a call that lost its server an error of the protocol.
+
+    mcp-proxy has it answered as if the tool had said that it failed, and whoever hears that may call it once more. But
+    the tool may have acted.
+    """
+    answer, call = proxy.request_handlers.get(CallToolRequest), session.call_tool
+    lost = ContextVar("lost", default=False)
+
+    async def remembering(*arguments: Any, **more: Any) -> CallToolResult:
+        try:
+            return await call(*arguments, **more)
+        except (McpError, *CHILD_GONE) as error:
+            lost.set(is_gone(error))
+            raise
+
+    async def telling(request: CallToolRequest) -> ServerResult:
+        assert answer is not None
+        answered = await answer(request)
+        if lost.get():
+            raise McpError(ErrorData(code=CONNECTION_CLOSED, message="Connection closed"))
+        return answered
+
+    if answer is not None:
+        session.call_tool = remembering  # type: ignore[method-assign]
+        proxy.request_handlers[CallToolRequest] = telling
+
+
 async def until_gone(session: ClientSession) -> None:
-    """Returns when the server has ended. A slow server is not a dead one: only a closed pipe counts."""
+    """Returns when the server has ended."""
     while True:
         await asyncio.sleep(WATCH_SECONDS)
         try:
             async with asyncio.timeout(PING_SECONDS):
                 await session.send_ping()
-        except CHILD_GONE:
-            return
-        except McpError as error:
-            # The SDK's word for a pipe that closed while it waited for the answer.
-            if "Connection closed" in str(error):
+        except (McpError, *CHILD_GONE) as error:
+            if is_gone(error):
                 return
         except TimeoutError:
             continue
@@ -134,6 +169,7 @@ async def serve(command: str, arguments: list[str]) -> int:
     child = StdioServerParameters(command=command, args=arguments, env=child_environment(), cwd="/tmp")
     async with stdio_client(child) as streams, ClientSession(*streams) as session:
         proxy = await create_proxy_server(session)
+        tell_losses(proxy, session)
         manager = StreamableHTTPSessionManager(proxy, stateless=True, security_settings=transport_security())
         config = uvicorn.Config(
             build_app(session, manager),

@@ -2,6 +2,7 @@
 
 PAL takes keys from variables only. They become variables of its process after its start: `/proc/PID/environ` shows
 what a process was started with, so they are in nobody's. They are in PAL's memory, as they must be.
+What PAL says and logs is passed on without them.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 SECRETS = Path(os.environ.get("ZEN_MCP_SECRETS", "/run/promptcraft/secrets"))
 # PAL's variable, and the file with its value.
@@ -28,6 +31,9 @@ KEYS = {
 NEVER = ("clink", "jules")
 # Nobody tells how much such a model takes. PAL cuts files off to fit in, and the server refuses what is too long.
 CONTEXT_TOKENS = 32_768
+# Shorter ones are words that stand for none, such as `ollama`. They may be said.
+SHORTEST_KEY = 16
+LAST_WORDS_SECONDS = 2.0
 
 
 def keys(secrets: Path) -> dict[str, str]:
@@ -66,6 +72,52 @@ def local_models(environment: Mapping[str, str], folder: Path) -> dict[str, str]
     return {"CUSTOM_API_URL": url, "CUSTOM_MODELS_CONFIG_PATH": str(file)}
 
 
+def authorities(environment: Mapping[str, str], public: Path, folder: Path) -> dict[str, str]:
+    """The variable that names whom to trust, where the operator names authorities besides the public ones."""
+    own = environment.get("PROMPTCRAFT_AUTHORITIES")
+    if not own:
+        return {}
+    # It takes the place of the public ones.
+    file = folder / "authorities.pem"
+    file.write_text(f"{public.read_text()}\n{Path(own).read_text()}")
+    return {"SSL_CERT_FILE": str(file)}
+
+
+@contextmanager
+def unsaid(texts: Sequence[str]) -> Iterator[None]:
+    """Meanwhile whatever this process writes is passed on, line by line, without `texts`.
+
+    A provider may say back the key that it refuses, and PAL quotes it to whoever asked, and in its log.
+    """
+    secrets = [text.encode() for text in texts if len(text) >= SHORTEST_KEY]
+    passing: list[tuple[int, int, threading.Thread]] = []
+    for descriptor in (1, 2):
+        readable, writable = os.pipe()
+        kept = os.dup(descriptor)
+        os.dup2(writable, descriptor)
+        os.close(writable)
+        passer = threading.Thread(target=pass_on, args=(os.fdopen(readable, "rb"), kept, secrets), daemon=True)
+        passer.start()
+        passing.append((descriptor, kept, passer))
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, kept, passer in passing:
+            os.dup2(kept, descriptor)
+            passer.join(LAST_WORDS_SECONDS)
+
+
+def pass_on(lines: BinaryIO, descriptor: int, secrets: Sequence[bytes]) -> None:
+    with os.fdopen(descriptor, "wb", closefd=False) as target:
+        for line in lines:
+            for secret in secrets:
+                line = line.replace(secret, b"[key]")
+            target.write(line)
+            target.flush()
+
+
 def disabled(environment: Mapping[str, str]) -> str:
     """Tools that are off: what the environment says, and always those that act through other programs."""
     said = (name.strip() for name in environment.get("DISABLED_TOOLS", "").split(","))
@@ -73,23 +125,27 @@ def disabled(environment: Mapping[str, str]) -> str:
 
 
 def main(pal: Path) -> None:
+    # Its packages, not those of the folder that this file is in.
+    sys.path[0] = str(pal)
+    folder = Path(tempfile.mkdtemp(prefix="pal-"))
+    given = keys(SECRETS)
     os.environ |= {
-        **local_models(os.environ, Path(tempfile.mkdtemp(prefix="pal-"))),
-        **keys(SECRETS),
+        **local_models(os.environ, folder),
+        **authorities(os.environ, Path(_part_of_pal("certifi").where()), folder),
+        **given,
         "DISABLED_TOOLS": disabled(os.environ),
         # Its logs go to stderr, too; as files they would fill the tmpfs. No folder can be made below a device.
         "PAL_LOG_DIR": "/dev/null/logs",
         # Conversations would be files that any caller may read as resources.
         "PAL_TRANSCRIPTS": "false",
     }
-    # Its packages, not those of the folder that this file is in.
-    sys.path[0] = str(pal)
     # It asks GitHub for a newer version, and answers nobody for up to ten seconds where nothing answers there.
     _part_of_pal("tools.version").HAS_URLLIB = False
     if host := os.environ.get("PROMPTCRAFT_MODELS_HOST"):
         # A server on the loopback may answer under its own name only, and is reached through a relay.
         _part_of_pal("providers.custom").CustomProvider.DEFAULT_HEADERS = {"Host": host}
-    _part_of_pal("server").run()
+    with unsaid([*given.values()]):
+        _part_of_pal("server").run()
 
 
 def _part_of_pal(name: str) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import docker
 import pytest
 
+from tests.chat_completions import ChatServer, chat_server
 from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Done, Project
 
@@ -20,6 +21,13 @@ def private_engine(engine: docker.DockerClient) -> Iterator[PrivateEngine]:
     private.start()
     yield private
     private.close()
+
+
+@pytest.fixture(scope="module")
+def models(private_engine: PrivateEngine) -> Iterator[ChatServer]:
+    """A model server that the engine's containers reach; a stack uses it if OPENAI_BASE_URL names it."""
+    with chat_server(private_engine) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

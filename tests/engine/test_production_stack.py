@@ -16,7 +16,8 @@ import pytest
 
 from catalog import EXPORTERS, LABEL_SERVICE
 from rendering.nginx_conf import QUICK_PATHS
-from tests.builders import settings_of
+from tests.builders import ROOT, settings_of
+from tests.chat_completions import ChatServer
 from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Done, Project
 from tests.exposure import exposed
@@ -39,9 +40,9 @@ REPLICAS = 3
 
 
 @pytest.fixture(scope="module")
-def project(new_project: Callable[..., Project]) -> Project:
+def project(new_project: Callable[..., Project], models: ChatServer) -> Project:
     project = new_project(like="production")
-    project.environment.update(GRAFANA_PASSWORD="", GATEWAY_TOKENS="", **SECRETS)
+    project.environment.update(GRAFANA_PASSWORD="", GATEWAY_TOKENS="", OPENAI_BASE_URL=models.url, **SECRETS)
     return project
 
 
@@ -77,9 +78,9 @@ def targets(project: Project) -> list[tuple[str, str]]:
     return [(target["labels"]["job"], target["health"]) for target in active]
 
 
-def test_up_ends_with_a_table_of_seven_healthy_services(deployed: Done, project: Project) -> None:
+def test_up_ends_with_a_table_of_seven_healthy_services_and_the_models(deployed: Done, project: Project) -> None:
     table = deployed.text[deployed.text.rindex("PromptCraft ·") :]
-    assert table.count(" ok ") == len(SERVICES), deployed.text
+    assert table.count(" ok ") == len(SERVICES) + 1, deployed.text
     health = {
         str(found.name): found.attrs["State"]["Health"]["Status"]
         for found in project.containers()
@@ -312,7 +313,8 @@ def test_grafana_runs_every_panel_for_its_administrator_only(deployed: Done, pro
     assert project.ask(3000, "/api/dashboards", headers=administrator("admin")).status_code == 401
     password = project.pulumi("config", "get", "grafanaPassword").text.strip()
     panels = project.ask(3000, "/api/panels", headers=administrator(password)).json()
-    assert len({panel["panel"] for panel in panels}) == 7
+    dashboard = json.loads((ROOT / "dashboards/promptcraft.json").read_text())
+    assert {panel["panel"] for panel in panels} == {panel["title"] for panel in dashboard["panels"]}
     assert {panel["status"] for panel in panels} == {"success"}
 
 

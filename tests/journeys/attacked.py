@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.chat_completions import ChatServer
 from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Project
 from tests.journeys.attacking import HOST, Answer, Door, give_addresses
@@ -81,13 +82,13 @@ def held(private_engine: PrivateEngine) -> Iterator[Held]:
 
 
 @pytest.fixture(scope="module")
-def project(new_project: Callable[..., Project], held: Held) -> Project:
+def project(new_project: Callable[..., Project], held: Held, models: ChatServer) -> Project:
     """The attacked stack, declared and not yet deployed."""
     variables = {"PROMPTCRAFT_QUEUE_SECONDS": str(QUEUE_SECONDS)}
     project = new_project(like="production", config={"gateway": variables, "publicHosts": [HOST]})
     name_servers(project, {"team-held": {"type": "http", "url": f"http://{project.engine.bridge}:{HELD_PORT}/mcp"}})
     (project.root / ".agents/core/held.md").write_text(HELD_AGENT)
-    project.environment.update(GRAFANA_PASSWORD="", GATEWAY_TOKENS=f"{ALICE} {MALLORY}")
+    project.environment.update(GRAFANA_PASSWORD="", GATEWAY_TOKENS=f"{ALICE} {MALLORY}", OPENAI_BASE_URL=models.url)
     give_addresses(project)
     return project
 

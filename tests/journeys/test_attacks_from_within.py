@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from catalog import volume_name
+from tests.chat_completions import ChatServer
 from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Done, Project
 from tests.journeys.attacked import ALICE, authorized, name_servers, run
@@ -46,13 +47,14 @@ def index(private_engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def project(new_project: Callable[..., Project], index: str) -> Project:
+def project(new_project: Callable[..., Project], index: str, models: ChatServer) -> Project:
     """Production with two servers of one runner: one keeps a key, the other is after it."""
     project = new_project(like="production", config={"publicHosts": [HOST]})
     entry = {"command": "uvx", "args": ["--from", REQUIREMENT, NAME]}
     name_servers(project, {"spy": entry, "keeper": {**entry, "env": {"KEEPER_KEY": KEY}}})
     (project.root / ".agents/core/spy.md").write_text(AGENT)
     project.environment.update(GRAFANA_PASSWORD="", GATEWAY_TOKENS=ALICE, UV_DEFAULT_INDEX=index)
+    project.environment["OPENAI_BASE_URL"] = models.url
     give_addresses(project)
     return project
 

@@ -33,7 +33,8 @@ __all__ = ["held", "project"]
 pytestmark = pytest.mark.engine
 
 AGENT = "ai-engineer"
-RUNS = f"/api/agents/{AGENT}/runs"
+# Of an agent whose tool takes arguments.
+RUNS = "/api/agents/held/runs"
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.chat_completions import ChatServer
 from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Done, Project
 from tests.engine.test_found_services import accepts, image_of
@@ -51,7 +52,10 @@ def _pump(read: Callable[[int], bytes], write: Callable[[bytes], None]) -> None:
 
 @pytest.fixture(scope="module")
 def project(
-    new_project: Callable[..., Project], private_engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactory
+    new_project: Callable[..., Project],
+    private_engine: PrivateEngine,
+    models: ChatServer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Project]:
     """A stack that is told of a Redis, a Qdrant and a Zen MCP elsewhere, and of what opens them."""
     project = new_project(config={"caFile": "authorities.pem"})
@@ -91,7 +95,10 @@ def project(
     until(lambda: all(accepts(project, *it) for it in ((address, REDIS), (qdrant, 6333), ("127.0.0.1", PLAIN_MCP))), 60)
     front = project.inside(lambda: Server(forwarder("127.0.0.1", PLAIN_MCP), MCP, address, tls))
     project.environment.update(
-        REDIS_URL=f"rediss://{address}:{REDIS}", QDRANT_HOST=qdrant, ZEN_MCP_URL=f"https://{address}:{MCP}"
+        REDIS_URL=f"rediss://{address}:{REDIS}",
+        QDRANT_HOST=qdrant,
+        ZEN_MCP_URL=f"https://{address}:{MCP}",
+        OPENAI_BASE_URL=models.url,
     )
     assert project.operate("init").code == 0
     for key, value in SECRETS.items():
@@ -125,7 +132,8 @@ def test_a_wrong_secret_is_an_error_before_anything_is_declared(key: str, projec
 
 def test_what_the_right_secrets_open_is_used_by_the_application(deployed: Done, project: Project) -> None:
     sources = {name: told["source"] for name, told in project.outputs()["plan"].items() if told["source"] != "omitted"}
-    assert sources == {"promptcraft": "deployed"} | dict.fromkeys(SERVICES.values(), "external_deployment")
+    external = dict.fromkeys((*SERVICES.values(), "models"), "external_deployment")
+    assert sources == {"promptcraft": "deployed"} | external
     told = project.ask(API, "/api/health/detailed").json()["services"]
     assert {name: told[name]["status"] for name in SERVICES.values()} == dict.fromkeys(SERVICES.values(), "ok"), told
     runs = [project.ask(API, "/api/agents/ai-engineer/runs", "POST", json={"input": "hello"}).json() for _ in range(2)]

@@ -20,6 +20,7 @@ from docker.models.containers import Container
 
 from bench.load import Driven, Request, drive
 from tests.builders import ROOT
+from tests.chat_completions import ChatServer
 from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Project
 from tests.waiting import until
@@ -36,10 +37,10 @@ ALERT = 'ALERTS{alertname="PromptCraftReplicaDown",alertstate="firing"}'
 
 
 @pytest.fixture(scope="module")
-def project(new_project: Callable[..., Project]) -> Project:
+def project(new_project: Callable[..., Project], models: ChatServer) -> Project:
     """The stack, previewed before it has a password, then deployed with one that is generated."""
     project = new_project(config=SHAPE)
-    project.environment["GRAFANA_PASSWORD"] = ""
+    project.environment.update(GRAFANA_PASSWORD="", OPENAI_BASE_URL=models.url)
     preview = project.operate("preview")
     assert preview.code == 0 and "`make up` generates one" in preview.text, preview.text
     assert "secure" not in project.own_file.read_text()

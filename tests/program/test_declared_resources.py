@@ -332,15 +332,16 @@ def test_a_changed_key_replaces_those_two_only() -> None:
     assert changed == {"promptcraft-files", *REPLICAS, "zen-mcp-files", "zen-mcp"}
 
 
-def test_the_application_alone_is_told_whom_to_trust_besides() -> None:
+def test_who_asks_others_over_tls_is_told_whom_to_trust_besides() -> None:
     settings = replace(settings_of("dev"), authorities="-----BEGIN CERTIFICATE-----")
     resources = run(settings).resources
     told = [
         name for _, name, inputs in resources for it in uploads_of(inputs) if it["file"].endswith("authorities.pem")
     ]
-    assert told == ["promptcraft-files"]
-    trusting = [name for _, name, inputs in resources if "SSL_CERT_FILE=" in repr(inputs.get("envs"))]
-    assert trusting == ["promptcraft"]
+    assert sorted(told) == ["promptcraft-files", "zen-mcp-files"]
+    for variable, name in (("SSL_CERT_FILE", "promptcraft"), ("PROMPTCRAFT_AUTHORITIES", "zen-mcp")):
+        trusting = [name for _, name, inputs in resources if f"{variable}=" in repr(inputs.get("envs"))]
+        assert trusting == [name]
 
 
 def test_nginx_gets_its_files_once_its_own_image_took_them() -> None:

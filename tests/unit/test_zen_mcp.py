@@ -20,7 +20,8 @@ from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
 
-from tests.chat_completions import ANSWER, SILENCE, ChatServer, chat_server
+from tests.chat_completions import ANSWER, REFUSED, SILENCE, ChatServer, chat_server
+from tests.scenarios.tls import certificate
 from tests.waiting import until
 from tests.zen_mcp import FOLDER, Zen, zen_mcp
 
@@ -38,11 +39,11 @@ INITIALIZE = {
 TOKEN = "correct horse"
 RIGHT = {"Authorization": f"Bearer {TOKEN}"}
 KEYS = {
-    "openaiApiKey": "openai-4d1e",
-    "geminiApiKey": "gemini-90b2",
-    "openrouterApiKey": "openrouter-c7aa",
-    "xaiApiKey": "xai-11f8",
-    "modelsKey": "models-5e03",
+    "openaiApiKey": "openai-key-of-the-tests-4d1e",
+    "geminiApiKey": "gemini-key-of-the-tests-90b2",
+    "openrouterApiKey": "openrouter-key-of-the-tests-c7aa",
+    "xaiApiKey": "xai-key-of-the-tests-11f8",
+    "modelsKey": "models-key-of-the-tests-5e03",
 }
 # As a server may list them; PAL ends where two names or aliases are the same to it.
 LISTED = "llama3.2:latest,qwen3:4b, Qwen3:4B,mistral:latest,mistral,,qwen3:4b"
@@ -141,6 +142,14 @@ def test_a_model_that_nobody_has_is_an_error_that_lists_those_there_are(zen: Zen
     assert "'no-such-model' is not available" in said and "llama3.2" in said
 
 
+def test_a_key_that_is_said_back_is_passed_on_to_nobody(zen: Zen, models: ChatServer) -> None:
+    failed, said = chat(zen, REFUSED, "llama3.2")
+    assert failed and "Incorrect API key provided: Bearer [key]" in said, said
+    assert models.asked[-1].authorization == f"Bearer {KEYS['modelsKey']}"
+    until(lambda: "Incorrect API key provided" in zen.log.read_text())
+    assert KEYS["modelsKey"] not in said + zen.log.read_text()
+
+
 def test_keys_are_in_no_environment_of_a_process_and_in_no_log(zen: Zen) -> None:
     environments = {pid: Path(f"/proc/{pid}/environ").read_text() for pid in (zen.bridge.pid, zen.pal.pid)}
     assert all("PROMPTCRAFT_MODELS_URL" in text for text in environments.values())
@@ -209,9 +218,33 @@ def test_when_pal_dies_no_call_hangs_and_the_bridge_ends_so_that_both_start_anew
         held = pool.submit(chat, running, SILENCE, "llama3.2")
         until(lambda: len(models.asked) > before)
         running.pal.kill()
-        assert held.result(timeout=10) == (True, "Connection closed")
+        # No answer of the tool's, which may have acted.
+        with pytest.RaisesGroup(pytest.RaisesExc(MCPError, match="Connection closed"), flatten_subgroups=True):
+            held.result(timeout=10)
         assert requests.get(f"{running.url}/health", timeout=5).status_code == 503
         assert running.bridge.wait(timeout=30) == 1
+
+
+def test_it_trusts_a_model_server_for_which_the_operators_authority_vouches(tmp_path: Path) -> None:
+    with (
+        chat_server(tls=certificate(tmp_path, "127.0.0.1")) as server,
+        zen_mcp(
+            tmp_path,
+            PROMPTCRAFT_MODELS_URL=server.url,
+            PROMPTCRAFT_MODELS="llama3.2",
+            PROMPTCRAFT_AUTHORITIES=str(tmp_path / "cert.pem"),
+        ) as running,
+    ):
+        failed, said = chat(running, "How large?", "llama3.2")
+    assert (failed, said.startswith(ANSWER)) == (False, True), said
+
+
+def test_the_operators_authorities_come_besides_the_public_ones(start_pal: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "public").write_text("public")
+    (tmp_path / "own").write_text("own")
+    told = start_pal.authorities({"PROMPTCRAFT_AUTHORITIES": str(tmp_path / "own")}, tmp_path / "public", tmp_path)
+    assert Path(told["SSL_CERT_FILE"]).read_text().split() == ["public", "own"]
+    assert start_pal.authorities({}, tmp_path / "public", tmp_path) == {}
 
 
 @pytest.fixture(scope="module")

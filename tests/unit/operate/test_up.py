@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from rich.console import Console
 
 import operate.__main__ as operate
 from operate.pulumi_command import PulumiCommand
+from settings import StackSettings
 from tests.builders import settings_of
 
 
@@ -33,6 +35,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     monkeypatch.setattr(operate, "_generate_secrets", lambda *_: step("secrets"))
     monkeypatch.setattr(operate, "load_settings", lambda *_: settings_of("dev"))
     monkeypatch.setattr(operate, "bring_images", lambda *_: step("look for images"))
+    monkeypatch.setattr(PulumiCommand, "read", lambda *_: None)
     monkeypatch.setattr(PulumiCommand, "run", lambda *_, **__: step("deploy"))
     monkeypatch.setattr(PulumiCommand, "standing_still", alone)
     monkeypatch.setattr(operate, "start_stopped", lambda *_: ())
@@ -50,3 +53,23 @@ def test_the_look_for_images_is_the_deployments_and_comes_after_what_was_left(
     looks = dict(steps)
     assert looks["settle"] == ""
     assert looks["look for images"] == looks["deploy"] == str(os.getpid())
+
+
+def test_the_look_knows_the_secrets_that_pulumi_keeps(
+    steps: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A Redis of somebody else's says who it is to its password only."""
+    kept = {
+        "promptcraft-hybrid:redisPassword": {"value": "redis-secret", "secret": True},
+        "promptcraft-hybrid:replicas": {"value": "2", "secret": False},
+    }
+    given: list[object] = []
+
+    def load(*arguments: object) -> StackSettings:
+        given.append(arguments[3:])
+        return settings_of("dev")
+
+    monkeypatch.setattr(PulumiCommand, "read", lambda *_: json.dumps(kept))
+    monkeypatch.setattr(operate, "load_settings", load)
+    assert operate.up(PulumiCommand(tmp_path, "dev"), Console(quiet=True)) == 0
+    assert given == [({"promptcraft-hybrid:redisPassword": "redis-secret"},)]

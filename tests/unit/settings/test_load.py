@@ -10,6 +10,7 @@ import pytest
 
 from catalog import PROVIDERS, Provider
 from errors import ConfigError
+from gateway.settings import Settings as GatewaySettings
 from settings import StackSettings, fingerprint, load_settings
 from tests.builders import ROOT
 from tests.scenarios.tls import certificate
@@ -204,6 +205,18 @@ def test_authorities_are_read_and_must_not_come_with_their_key(project: Path) ->
 def test_a_variable_of_the_application_may_be_a_number(project: Path) -> None:
     write(project, "gateway: {PROMPTCRAFT_QUEUE_SECONDS: 60}")
     assert load(project).config.gateway == {"PROMPTCRAFT_QUEUE_SECONDS": "60"}
+
+
+# Where things lie is the program's to say, and secrets come as secrets.
+NOBODYS = {"HOST", "PAGE_PORT", "API_PORT", "PLAN_FILE", "ALLOWED_HOSTS", "TOKENS_FILE", "EMBEDDINGS_KEY_FILE"}
+
+
+def test_every_limit_of_the_application_is_a_persons_to_set(project: Path) -> None:
+    known = {str(field.alias) for field in GatewaySettings.model_fields.values()}
+    wanted = {name for name in known if name.startswith("PROMPTCRAFT_")} - {f"PROMPTCRAFT_{it}" for it in NOBODYS}
+    assert len(wanted) > 10
+    write(project, "gateway: {" + ", ".join(f"{name}: 60" for name in sorted(wanted)) + "}")
+    assert load(project).config.gateway.keys() == wanted
 
 
 def test_a_service_without_an_image_is_an_error_that_names_the_file(project: Path) -> None:
