@@ -34,10 +34,14 @@ _LEFT_OUT = (
 )
 
 
+def key(suite: str) -> str:
+    """A hash over how the image is made; the mirror is not part of it, since every mirror serves the same archive."""
+    return content.of_parts(["mmdebstrap", _MERGED_USR, suite, VARIANT, *_LEFT_OUT])[: content.SHORT]
+
+
 def tag(suite: str, layout: Layout) -> str:
-    """The image's name; the mirror is not part of it, since every mirror serves the same archive."""
-    parts = ["mmdebstrap", _MERGED_USR, suite, VARIANT, security_index.date(layout, suite), *_LEFT_OUT]
-    return f"promptcraft.local/base:{content.of_parts(parts)[: content.SHORT]}"
+    """The image's name: how it is made, and when the suite's security index was made."""
+    return f"promptcraft.local/base:{key(suite)}{security_index.stamp(layout, suite)}"
 
 
 def make(suite: str, docker: Docker, layout: Layout) -> None:

@@ -69,13 +69,25 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
 
 
 def tag(recipe: Recipe, layout: Layout, stand_in: str | None = None) -> str:
-    """The image's name: a hash over everything that goes into it, so a change of inputs is a new name."""
-    parts: list[str | bytes] = [base_tag(recipe, layout), stand_in or ""]
+    """The image's name: a hash over everything that goes into it, and when its suite's security index was made.
+
+    So a change of either is a new name; and where the second is not known, what has the same hash is still found.
+    """
+    return f"{LOCAL}/{recipe.name}:{_key(recipe, layout, stand_in)}{security_index.stamp(layout, _root(recipe).suite)}"
+
+
+def _root(recipe: Recipe) -> Recipe:
+    return recipe if recipe.base is None else _root(RECIPES[recipe.base])
+
+
+def _key(recipe: Recipe, layout: Layout, stand_in: str | None = None) -> str:
+    below = debian_base.key(recipe.suite) if recipe.base is None else _key(RECIPES[recipe.base], layout)
+    parts: list[str | bytes] = [below, stand_in or ""]
     parts.append(content.of_folder(layout.root / "images" / "offline" / recipe.name))
     if recipe.sources:
         parts.append(content.of_folder(layout.root / recipe.sources, _NOT_SOURCES))
     parts += [lock.read_bytes() for lock in recipe.locks(layout).values()]
-    return f"{LOCAL}/{recipe.name}:{content.of_parts(parts)[: content.SHORT]}"
+    return content.of_parts(parts)[: content.SHORT]
 
 
 def base_tag(recipe: Recipe, layout: Layout) -> str:

@@ -139,8 +139,14 @@ class _Search:
 
     def _found(self) -> Resolved | None:
         for name, stand_in in local_names(self.reference, self.layout).items():
-            if name in self.present and not (self.fresh and stand_in):
+            if self.fresh and stand_in:
+                continue
+            if name in self.present:
                 return Resolved(name, stand_in, "found")
+            # Where Debian's archive was never asked (an empty cache, no network), the newest of the same makes do.
+            made = [other for other in self.present if other.startswith(f"{name}-")]
+            if made and name.startswith(f"{recipes.LOCAL}/"):
+                return Resolved(max(made), stand_in, "found")
         return None
 
     def _pulled(self) -> Resolved | None:

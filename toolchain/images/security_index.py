@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.request
 from dataclasses import asdict, dataclass, field
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from toolchain import apt, progress
@@ -37,6 +38,14 @@ class _Known:
 def date(layout: Layout, suite: str) -> str:
     """The `Date:` that was read last of `suite`'s security index, or empty where none ever was. Asks nobody."""
     return _read(layout).dates.get(suite, "")
+
+
+def stamp(layout: Layout, suite: str) -> str:
+    """The end of an image's tag: a dash and the date, such as `-20261125T223313`; empty where none is known."""
+    try:
+        return f"-{parsedate_to_datetime(date(layout, suite)):%Y%m%dT%H%M%S}"
+    except (TypeError, ValueError):
+        return ""
 
 
 def ask_first(layout: Layout, suites: frozenset[str]) -> None:

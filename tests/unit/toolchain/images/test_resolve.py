@@ -242,6 +242,22 @@ def test_an_image_is_found_before_it_is_pulled_before_it_is_built(
     assert resolve.read(layout) == {"it": Resolved(names[which], "a stand-in" if stand_in else None, how)}
 
 
+def test_where_debians_archive_was_never_asked_the_newest_of_the_same_image_is_found(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(references, "load", lambda root: {"qdrant": QDRANT})
+    undated = recipes.tag(recipes.RECIPES["qdrant"], layout, QDRANT.stand_in)
+    older, newer = f"{undated}-20261125T223313", f"{undated}-20261127T081109"
+    other = "promptcraft.local/qdrant:000000000000-20261201T000000"
+    docker = Engine(present={older, newer, other})
+    resolve.resolve(["qdrant"], docker, layout, Answering(False), fresh=False)
+    assert resolve.read(layout)["qdrant"].reference == newer
+    # Once it was asked, its answer counts.
+    monkeypatch.setattr(security_index, "date", lambda layout, suite: "Wed, 25 Nov 2026 22:33:13 UTC")
+    resolve.resolve(["qdrant"], docker, layout, Answering(False), fresh=False)
+    assert resolve.read(layout)["qdrant"].reference == older
+
+
 def test_who_builds_an_image_removes_what_is_old_and_unused(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipes, "_fill", lambda *arguments: None)
     monkeypatch.setattr(references, "load", lambda root: {"qdrant": QDRANT})
