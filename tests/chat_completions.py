@@ -49,7 +49,7 @@ class ChatServer:
 
 
 def calling(tool: str, **arguments: Any) -> str:
-    """An input that has the model call a tool, by the name that the model knows it by."""
+    """An input that has the model call a tool, by the name that the model knows it by. Anything may follow it."""
     return CALL + json.dumps({"name": tool, "arguments": arguments})
 
 
@@ -58,7 +58,7 @@ def tool_call(message: Mapping[str, Any]) -> dict[str, Any] | None:
     said = message["content"]
     if message["role"] != "user" or not isinstance(said, str) or not said.startswith(CALL):
         return None
-    wanted = json.loads(said.removeprefix(CALL))
+    wanted, _ = json.JSONDecoder().raw_decode(said, len(CALL))
     function = {"name": wanted["name"], "arguments": json.dumps(wanted["arguments"])}
     made = {"index": 0, "id": f"call-{len(said)}", "type": "function", "function": function}
     return {"role": "assistant", "content": None, "tool_calls": [made]}

@@ -20,9 +20,11 @@ from docker.models.containers import Container
 
 from bench.load import Driven, Request, drive
 from tests.builders import ROOT
-from tests.chat_completions import ChatServer
+from tests.chat_completions import ChatServer, calling
 from tests.engine.private_engine import PrivateEngine
 from tests.engine.project import Project
+from tests.journeys.attacked import name_servers
+from tests.scenarios.sdk_servers import SdkServer
 from tests.waiting import until
 
 pytestmark = pytest.mark.engine
@@ -36,10 +38,38 @@ PANELS = {panel["title"]: panel for panel in json.loads((ROOT / "dashboards/prom
 ALERT = 'ALERTS{alertname="PromptCraftReplicaDown",alertstate="firing"}'
 
 
+AGENT = """---
+name: noter
+description: Keeps notes.
+model: haiku
+tools: mcp__team-notes__note
+---
+Keep it.
+"""
+
+
+def note(text: str) -> str:
+    """Keeps a note."""
+    return f"kept: {text}"
+
+
 @pytest.fixture(scope="module")
-def project(new_project: Callable[..., Project], models: ChatServer) -> Project:
-    """The stack, previewed before it has a password, then deployed with one that is generated."""
+def notes(private_engine: PrivateEngine) -> Iterator[SdkServer]:
+    address = private_engine.bridge
+    server = private_engine.namespace.run(lambda: SdkServer("team-notes", 0, host=address, tools=(note,)))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def project(new_project: Callable[..., Project], models: ChatServer, notes: SdkServer) -> Project:
+    """The stack, previewed before it has a password, then deployed with one that is generated.
+
+    One of its agents has a model and a tool, each somebody else's.
+    """
     project = new_project(config=SHAPE)
+    name_servers(project, {"team-notes": {"type": "http", "url": f"http://{project.engine.bridge}:{notes.port}/mcp"}})
+    (project.root / ".agents/core/noter.md").write_text(AGENT)
     project.environment.update(GRAFANA_PASSWORD="", OPENAI_BASE_URL=models.url)
     preview = project.operate("preview")
     assert preview.code == 0 and "`make up` generates one" in preview.text, preview.text
@@ -157,8 +187,9 @@ def mixed(number: int) -> Request:
     """An agent's run, a run that is not there, and two who only look."""
     if number % 4 == 0:
         headers = {"Content-Type": "application/json"}
-        body = json.dumps({"input": f"{time.time()} {number}"})
-        return Request("run", "/api/agents/summarizer/runs", "POST", body, headers)
+        # Each another one: a result is kept.
+        body = json.dumps({"input": f"{calling('mcp__team-notes__note', text='one')} {time.time()} {number}"})
+        return Request("run", "/api/agents/noter/runs", "POST", body, headers)
     if number % 4 == 1:
         return Request("missing", f"/api/runs/{number:032x}")
     return Request("available", AVAILABLE)
