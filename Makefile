@@ -41,7 +41,8 @@ status: python-version  ## the table of what runs in STACK
 # Measured only when all tests run: of a few, the lines that none of them needs would fill the screen.
 measured = $(if $(PYTEST_ARGS),,-m slipcover)
 
-# Compiled modules are kept, whatever the machine prefers: the tests start some hundred Python processes.
+# Compiled modules are kept, whatever the machine prefers: the tests start some hundred Python processes, and what the
+# benchmarks time is a start that is not the first.
 test: python-version  ## every test, then the lines that none ran; PYTEST_ARGS narrows them
 	@env -u PYTHONDONTWRITEBYTECODE $(ready) --development --all-images -- python $(measured) -m pytest -n 4 --no-loadscope-reorder $(PYTEST_ARGS)
 
@@ -59,7 +60,7 @@ docs: python-version  ## write docs/configuration.md and docs/stacks.md from the
 	@$(check) python -m docs.generate
 
 bench: python-version  ## the benchmarks, also written to bench/results.json
-	@$(ready) --development --all-images -- python -m bench
+	@env -u PYTHONDONTWRITEBYTECODE $(ready) --development --all-images -- python -m bench
 
 screenshots: python-version  ## the pictures of the page in docs/images
 	@$(ready) --development --parts python,browser -- python -m gateway.tests.screenshots
