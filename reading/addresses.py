@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 Address = IPv4Address | IPv6Address
@@ -16,6 +17,8 @@ _NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 _COMPATIBLE = IPv6Network("::/96")
 
 
+# A crowded file names the same few hosts thousands of times.
+@lru_cache(maxsize=256)
 def refusal(text: str) -> str | None:
     """Why the resolved address `text` must not be asked, or None where it may be."""
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Collection
+from functools import lru_cache
 
 from reading import addresses
 
@@ -95,6 +96,7 @@ def is_package(text: str) -> bool:
     return len(text) <= _MAX_PACKAGE and _PACKAGE.fullmatch(text) is not None
 
 
+@lru_cache(maxsize=256)
 def _address(text: str) -> str:
     try:
         address = ipaddress.ip_address(text)

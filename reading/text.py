@@ -27,7 +27,9 @@ def shown(value: object, limit: int = 80) -> str:
 
 def one_line(text: str, limit: int = 200) -> str:
     """`text` without quotes but with whatever is not printable escaped, at most `limit` characters."""
-    clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[: limit + 1])
+    clean = text[: limit + 1]
+    if not clean.isprintable():
+        clean = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in clean)
     return clean if len(clean) <= limit else clean[: limit - 1] + "…"
 
 

@@ -130,9 +130,15 @@ def legacy_mcp(
     return http(route)
 
 
-def models(*names: str, owner: str = "me", key: str | None = None, marks: dict[str, object] | None = None) -> Talk:
+def models(
+    *names: str,
+    owner: str = "me",
+    kind: str = "model",
+    key: str | None = None,
+    marks: dict[str, object] | None = None,
+) -> Talk:
     """A server of OpenAI's chat API with these models; `marks` are the pages of its own, which no key guards."""
-    listed = {"object": "list", "data": [{"id": name, "object": "model", "owned_by": owner} for name in names] or None}
+    listed = {"object": "list", "data": [{"id": name, "object": kind, "owned_by": owner} for name in names] or None}
     pages = {path: Reply(body) for path, body in (marks or {}).items()}
 
     def route(request: HttpRequest) -> Reply:

@@ -96,7 +96,7 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     world.serve(yes_man("<html><body>welcome</body></html>"), 11434)
     world.serve(yes_man(_LIST), 1234)
-    world.serve(yes_man({"object": "list", "data": [{"id": "file-1", "object": "file"}]}), 8080)
+    world.serve(models("file-1", kind="file"), 8080)
     world.serve(json_body(b'{"object": "list", "data": [' + b"[" * 60_000), 8000)
     world.serve(redirector("http://127.0.0.1:11434"), 4000)
 
