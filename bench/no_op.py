@@ -24,13 +24,21 @@ _SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"
 # The same resources in the order of the state, which is one that their dependencies allow.
 _PROGRAM = """
 import json
+import re
 from pathlib import Path
 
 import pulumi
-# Whoever writes the same program by hand writes it with these.
-import pulumi_command  # noqa: F401
-import pulumi_docker  # noqa: F401
+import pulumi_command
+import pulumi_docker
 
+# Whoever writes the same program by hand writes it with these.
+CLASSES = {
+    "docker:index/container:Container": pulumi_docker.Container,
+    "docker:index/network:Network": pulumi_docker.Network,
+    "docker:index/remoteImage:RemoteImage": pulumi_docker.RemoteImage,
+    "docker:index/volume:Volume": pulumi_docker.Volume,
+    "command:local:Command": pulumi_command.local.Command,
+}
 made = {}
 for entry in json.loads((Path(__file__).parent / "constants.json").read_text()):
     opts = pulumi.ResourceOptions(
@@ -43,12 +51,13 @@ for entry in json.loads((Path(__file__).parent / "constants.json").read_text()):
         retain_on_delete=entry["retain_on_delete"],
         delete_before_replace=entry["delete_before_replace"],
     )
-    inputs = {
-        name: pulumi.Output.secret(value) if name in entry["secret_inputs"] else value
-        for name, value in entry["inputs"].items()
-    }
     if entry["custom"]:
-        made[entry["urn"]] = pulumi.CustomResource(entry["type"], entry["name"], inputs, opts)
+        inputs = {
+            re.sub("[A-Z]", lambda upper: f"_{upper[0].lower()}", name):
+                pulumi.Output.secret(value) if name in entry["secret_inputs"] else value
+            for name, value in entry["inputs"].items()
+        }
+        made[entry["urn"]] = CLASSES[entry["type"]](entry["name"], opts=opts, **inputs)
     else:
         component = pulumi.ComponentResource(entry["type"], entry["name"], None, opts)
         component.register_outputs(entry["outputs"])
