@@ -7,6 +7,7 @@ volume, the workload that mounts it is replaced with it, and no file of an earli
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -62,9 +63,11 @@ class WorkloadFiles(pulumi.ComponentResource):
     ) -> None:
         super().__init__("promptcraft:files:WorkloadFiles", f"{service}-files", None, opts)
         marks = labels(plan, f"{service}-files")
+        # Meanwhile the rest is declared: one slow hash after the other would be most of what an update waits for.
+        fingerprint: pulumi.Output[str] = pulumi.Output.from_input(asyncio.to_thread(files.fingerprint, plan))
         volume = docker.Volume(
             f"{service}-files",
-            name=volume_name(plan.stack, service, f"files-{files.fingerprint(plan)}"),
+            name=fingerprint.apply(lambda digits: volume_name(plan.stack, service, f"files-{digits}")),
             labels=[docker.VolumeLabelArgs(label=label, value=value) for label, value in marks.items()],
             opts=pulumi.ResourceOptions(parent=self, depends_on=list(after)),
         )
