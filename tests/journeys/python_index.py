@@ -13,6 +13,8 @@ from pathlib import Path
 
 from tests.engine.private_engine import PrivateEngine
 from tests.journeys.serving import serving
+from toolchain.docker import Docker
+from toolchain.images import wheels
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -22,12 +24,14 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 @contextmanager
 def python_index(engine: PrivateEngine, folder: Path, requirement: str) -> Iterator[str]:
-    """The address of an index with `requirement` and all that it needs, for as long as this lasts.
+    """The address of an index with `requirement` and all that it needs, in the images and here, as long as this lasts.
 
     A listing of folders, each named as its project is, is an index (Simple repository API,
     https://packaging.python.org/en/latest/specifications/simple-repository-api/).
     """
     fill(folder, requirement)
+    platforms = wheels.platforms(Docker(engine.host).architecture())
+    fill(folder, f"--python-version={wheels.PYTHON}", "--implementation=cp", *platforms, requirement)
     with index_of(engine, folder) as address:
         yield address
 
