@@ -53,7 +53,12 @@ class Echo(BaseHTTPRequestHandler):
         self.close_connection = True
 
 
-servers = [ThreadingHTTPServer(("", port), Echo) for port in (7860, 7862)]
+class Server(ThreadingHTTPServer):
+    # As many may wait as at the real gateway's door: Python's 5 turn away a crowd that a busy machine takes up late.
+    request_queue_size = 128
+
+
+servers = [Server(("", port), Echo) for port in (7860, 7862)]
 for server in servers[1:]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
 servers[0].serve_forever()

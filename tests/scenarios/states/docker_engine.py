@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import os
 
+from docker.errors import APIError
+from docker.models.containers import Container
 from docker.types import IPAMConfig, IPAMPool
+
+from tests.waiting import until
 
 from ..debian import binary
 from ..engine import emulator
@@ -185,7 +189,17 @@ def _(world: World) -> None:
 @scenario("a paused container costs the budget at most", selects_nothing("qdrant"), ends_within(2.5), budget=2.0)
 def _(world: World) -> None:
     command = emulator("qdrant", "1.12.0", 6333)
-    world.engine.run("vectors", _QDRANT, *command, port=6333, publish=7333).pause()
+    container = world.engine.run("vectors", _QDRANT, *command, port=6333, publish=7333)
+    until(lambda: _is_frozen(container))
+
+
+def _is_frozen(container: Container) -> bool:
+    try:
+        container.pause()
+    except APIError:
+        # A busy kernel may refuse to freeze it at first.
+        return False
+    return True
 
 
 @scenario("a label with a terminal's escapes is shown without them", selects_nothing("qdrant"))
