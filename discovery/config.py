@@ -23,7 +23,17 @@ from settings.config import ModelWord, called
 SERVERS_FILE = ".mcp/discovery-config.yaml"
 AGENTS_FILE = ".agents/discovery-config.yaml"
 AUTO_DISCOVER = "auto_discover"
-AGENT_TIERS = ("user_override", "project_core", "project_specific", "bundled_default")
+MANAGED = "managed"
+USER = "user_override"
+PROJECT_CORE = "project_core"
+PROJECT_SPECIFIC = "project_specific"
+CLAUDE_PROJECT = "claude_project"
+CLAUDE_PLUGIN = "claude_plugin"
+BUNDLED = "bundled_default"
+# The default order, the first to win. A user's own agents come before whatever a repository brings.
+AGENT_TIERS = (MANAGED, USER, PROJECT_CORE, PROJECT_SPECIFIC, CLAUDE_PROJECT, CLAUDE_PLUGIN, BUNDLED)
+# What whoever pushed last has written.
+REPOSITORY_TIERS = frozenset({PROJECT_CORE, PROJECT_SPECIFIC, CLAUDE_PROJECT, BUNDLED})
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")

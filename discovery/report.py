@@ -193,7 +193,10 @@ class ServiceReport:
 
 @dataclass(frozen=True)
 class AgentDefinition:
-    """One file that defines an agent; `tier` is user_override, project_core, project_specific or bundled_default."""
+    """One file that defines an agent; `tier` is one of `discovery.config.AGENT_TIERS`.
+
+    `name` is the id, made of the name in the file, which is `title`. `notes` say what of the file was left aside.
+    """
 
     name: str
     tier: str
@@ -201,6 +204,8 @@ class AgentDefinition:
     model: str | None = None
     problem: str | None = None
     sha256: str | None = None  # of the file's bytes, so that a deployment takes what the look saw
+    title: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -457,12 +462,22 @@ def _definition_to_json(definition: AgentDefinition) -> dict[str, Any]:
         "model": definition.model,
         "problem": definition.problem,
         "sha256": definition.sha256,
+        "title": definition.title,
+        "notes": list(definition.notes),
     }
 
 
 def _definition_from_json(name: str, value: Mapping[str, Any]) -> AgentDefinition:
     return AgentDefinition(
-        name, str(value["tier"]), str(value["path"]), value["model"], value["problem"], value["sha256"]
+        name,
+        str(value["tier"]),
+        str(value["path"]),
+        value["model"],
+        value["problem"],
+        value["sha256"],
+        # A snapshot that was committed before there were any says nothing of them.
+        value.get("title"),
+        tuple(str(note) for note in value.get("notes", ())),
     )
 
 

@@ -1,4 +1,4 @@
-"""The agents of the plan, read from their mounted files: Markdown with front matter, or YAML."""
+"""The agents of the plan, as the deployment read their files: one JSON document each, mounted read-only."""
 
 from __future__ import annotations
 
@@ -8,64 +8,39 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
-from gateway.models.names import said
+from gateway.models.names import DEFAULT, said
 from gateway.plan import Plan, PlannedAgent
 
-MAX_DEFINITION_BYTES = 256 * 1024
+MAX_DEFINITION_BYTES = 2 * 1024 * 1024
 
 
-def _names(value: object) -> object:
-    # "Read, Grep" or ["Read", "Grep"]
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+def _said(value: object) -> object:
+    return said(value) if value is None or isinstance(value, str) else value
 
 
-def _server_names(value: object) -> object:
-    # context7, or ["context7", {"own": {"command": …}}], or {"own": {"command": …}}: the gateway starts none, so that
-    # a server described in the definition counts by its name.
-    if isinstance(value, dict):
-        return tuple(value)
-    if isinstance(value, list):
-        return tuple(name for one in value for name in (one if isinstance(one, dict) else (one,)))
-    return _names(value)
+class Definition(BaseModel):
+    """What an agent is told before it is asked. `name` is for people.
 
-
-class FrontMatter(BaseModel):
-    """The keys that matter here; a definition may have more."""
+    `tools` is None where the agent's file says nothing of them. `not_applied` names keys of its front matter that mean
+    something to Claude Code only.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    name: str | None = None
-    description: str = ""
-    model: str | None = None
-    # As Claude Code reads them; without `tools` an agent may use all that its servers have.
-    tools: Annotated[tuple[str, ...], BeforeValidator(_names)] | None = None
-    disallowed_tools: Annotated[tuple[str, ...], BeforeValidator(_names)] = Field((), alias="disallowedTools")
-    mcp_servers: Annotated[tuple[str, ...], BeforeValidator(_server_names)] = Field((), alias="mcpServers")
-    max_turns: int | None = Field(None, ge=1, alias="maxTurns")
-    prompt: str = ""
-    # Which MCP tool answers for the agent, and the argument that takes its words; none, and the gateway's own choice.
-    server: str | None = None
-    tool: str | None = None
-    prompt_argument: str | None = None
-
-
-@dataclass(frozen=True)
-class Definition:
-    """What an agent is told before it is asked."""
-
+    name: str
     description: str
-    model: str
-    tools: tuple[str, ...] | None
     prompt: str
-    server: str | None = None
-    tool: str | None = None
-    prompt_argument: str | None = None
+    model: Annotated[str, BeforeValidator(_said)] = DEFAULT
+    tools: tuple[str, ...] | None = None
     disallowed_tools: tuple[str, ...] = ()
     mcp_servers: tuple[str, ...] = ()
     max_turns: int | None = None
+    server: str | None = None
+    tool: str | None = None
+    prompt_argument: str | None = None
+    not_applied: tuple[str, ...] = ()
 
 
 class DefinitionError(Exception):
@@ -73,7 +48,7 @@ class DefinitionError(Exception):
 
 
 def read_definition(agent: PlannedAgent) -> Definition:
-    """The agent's definition as its file says it now. Raises `DefinitionError`."""
+    """The agent's definition as it is mounted now. Raises `DefinitionError`."""
     if agent.problem is not None:
         raise DefinitionError(agent.problem)
     if agent.file is None:
@@ -85,60 +60,20 @@ def read_definition(agent: PlannedAgent) -> Definition:
         raise DefinitionError(f"{agent.label}: {error.strerror}") from error
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=2048)
 def _read(label: str, file: Path, given_model: str | None, *version: int) -> Definition:
     # `version` is the file's time, size and number: a changed file is read again, an unchanged one is not.
     with file.open("rb") as opened:
         content = opened.read(MAX_DEFINITION_BYTES + 1)
     if len(content) > MAX_DEFINITION_BYTES:
-        raise DefinitionError(f"{label}: larger than {MAX_DEFINITION_BYTES} bytes")
+        raise DefinitionError(f"{label}: larger than {MAX_DEFINITION_BYTES} bytes; deploy again")
     try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        raise DefinitionError(f"{label}: not UTF-8") from error
-    matter, body = _parse(text, label, is_yaml=file.suffix in (".yaml", ".yml"))
-    # The program resolved the model already (an agent may say `inherit`).
-    model = given_model or matter.model
-    return Definition(
-        description=matter.description,
-        model=said(model),
-        tools=matter.tools,
-        prompt=matter.prompt or body,
-        server=matter.server,
-        tool=matter.tool,
-        prompt_argument=matter.prompt_argument,
-        disallowed_tools=matter.disallowed_tools,
-        mcp_servers=matter.mcp_servers,
-        max_turns=matter.max_turns,
-    )
-
-
-def _parse(text: str, path: str, *, is_yaml: bool) -> tuple[FrontMatter, str]:
-    head, body = (text, "") if is_yaml else _split(text)
-    try:
-        document: Any = yaml.safe_load(head) or {}
-        return FrontMatter.model_validate(document), body.strip()
-    except RecursionError as error:
-        raise DefinitionError(f"{path}: nested too deeply") from error
-    except yaml.YAMLError as error:
-        mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
-        # Lines count from 1, and front matter begins on the second.
-        line = f":{mark.line + (1 if is_yaml else 2)}" if mark else ""
-        raise DefinitionError(f"{path}{line}: not valid YAML") from error
+        definition = Definition.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
-        raise DefinitionError(f"{path}: {'.'.join(map(str, first['loc'])) or 'document'}: {first['msg']}") from error
-
-
-def _split(text: str) -> tuple[str, str]:
-    # ---\nname: ai-engineer\n---\nYou are …
-    lines = text.splitlines()
-    if not lines or lines[0].strip() != "---":
-        return "", text
-    for number, line in enumerate(lines[1:], start=1):
-        if line.strip() == "---":
-            return "\n".join(lines[1:number]), "\n".join(lines[number + 1 :])
-    return "", text
+        where = ".".join(map(str, first["loc"])) or "document"
+        raise DefinitionError(f"{label}: {where}: {first['msg']}; deploy again") from error
+    return definition.model_copy(update={"model": said(given_model)}) if given_model else definition
 
 
 @dataclass(frozen=True)
@@ -182,6 +117,7 @@ def _describe(
     reason = reason or seen.problem
     return {
         "id": name,
+        "name": definition.name if definition else name,
         "tier": agent.tier,
         "path": agent.path,
         "model": definition.model if definition else agent.model,
@@ -189,6 +125,7 @@ def _describe(
         "answered_by": seen.answered_by,
         "tools": list(definition.tools or ()) if definition else [],
         "missing_tools": seen.missing_tools,
+        "not_applied": list(definition.not_applied) if definition else [],
         "server": definition.server if definition else None,
         "tool": definition.tool if definition else None,
         "available": reason is None,

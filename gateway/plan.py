@@ -49,12 +49,15 @@ class PlannedService(_Model):
 
 
 class Shadowed(_Model):
+    """A definition that did not win; `problem` says why, where it is not the order of the tiers alone."""
+
     tier: str
     path: str
+    problem: str | None = None
 
 
 class PlannedAgent(_Model):
-    """One agent: the definition that won. `file` is where it is mounted, None when it was left out.
+    """One agent: the definition that won. `file` is where it is mounted as JSON, None when it was left out.
 
     `tier` and `path` are None when there is no definition at all, only something that needs the agent.
     """

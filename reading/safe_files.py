@@ -82,7 +82,7 @@ def owners_of(home: Path) -> frozenset[int]:
 
 
 def walk_files(folder: Path, suffixes: Collection[str], max_files: int) -> tuple[list[Path], bool]:
-    """Files below `folder` with one of `suffixes`, sorted, at most `max_files`; and whether some were left out.
+    """Files below `folder` with one of `suffixes`, the first `max_files` in order; and whether some were left out.
 
     Symbolic links are followed (people link their dotfiles), each folder once, so that a loop ends.
     """
@@ -94,7 +94,7 @@ def walk_files(folder: Path, suffixes: Collection[str], max_files: int) -> tuple
         current, depth = waiting.pop()
         for entry in _entries(current, seen):
             entries += 1
-            if entries > MAX_ENTRIES or len(found) > max_files:
+            if entries > MAX_ENTRIES:
                 return sorted(found)[:max_files], True
             path = Path(entry.path)
             if _is_folder(entry):

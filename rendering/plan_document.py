@@ -26,8 +26,8 @@ SCHEMA_VERSION = 1
 
 
 def agent_file(definition: AgentDefinition) -> str:
-    """Where an agent's definition lies inside the application's container."""
-    return f"{FILES_PATH}/agents/{definition.name}{'.md' if definition.path.endswith('.md') else '.yaml'}"
+    """Where an agent's definition, as JSON, lies inside the application's container."""
+    return f"{FILES_PATH}/agents/{definition.name}.json"
 
 
 def plan_document(plan: Plan, secrets: tuple[str, ...]) -> str:
@@ -99,7 +99,7 @@ def _models(models: Models) -> dict[str, Any]:
 
 def _agent(agent: AgentReport) -> dict[str, Any]:
     chosen = agent.selected
-    shadowed = [{"tier": definition.tier, "path": definition.path} for definition in agent.shadowed]
+    shadowed = [{"tier": one.tier, "path": one.path, "problem": one.problem} for one in agent.shadowed]
     if chosen is None:
         problems = [definition.problem for definition in agent.shadowed if definition.problem]
         broken = agent.shadowed[0] if agent.shadowed else None

@@ -24,6 +24,7 @@ from mcp.client.client import Client
 from redis import Redis
 from redis.exceptions import AuthenticationError, ConnectionError
 
+from reading.agent_definition import read_definition
 from tests.scenarios import debian
 from tests.warm import WarmRun, servers_python
 from tests.zen_mcp import zen_mcp
@@ -214,10 +215,16 @@ def service(protocol: str, endpoint: str | None, **more: Any) -> dict[str, Any]:
     }
 
 
+def as_json(text: str) -> str:
+    """What a deployment makes of the text of an agent's file; a name and a description are added where it has none."""
+    missing = "".join(f"{key}: x\n" for key in ("name", "description") if f"\n{key}:" not in text)
+    return read_definition(text.replace("---\n", f"---\n{missing}", 1).encode()).to_json()
+
+
 def agent(file: Path | None, **more: Any) -> dict[str, Any]:
     return {
         "tier": "project_core",
-        "path": f".agents/core/{file.name}" if file else None,
+        "path": f".agents/core/{file.stem}.md" if file else None,
         "file": str(file) if file else None,
         "model": None,
         "problem": None,
@@ -292,10 +299,10 @@ def whole_street(tmp_path: Path, zen_url: str) -> Iterator[Street]:
         redis_port, redis = stack.enter_context(redis_server(tmp_path, "--requirepass", "hunter2"))
         qdrant_url, vectors = stack.enter_context(qdrant(tmp_path))
         models = stack.enter_context(model_server(tmp_path))
-        definition = tmp_path / "ai-engineer.md"
-        definition.write_text(AI_ENGINEER)
-        broken = tmp_path / "broken.md"
-        broken.write_text("---\nname: broken\nmodel: [\n---\n")
+        definition = tmp_path / "ai-engineer.json"
+        definition.write_text(as_json(AI_ENGINEER))
+        broken = tmp_path / "broken.json"
+        broken.write_text('{"name": "broken"}')
         plan = plan_of(
             {
                 "redis": service("redis", f"redis://127.0.0.1:{redis_port}", credential=str(password)),
@@ -313,7 +320,7 @@ def whole_street(tmp_path: Path, zen_url: str) -> Iterator[Street]:
                 ),
                 "broken": agent(broken),
                 "lonely": agent(definition, dependencies={"grafana": None}),
-                "missing": agent(tmp_path / "missing.md"),
+                "missing": agent(tmp_path / "missing.json"),
             },
             models,
         )
@@ -365,8 +372,8 @@ def counts(url: str) -> dict[str, dict[str, int]]:
 
 
 def define(folder: Path, name: str, model: str, server: str = "zen-mcp") -> dict[str, Any]:
-    file = folder / f"{name}.md"
-    file.write_text(f"---\nname: {name}\nmodel: {model}\nserver: {server}\n---\nYou are {name}.\n")
+    file = folder / f"{name}.json"
+    file.write_text(as_json(f"---\nname: {name}\nmodel: {model}\nserver: {server}\n---\nYou are {name}.\n"))
     return agent(file)
 
 

@@ -16,7 +16,7 @@ from docker.models.containers import Container
 from docker.models.networks import Network
 
 from catalog import LABEL_PROJECT, LABEL_STACK
-from gateway.tests.conftest import ROOT, agent, answers, listens, plan_of, service, wait_until
+from gateway.tests.conftest import ROOT, agent, answers, as_json, listens, plan_of, service, wait_until
 
 API_PORT, PAGE_PORT = 7862, 7860
 MCP_PORT = 8000
@@ -183,9 +183,8 @@ def _removed(network: Network) -> bool:
 
 
 def _define(folder: Path, model: str) -> dict[str, Any]:
-    file = _readable(
-        folder / f"{model}.md", f"---\nname: {model}\nmodel: {model}\nserver: zen-mcp\n---\nYou are {model}.\n"
-    )
+    text = f"---\nname: {model}\nmodel: {model}\nserver: zen-mcp\n---\nYou are {model}.\n"
+    file = _readable(folder / f"{model}.json", as_json(text))
     return agent(Path(FILES) / "agents" / file.name)
 
 

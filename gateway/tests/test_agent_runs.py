@@ -18,6 +18,7 @@ from gateway.tests.conftest import (
     ModelServer,
     Plan,
     agent,
+    as_json,
     counting_mcp,
     counts,
     events_of,
@@ -43,9 +44,9 @@ class Stage:
 
 
 def define(folder: Path, name: str, *front: str, prompt: str | None = None) -> dict[str, Any]:
-    file = folder / f"{name}.md"
+    file = folder / f"{name}.json"
     matter = "\n".join((f"name: {name}", "description: x", *front))
-    file.write_text(f"---\n{matter}\n---\n{prompt or f'You are {name}.'}\n")
+    file.write_text(as_json(f"---\n{matter}\n---\n{prompt or f'You are {name}.'}\n"))
     return agent(file)
 
 

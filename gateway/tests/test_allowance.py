@@ -10,13 +10,14 @@ from gateway.agents import read_definition
 from gateway.allowance import Allowance, allowance, tool_name
 from gateway.plan import PlannedAgent
 from gateway.runs.toolbox import unfit
+from gateway.tests.conftest import as_json
 
 TOOLS = {"context7": ("resolve", "get-docs"), "zen-mcp": ("chat", "debug"), "my.server": ("x",)}
 
 
 def allowed_by(folder: Path, front: str) -> Allowance:
-    file = folder / "a.md"
-    file.write_text(f"---\nname: a\n{front}\n---\nx\n")
+    file = folder / "a.json"
+    file.write_text(as_json(f"---\nname: a\n{front}\n---\nx\n"))
     return allowance(read_definition(PlannedAgent(file=file, path="a.md")), TOOLS)
 
 

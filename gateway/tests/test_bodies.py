@@ -18,6 +18,7 @@ from gateway.tests.conftest import (
     Gateway,
     agents_in,
     answers,
+    as_json,
     counting_mcp,
     gateway,
     plan_of,
@@ -35,8 +36,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     folder = tmp_path_factory.mktemp("bodies")
     with ExitStack() as stack:
         url, _ = stack.enter_context(counting_mcp(folder))
-        file = folder / "librarian.md"
-        file.write_text("---\nname: librarian\ntool: keep\nprompt_argument: topic\n---\n")
+        file = folder / "librarian.json"
+        file.write_text(as_json("---\nname: librarian\ntool: keep\nprompt_argument: topic\n---\n"))
         agents = {**agents_in(folder), "librarian": {**agents_in(folder)["opus"], "file": str(file)}}
         yield stack.enter_context(gateway(folder, plan_of({"zen-mcp": service("mcp", url)}, agents)))
 

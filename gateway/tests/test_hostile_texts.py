@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -49,11 +50,9 @@ def hostile_mcp(folder: Path) -> Iterator[str]:
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway where everything that others name or say is hostile, and has been said."""
     folder = tmp_path_factory.mktemp("hostile")
-    definition = folder / "loud.md"
+    definition = folder / "loud.json"
     definition.write_text(
-        "---\nname: loud\ndescription: >-\n  "
-        + " ".join(WORDS.replace("\x1b", "").replace("\x07", "").split())
-        + "\nmodel: sonnet\nserver: zen-mcp\n---\nBe loud.\n"
+        json.dumps({"name": WORDS, "description": WORDS, "model": "sonnet", "server": "zen-mcp", "prompt": "Be loud."})
     )
     with ExitStack() as stack:
         port, _ = stack.enter_context(redis_server(folder))

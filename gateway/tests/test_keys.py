@@ -182,7 +182,7 @@ def test_a_request_that_was_refused_leaves_its_key_free(stage: Stage) -> None:
     assert fixed.status_code == 422
     file = Path(stage.plan["agents"]["opus"]["file"])
     definition = file.read_text()
-    file.write_text("---\nmodel: [\n---\n")
+    file.write_text("{")
     try:
         assert stage.ask(stage.near, "free", "Refused").status_code == 409
     finally:

@@ -143,9 +143,9 @@ def test_agents_are_shown_with_where_they_come_from_and_why_one_cannot_run(stree
     assert good["tier"] == "project_core"
     assert good["model"] == "sonnet"
     assert good["tools"] == ["Read", "Grep"]
-    assert good["shadowed"] == [{"tier": "bundled_default", "path": ".agents/defaults/ai-engineer.md"}]
+    assert good["shadowed"] == [{"tier": "bundled_default", "path": ".agents/defaults/ai-engineer.md", "problem": None}]
     assert good["dependencies"]["qdrant"]["met"] is True
-    assert agents["broken"]["reason"] == ".agents/core/broken.md:3: not valid YAML"
+    assert agents["broken"]["reason"] == ".agents/core/broken.md: description: Field required; deploy again"
     assert agents["lonely"]["reason"] == "needs grafana, which this stack does not have"
     assert "No such file" in agents["missing"]["reason"]
     assert not any(agents[name]["available"] for name in ("broken", "lonely", "missing"))

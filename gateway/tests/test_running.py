@@ -117,7 +117,7 @@ def test_a_changed_definition_is_used_at_once_and_shares_no_cache(stage: Stage) 
     try:
         file.write_text(before.replace("You are haiku.", "You are another."))
         assert run(stage.gateway, "haiku", "Who are you?").json()["output"].startswith("answer to: You are another.")
-        file.write_text("---\nmodel: [\n---\n")
+        file.write_text("{")
         assert run(stage.gateway, "haiku", "Who are you?").status_code == 409
     finally:
         file.write_text(before)

@@ -11,6 +11,7 @@ import pytest
 from gateway.tests.conftest import (
     Gateway,
     agent,
+    as_json,
     counting_mcp,
     free_port,
     gateway,
@@ -33,8 +34,8 @@ def running(tmp_path_factory: pytest.TempPathFactory, zen_url: str) -> Iterator[
     folder = tmp_path_factory.mktemp("servers")
     agents = {}
     for name, text in DEFINITIONS.items():
-        file = folder / f"{name}.md"
-        file.write_text(text)
+        file = folder / f"{name}.json"
+        file.write_text(as_json(text))
         agents[name] = agent(file)
     with ExitStack() as stack:
         context7, _ = stack.enter_context(counting_mcp(folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from discovery.report import AgentDefinition, AgentReport, Candidate, Finding, R
 from discovery.request import ConfigError
 from tests.unit.asking import MANY, request_in, write
 
-USER, CORE, OWN, BUNDLED = config.AGENT_TIERS
+USER, CORE, OWN, BUNDLED = config.USER, config.PROJECT_CORE, config.PROJECT_SPECIFIC, config.BUNDLED
 FOLDERS = {USER: "home/.claude/agents", CORE: "root/.agents/core", OWN: "root/.agents/project"}
 FOLDERS[BUNDLED] = "root/.agents/defaults"
 
@@ -78,7 +79,8 @@ def test_a_definition_is_labelled_without_this_machines_paths(tmp_path: Path) ->
     reports, _ = resolve(tmp_path)
 
     a, b = reports["a"].selected, reports["b"].selected
-    assert a == AgentDefinition("a", USER, "~/.claude/agents/team/a.md", "sonnet", sha256=a.sha256 if a else None)
+    assert a is not None
+    assert a == AgentDefinition("a", USER, "~/.claude/agents/team/a.md", "sonnet", sha256=a.sha256, title="a")
     assert b is not None
     assert (b.path, b.model) == (".agents/core/b.yaml", "opus")
     assert b.sha256 == hashlib.sha256((tmp_path / "root/.agents/core/b.yaml").read_bytes()).hexdigest()
@@ -97,53 +99,18 @@ def test_the_name_is_the_one_inside_the_file(tmp_path: Path) -> None:
         ".agents/core/one.md",
         "sonnet",
         sha256=hashlib.sha256(markdown("reviewer").encode()).hexdigest(),
+        title="reviewer",
     )
     assert [definition.path for definition in reports["reviewer"].shadowed] == [".agents/core/two.md"]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        markdown("reviewer", "tools: Read, Grep\ncolor: red\n"),
-        markdown("reviewer", "tools: [Read, Grep]\nfuture: {x: 1}\n"),
-        markdown("reviewer", "background: yes\nmaxTurns: 0777\n"),
-        markdown("reviewer").replace("\n", "\r\n"),
-        "\ufeff" + markdown("reviewer"),
-        "---\nname: reviewer\n---\n",
-        "--- \nname: reviewer\nmodel: claude-opus-4-1@20250805\n---\n---\nnot front matter\n---\n",
-    ],
-)
-def test_what_claude_code_takes_is_taken(tmp_path: Path, text: str) -> None:
-    write(tmp_path / "root/.agents/core/x.md", text)
-
-    reports, warnings = resolve(tmp_path)
-
-    assert reports["reviewer"].selected is not None
-    assert warnings == ()
-
-
 BROKEN = [
-    ("---\nname: broken\n", "no front matter"),
-    ("You are an agent.\n", "no front matter"),
-    ("", "no front matter"),
-    ("---\nname: [broken\n---\ntext\n", "line 3: is not YAML"),
-    ("---\ndescription: x\n---\n", "its name empty is not"),
-    ("---\n- a\n---\n", "no map"),
-    ("---\n---\n", "no map"),
-    (markdown("../../etc/passwd"), "its name '../../etc/passwd' is not"),
-    (markdown("Reviewer"), "is not lower-case"),
-    (markdown("[a]"), "its name a list is not"),
-    (markdown("no"), "line 2: name: 'no' is read as"),
-    ('---\nname: "x\\e[2J\\n[OK]"\n---\n', r"its name 'x\x1b[2J\n[OK]' is not"),
-    ("---\nname: x\nmodel: {a: 1}\n---\n", "its model a map is not"),
-    ("---\nname: x\nmodel: 'a b;c'\n---\n", "its model 'a b;c' is not"),
-    ("---\nname: x\ndescription: [a]\n---\n", "its description is a list, not text"),
-    ("---\nname: broken\ndescription: &a [x]\ntools: [*a, *a]\n---\n", "description: has an anchor"),
-    ("---\nname: !!python/object/apply:os.system ['true']\n---\n", "name: has a tag"),
-    ("---\nname: broken\nhooks: " + "[" * 3000 + "\n---\n", "deeper than 20"),
-    ("---\nname: bro\0ken\n---\n", "NUL"),
-    ("---\nname: x\n---\n" + "x" * 70_000, "larger than 64 KiB"),
-    (b"---\nname: x\n---\n\xff", "not UTF-8"),
+    ("You are an agent.\n", "has no front matter"),
+    ("---\nname: x\ndescription: d\n<example>\n---\n", "line 4: '<example>' is neither"),
+    ("---\ndescription: x\n---\n", "has no name"),
+    ("---\nname: x\n---\n", "has no description"),
+    ('---\nname: "x\\e[2J\\n[OK]"\ndescription: x\n---\n', r"its name 'x\x1b[2J\n[OK]' has control characters"),
+    ("---\nname: x\ndescription: x\n---\n" + "x" * 270_000, "larger than 256 KiB"),
 ]
 
 
@@ -165,7 +132,7 @@ def test_a_broken_file_costs_only_itself(tmp_path: Path, content: str | bytes, w
 
 def test_a_broken_definition_lets_the_next_one_win(tmp_path: Path) -> None:
     define(tmp_path, CORE, OWN)
-    write(tmp_path / "root/.agents/core/reviewer.md", "---\nname: [\n---\n")
+    write(tmp_path / "root/.agents/core/reviewer.md", "---\nname: reviewer\n---\n")
 
     reports, _ = resolve(tmp_path)
 
@@ -198,14 +165,64 @@ def test_a_hostile_file_costs_only_itself_at_once(tmp_path: Path, make: Callable
     assert "hostile.md: the file " in warnings[0]
 
 
-def test_thousands_of_files_are_bounded(tmp_path: Path) -> None:
-    for number in range(600):
-        write(tmp_path / f"root/.agents/core/a{number}.md", markdown(f"a{number}"))
+def test_what_lies_beside_agents_is_no_agent_and_no_warning(tmp_path: Path) -> None:
+    define(tmp_path, CORE)
+    write(tmp_path / "root/.agents/core/README.md", "# Our agents\n")
+    write(tmp_path / "root/.agents/core/claude.md", "---\ntitle: x\n---\n")
 
     reports, warnings = resolve(tmp_path)
 
-    assert len(reports) == 500
-    assert "first 500" in warnings[0]
+    assert list(reports) == ["reviewer"]
+    assert warnings == ()
+
+
+def test_thousands_of_files_are_bounded(tmp_path: Path) -> None:
+    for number in range(1100):
+        write(tmp_path / f"root/.agents/core/a{number:04}.md", markdown(f"a{number:04}"))
+
+    reports, warnings = resolve(tmp_path)
+
+    assert list(reports) == [f"a{number:04}" for number in range(1000)]
+    assert warnings == (".agents/core has more files than are looked at: only the first 1000 count",)
+
+
+def test_what_is_read_of_one_folder_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agents, "MAX_FOLDER_BYTES", 1024)
+    for number in range(9):
+        write(tmp_path / f"root/.agents/core/a{number}.md", markdown(f"a{number}") + "x" * 500)
+
+    reports, warnings = resolve(tmp_path)
+
+    assert list(reports) == ["a0", "a1"]
+    assert warnings == (".agents/core has more than 1 KiB of definitions: 7 are not read",)
+
+
+def test_what_does_not_fit_is_left_out_by_the_look(tmp_path: Path) -> None:
+    """The user's own come first; a smaller one still fits, and the deployment takes the rest."""
+    for number in range(36):
+        write(tmp_path / f"home/.claude/agents/a{number:02}.md", markdown(f"a{number:02}") + "x" * 250_000)
+    define(tmp_path, CORE)
+
+    reports, warnings = resolve(tmp_path)
+
+    left_out = [name for name, report in reports.items() if report.selected is None]
+    assert left_out == ["a33", "a34", "a35"]
+    assert "all agents together may hold 8 MiB" in str(reports["a35"].shadowed[0].problem)
+    assert warnings == ("agents: 3 left out, since all together may hold 8 MiB: a33, a34, a35",)
+    assert len(texts(tmp_path, reports)) == 34
+
+
+def test_two_names_with_one_id_are_told_apart(tmp_path: Path) -> None:
+    write(tmp_path / "root/.agents/core/a.md", markdown("Code Reviewer"))
+    write(tmp_path / "root/.agents/core/b.md", markdown("code_reviewer"))
+
+    reports, _ = resolve(tmp_path)
+
+    report = reports["code-reviewer"]
+    assert report.selected is not None
+    assert report.selected.title == "Code Reviewer"
+    (shadowed,) = report.shadowed
+    assert shadowed.problem == "'code_reviewer' and 'Code Reviewer' are one id, code-reviewer; rename one of them"
 
 
 def found(endpoint: str) -> ServiceReport:
@@ -261,7 +278,8 @@ def test_the_winning_texts_are_read(tmp_path: Path) -> None:
 
     reports, _ = resolve(tmp_path)
 
-    assert texts(tmp_path, reports) == {"reviewer": markdown("reviewer")}
+    (text,) = texts(tmp_path, reports).values()
+    assert json.loads(text)["prompt"] == "You review."
 
 
 def test_texts_follow_claude_config_dir(tmp_path: Path) -> None:
@@ -310,15 +328,6 @@ def test_a_path_from_a_snapshot_stays_in_its_tier(tmp_path: Path, tier: str, pat
         texts(tmp_path, {"a": AgentReport(AgentDefinition("a", tier, path))})
 
 
-def test_all_texts_together_are_bounded(tmp_path: Path) -> None:
-    for number in range(70):
-        write(tmp_path / f"root/.agents/core/a{number}.md", markdown(f"a{number}") + "x" * 65_000)
-    reports, _ = resolve(tmp_path)
-
-    with pytest.raises(ConfigError, match="over 4 MiB"):
-        texts(tmp_path, reports)
-
-
 def test_a_digest_goes_through_the_report_and_back(tmp_path: Path) -> None:
     define(tmp_path, CORE)
     reports, _ = resolve(tmp_path)
@@ -344,10 +353,12 @@ def test_any_text_is_an_agent_or_a_warning(tmp_path: Path, name: str, front: str
     path = write(tmp_path / "root/.agents/core" / name, text.encode("utf-8", "surrogatepass"))
 
     reports, warnings = resolve(tmp_path)
+    definitions = texts(tmp_path, reports)
     path.unlink()
 
     selected = [report.selected for report in reports.values() if report.selected is not None]
     assert bool(selected) != bool(warnings)
+    assert len(definitions) == len(selected)
     assert all(warning.isprintable() for warning in warnings)
     for definition in selected:
         assert config.is_name(definition.name)
