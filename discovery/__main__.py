@@ -42,9 +42,12 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         report = _report(options)
-        if options.explain and options.explain not in report.services:
-            known = ", ".join(report.services)
-            raise ConfigError(f"command line:1: --explain: {one_line(options.explain, 60)} is no service; use {known}")
+        if options.explain and options.explain not in {*report.services, *report.agents}:
+            services, agents = ", ".join(report.services), ", ".join(report.agents) or "there is none"
+            raise ConfigError(
+                f"command line:1: --explain: {one_line(options.explain, 60)} is no service and no agent; "
+                f"use {services}; or an agent: {one_line(agents, 2000)}"
+            )
         if options.write:
             _write(options.write, report)
     except ConfigError as error:
@@ -112,7 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--write", type=Path, metavar="FILE", help="also write the report as JSON, as a snapshot")
-    parser.add_argument("--explain", metavar="SERVICE", help="show everything about one service")
+    parser.add_argument("--explain", metavar="NAME", help="show everything about one service or one agent")
     return parser
 
 

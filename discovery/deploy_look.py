@@ -36,7 +36,7 @@ _MAX_CERTIFICATES = 1024 * 1024
 class DeployLook:
     """A report, the project's discovery configuration, and what no report holds: contents.
 
-    `agent_texts` are the winning agents' definitions by name; `servers` how servers would be started now, by name and
+    `agent_texts` are the winning agents' definitions, as JSON, by id; `servers` how servers would be started now, by name and
     key; `certificates` the authorities that the runner trusts besides the public ones.
     """
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from catalog import MODELS
+from discovery.config import REPOSITORY_TIERS
 from discovery.report import AgentReport, Finding, Report, Verdict
 
 _STYLES = {
@@ -40,7 +41,10 @@ def print_report(report: Report, console: Console) -> None:
 
 
 def explain(report: Report, service: str, console: Console) -> None:
-    """All that is known of one service, nothing left out."""
+    """All that is known of one service, or of one agent, nothing left out."""
+    if service not in report.services:
+        _explain_agent(service, report.agents[service], console)
+        return
     found = report.services[service]
     chosen = found.selected
     what = f"{chosen.candidate.endpoint} ({chosen.candidate.source})" if chosen else "nothing"
@@ -54,6 +58,33 @@ def explain(report: Report, service: str, console: Console) -> None:
         if finding.candidate.awaits_approval:
             # Once more outside of the table, which may break the command that is to be copied.
             console.print(Text(finding.reason, "yellow"), soft_wrap=True)
+
+
+def _explain_agent(name: str, agent: AgentReport, console: Console) -> None:
+    chosen = agent.selected
+    what = f"{chosen.path} ({chosen.tier})" if chosen else "no definition"
+    title = f", called {chosen.title!r}" if chosen and chosen.title and chosen.title != name else ""
+    console.print(Text.assemble(("agent ", ""), (name, "bold"), f"{title} uses {what}"), soft_wrap=True)
+    if chosen is not None:
+        if chosen.tier in REPOSITORY_TIERS:
+            line = "whoever pushed last to this repository wrote it: read it before you let it use tools"
+            console.print(Text(line, "yellow"), soft_wrap=True)
+        console.print(Text(f"model: {chosen.model or 'not said'}"))
+        for note in chosen.notes:
+            console.print(Text(f"left aside: {note}"), soft_wrap=True)
+    table = _table("Definitions, in order of priority", "tier", "verdict")
+    for heading in ("file", "reason"):
+        table.add_column(heading, overflow="fold")
+    if chosen is not None:
+        table.add_row(chosen.tier, "wins", Text(chosen.path), "it is the first in the order of the tiers")
+    for one in agent.shadowed:
+        shadowed = f"{chosen.path} comes before it" if chosen else ""
+        table.add_row(
+            one.tier, "left out" if one.problem else "shadowed", Text(one.path), Text(one.problem or shadowed)
+        )
+    console.print(table)
+    if agent.dependencies:
+        console.print(Text(f"needs {_dependencies(agent)}"), soft_wrap=True)
 
 
 def _rejected(report: Report) -> Iterator[tuple[str, Finding]]:

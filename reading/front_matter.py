@@ -68,7 +68,8 @@ def read(text: str, keys: Collection[str], first_line: int = 1) -> dict[str, Val
     if plain is not None:
         return {key: value if key in keys else None for key, value in plain.items()}
     pairs = _as_yaml(text)
-    if pairs is None:
+    # `!important: x` is a tag to YAML, and was none to who wrote it.
+    if pairs is None or any(node.tag.startswith("!") for key, node in pairs.items() if key in keys):
         return _by_entries(text, keys, first_line)
     return {key: _value(node, key) if key in keys else None for key, node in pairs.items()}
 
@@ -187,8 +188,15 @@ def _of_entry(entry: _Entry) -> Value:
 
 def _line(text: str) -> str | None:
     """The rest of a line, without the quotes around it."""
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" and _belong_together(text):
         inner = text[1:-1]
         inner = inner.replace("\\n", "\n").replace('\\"', '"') if text[0] == '"' else inner.replace("''", "'")
         return _whole(inner)
     return _text(text)
+
+
+def _belong_together(text: str) -> bool:
+    """Whether the quotes at both ends are around all of it: not in `"one" and "two"`, but in `"they say "go" here"`."""
+    quote, inner = text[0], text[1:-1].replace("\\" + text[0], "__")
+    at = inner.find(quote)
+    return at < 1 or inner[at - 1].isspace() or inner[at + 1 : at + 2].isalnum()

@@ -81,7 +81,7 @@ def test_the_texts_of_agents_are_read_where_the_look_saw_them(
     settings = load_settings(root, "dev", os.environ)
     assert settings.environment["CLAUDE_CONFIG_DIR"] == str(moved)
     look = take(root, settings)
-    assert look.agent_texts["mine"].endswith("\nat home\n" if said_in == ".env" else "\nmoved\n")
+    assert json.loads(look.agent_texts["mine"])["prompt"] == ("at home" if said_in == ".env" else "moved")
 
 
 def copy_of_the_project(folder: Path) -> Path:
