@@ -33,6 +33,7 @@ _LEAST_SHARE = 0.5
 _INTERPRETER_SECONDS = 0.1
 _MAX_BUDGET = 600.0
 _PIPE_COLUMNS = 160
+_AGENTS = "agents"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -42,11 +43,11 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         report = _report(options)
-        if options.explain and options.explain not in {*report.services, *report.agents}:
-            services, agents = ", ".join(report.services), ", ".join(report.agents) or "there is none"
+        if options.explain and options.explain not in {*report.services, *report.agents, _AGENTS}:
+            services, agents = ", ".join(report.services), ", ".join(report.agents) or "no agent was found"
             raise ConfigError(
                 f"command line:1: --explain: {one_line(options.explain, 60)} is no service and no agent; "
-                f"use {services}; or an agent: {one_line(agents, 2000)}"
+                f"use {services}; {_AGENTS}; or one of these: {one_line(agents, 2000)}"
             )
         if options.write:
             _write(options.write, report)
@@ -77,7 +78,9 @@ def _show(report: Report, options: argparse.Namespace) -> None:
 
     # In a pipe there is no width to keep to.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
-    if options.explain:
+    if options.explain == _AGENTS:
+        table.explain_agents(report, console)
+    elif options.explain:
         table.explain(report, options.explain, console)
     else:
         table.print_report(report, console)
@@ -115,7 +118,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--write", type=Path, metavar="FILE", help="also write the report as JSON, as a snapshot")
-    parser.add_argument("--explain", metavar="NAME", help="show everything about one service or one agent")
+    parser.add_argument(
+        "--explain",
+        metavar="NAME",
+        help=f"show everything about one service or agent; {_AGENTS}: the order of their tiers",
+    )
     return parser
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -42,18 +43,20 @@ class _Found:
 
 
 def resolve(
-    request: Request, config: AgentsConfig, services: Mapping[str, ServiceReport]
+    request: Request, config: AgentsConfig, services: Mapping[str, ServiceReport], seconds: float = 60.0
 ) -> tuple[dict[str, AgentReport], tuple[str, ...]]:
     """Every agent that a file defines or the configuration names, by id; and warnings.
 
-    `services` is what this look found: a dependency on `auto_discover` resolves to its selected endpoint.
+    `services` is what this look found: a dependency on `auto_discover` resolves to its selected endpoint. After
+    `seconds` no further file is read, so that the last tiers can't hide the first.
     """
+    deadline = time.monotonic() + seconds
     found: dict[str, list[AgentDefinition]] = defaultdict(list)
     sizes: dict[AgentDefinition, int] = {}
     places = agent_folders(request.root, request.home, request.machine_environment)
     warnings = list(places.warnings)
     for folder in places.folders:
-        definitions, problems = _read_folder(folder)
+        definitions, problems = _read_folder(folder, deadline)
         warnings += problems
         for one in definitions:
             found[one.definition.name].append(one.definition)
@@ -85,7 +88,7 @@ def read_texts(
     return {name: _read_again(agent.selected, folders) for name, agent in agents.items() if agent.selected is not None}
 
 
-def _read_folder(folder: AgentFolder) -> tuple[list[_Found], tuple[str, ...]]:
+def _read_folder(folder: AgentFolder, deadline: float) -> tuple[list[_Found], tuple[str, ...]]:
     definitions: list[_Found] = []
     warnings: list[str] = []
     paths, cut = safe_files.walk_files(folder.path, _SUFFIXES, MAX_FILES)
@@ -96,6 +99,9 @@ def _read_folder(folder: AgentFolder) -> tuple[list[_Found], tuple[str, ...]]:
         inner = path.relative_to(folder.path).as_posix()
         if folder.only is not None and inner not in folder.only:
             continue
+        if time.monotonic() > deadline:
+            warnings.append(f"{folder.label}: cut off; {len(paths) - number} files are not read")
+            break
         if total > MAX_FOLDER_BYTES:
             limit = safe_files.size(MAX_FOLDER_BYTES)
             warnings.append(f"{folder.label} has more than {limit} of definitions: {len(paths) - number} are not read")

@@ -40,6 +40,7 @@ from reading.text import one_line
 PROBE_SECONDS = 2.0  # the most that one source of candidates may take
 _GATHERING = 0.75  # the share of the budget after which a source that has not answered is left behind
 _AGENTS_SECONDS = 0.25  # granted for reading agent files even where the budget is used up
+_AGENTS_READING = 0.8  # the share of that time after which no further file is read
 _BRIDGES = ("docker", "br-")  # how the engine names the interfaces of its networks
 _ENGINE_SILENT = Inventory(
     EngineState.BROKEN, problem="the Docker Engine does not answer in time; what runs in containers is unknown"
@@ -133,8 +134,9 @@ async def _agents(
     request: Request, config: AgentsConfig, services: Mapping[str, ServiceReport], remaining: float
 ) -> tuple[Mapping[str, AgentReport], tuple[str, ...]]:
     try:
-        async with asyncio.timeout(max(_AGENTS_SECONDS, remaining)):
-            return await in_thread(partial(agents.resolve, request, config, services))
+        seconds = max(_AGENTS_SECONDS, remaining)
+        async with asyncio.timeout(seconds):
+            return await in_thread(partial(agents.resolve, request, config, services, seconds * _AGENTS_READING))
     except TimeoutError:
         return {}, ("agent files: cut off; which agents there are is unknown",)
 

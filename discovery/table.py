@@ -9,7 +9,17 @@ from rich.table import Table
 from rich.text import Text
 
 from catalog import MODELS
-from discovery.config import REPOSITORY_TIERS
+from discovery.config import (
+    AGENT_TIERS,
+    BUNDLED,
+    CLAUDE_PLUGIN,
+    CLAUDE_PROJECT,
+    MANAGED,
+    PROJECT_CORE,
+    PROJECT_SPECIFIC,
+    REPOSITORY_TIERS,
+    USER,
+)
 from discovery.report import AgentReport, Finding, Report, Verdict
 
 _STYLES = {
@@ -20,6 +30,18 @@ _STYLES = {
     Verdict.UNHEALTHY: "yellow",
     Verdict.AUTH_REQUIRED: "yellow",
     Verdict.SKIPPED: "dim",
+}
+
+
+# Who writes there, and the place among the five of Claude Code (code.claude.com/docs/en/sub-agents, 2026-11-28).
+_TIERS = {
+    MANAGED: ("this machine's administrator", "1st of 5"),
+    USER: ("you", "4th of 5"),
+    PROJECT_CORE: ("whoever pushed last", "not known"),
+    PROJECT_SPECIFIC: ("whoever pushed last", "not known"),
+    CLAUDE_PROJECT: ("whoever pushed last", "3rd of 5"),
+    CLAUDE_PLUGIN: ("the authors of plugins that you switched on", "5th of 5"),
+    BUNDLED: ("whoever pushed last", "not known"),
 }
 
 
@@ -60,6 +82,18 @@ def explain(report: Report, service: str, console: Console) -> None:
             console.print(Text(finding.reason, "yellow"), soft_wrap=True)
 
 
+def explain_agents(report: Report, console: Console) -> None:
+    """The tiers of agents in their order, who writes there, and how many agents of each win."""
+    table = _table("Tiers of agents, the first to win", "tier", "agents")
+    for heading in ("written by", "in Claude Code"):
+        table.add_column(heading, overflow="fold")
+    for tier in AGENT_TIERS:
+        won = sum(agent.selected is not None and agent.selected.tier == tier for agent in report.agents.values())
+        table.add_row(tier, str(won), *_TIERS[tier])
+    console.print(table)
+    console.print(_agents(report))
+
+
 def _explain_agent(name: str, agent: AgentReport, console: Console) -> None:
     chosen = agent.selected
     what = f"{chosen.path} ({chosen.tier})" if chosen else "no definition"
@@ -76,12 +110,10 @@ def _explain_agent(name: str, agent: AgentReport, console: Console) -> None:
     for heading in ("file", "reason"):
         table.add_column(heading, overflow="fold")
     if chosen is not None:
-        table.add_row(chosen.tier, "wins", Text(chosen.path), "it is the first in the order of the tiers")
+        table.add_row(chosen.tier, "wins", Text(chosen.path), "it comes first in the order of the tiers")
     for one in agent.shadowed:
-        shadowed = f"{chosen.path} comes before it" if chosen else ""
-        table.add_row(
-            one.tier, "left out" if one.problem else "shadowed", Text(one.path), Text(one.problem or shadowed)
-        )
+        reason = one.problem or (f"{chosen.path} comes before it" if chosen else "")
+        table.add_row(one.tier, "left out" if one.problem else "shadowed", Text(one.path), Text(reason))
     console.print(table)
     if agent.dependencies:
         console.print(Text(f"needs {_dependencies(agent)}"), soft_wrap=True)

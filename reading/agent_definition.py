@@ -152,9 +152,9 @@ def _definition(fields: Mapping[str, Value], body: str) -> Definition:
 
 def _name(value: Value) -> str:
     if value is None or value == "":
-        raise NoNameError("has no name; write one behind name:")
+        raise NoNameError("has no name; give it one")
     if not isinstance(value, str):
-        raise DefinitionError(f"its name is {shown(value)}, not text; write one behind name:")
+        raise DefinitionError(f"its name is {shown(value)}, not text; give it a text")
     name = value.strip()
     if not name.isprintable():
         raise DefinitionError(f"its name {shown(name, 60)} has control characters; remove them")
@@ -171,7 +171,7 @@ def _description(value: Value) -> str:
     if isinstance(value, list | dict):
         raise DefinitionError(f"its description is {shown(value)}, not text; put it in quotes")
     if not value or not value.strip():
-        raise DefinitionError("has no description; write behind description: when to use the agent")
+        raise DefinitionError("has no description; say in it when to use the agent")
     return value.strip()
 
 

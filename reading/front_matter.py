@@ -19,6 +19,7 @@ from reading.text import shown
 
 # What one value may hold, aliases counted each time: 300 bytes of them can grow to gigabytes.
 MAX_DEPTH = 5
+_MAX_NESTING = 20
 MAX_PARTS = 2_000
 # PyYAML reads 100 to 1,000 KB/s. What is longer is read by its entries, in no time.
 MAX_YAML_CHARACTERS = 16 * 1024
@@ -89,9 +90,19 @@ def _plain(text: str) -> dict[str, Value] | None:
     return found
 
 
+def _is_deep(text: str) -> bool:
+    """Whether brackets open without end: PyYAML scans 3,000 of them for seconds."""
+    depth = 0
+    for bracket in re.findall(r"[\[\]{}]", text):
+        depth = max(0, depth + (1 if bracket in "[{" else -1))
+        if depth > _MAX_NESTING:
+            return True
+    return False
+
+
 def _as_yaml(text: str) -> Mapping[str, yaml.Node] | None:
     """The nodes by key, or None where it is no YAML. No tag is followed: every scalar is its text."""
-    if len(text) > MAX_YAML_CHARACTERS:
+    if len(text) > MAX_YAML_CHARACTERS or _is_deep(text):
         return None
     try:
         root = yaml.compose(text, Loader=yaml.BaseLoader)

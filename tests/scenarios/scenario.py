@@ -159,6 +159,15 @@ def says(pattern: str) -> Check:
     return check
 
 
+def says_nothing(pattern: str) -> Check:
+    """No reason, piece of evidence or warning says it."""
+
+    def check(outcome: Outcome) -> None:
+        assert not [line for line in outcome.lines() if re.search(pattern, line, re.I)]
+
+    return check
+
+
 def fails(pattern: str) -> Check:
     """Bad configuration: exit 2, nothing on stdout, and that on stderr."""
 
@@ -210,6 +219,7 @@ def agent(name: str, tier: str | None, shadowed: tuple[str, ...] = ()) -> Check:
             assert agents.get(name, {"selected": None})["selected"] is None, agents[name]
             return
         assert name in agents, f"no {name} among {sorted(agents)}; {outcome.report['warnings']}"
+        assert agents[name]["selected"] is not None, agents[name]
         assert agents[name]["selected"]["tier"] == tier, agents[name]
         assert [definition["tier"] for definition in agents[name]["shadowed"]] == list(shadowed), agents[name]
 

@@ -314,6 +314,78 @@ RULES = (
         "an agent's own order replaces the default",
     ),
     (
+        "front matter that is no YAML is read by its entries",
+        (
+            "reading/front_matter.py",
+            "return _by_entries(text, keys, first_line)",
+            "raise FrontMatterError('is no YAML')",
+        ),
+        "front matter that is no strict YAML is read as its author meant it",
+    ),
+    (
+        "text that goes on without indentation is refused",
+        ("reading/front_matter.py", 'elif line and line[0] != "#" and', "elif False and"),
+        "text that goes on without indentation makes an agent of nobody's",
+    ),
+    (
+        "an agent has a description",
+        (
+            "reading/agent_definition.py",
+            "    if not value or not value.strip():\n",
+            "    if value is None:\n        return ''\n    if False:\n",
+        ),
+        "an agent without a description is none",
+    ),
+    (
+        "an agent's id is made of its name",
+        ("discovery/agents.py", "            agent_id(definition.name),\n", "            definition.name,\n"),
+        "a name for people becomes an id",
+    ),
+    (
+        "two names with one id are told apart",
+        ("discovery/agents.py", "    if definition.title == winner.title:\n", "    if True:\n"),
+        "two names with one id: the second is listed, with the reason",
+    ),
+    (
+        "all agents together have a limit",
+        ("discovery/agents.py", "        if total > MAX_ALL_BYTES:\n", "        if False:\n"),
+        "agents that do not fit are left out by the look, by name",
+    ),
+    (
+        "a folder of agents has a limit, and says so",
+        ("discovery/agents.py", "    if cut:\n", "    if False:\n"),
+        "more files than are looked at are said with the number",
+    ),
+    (
+        "the first files in order are looked at",
+        ("reading/safe_files.py", "            if entries > MAX_ENTRIES:\n", "            if entries > 900:\n"),
+        "more files than are looked at are said with the number",
+    ),
+    (
+        "what has no name and is about agents is no agent",
+        ("discovery/agents.py", "isinstance(error, NoNameError) and ", "False and "),
+        "what lies beside agents is none",
+    ),
+    (
+        "the way up ends at the repository's root",
+        ("discovery/readers/agent_folders.py", '        if (folder / ".git").exists():\n', "        if number == 1:\n"),
+        "what lies above the repository's root is nobody's agent",
+    ),
+    (
+        "only plugins that are switched on count",
+        (
+            "discovery/readers/agent_folders.py",
+            "        if not is_on or not (is_for_project or switches.get(plugin, False)):\n",
+            "        if False:\n",
+        ),
+        "a plugin's agents count where its user switched it on",
+    ),
+    (
+        "a repository switches no plugin on",
+        ("discovery/readers/agent_folders.py", " or not (is_for_project or switches.get(plugin, False)):\n", ":\n"),
+        "a plugin's agents count where its user switched it on",
+    ),
+    (
         "a project's entry waits for approval",
         (
             "discovery/readers/mcp_files.py",

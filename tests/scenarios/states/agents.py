@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 from ..emulators import legacy_mcp, qdrant
-from ..scenario import Table, agent, depends, ends_within, says, selects
+from ..scenario import Table, agent, depends, ends_within, says, says_nothing, selects
 from ..world import World
 
 scenario = Table()
 
 USER, CORE, OWN, BUNDLED = "user_override", "project_core", "project_specific", "bundled_default"
+CLAUDE_PROJECT, CLAUDE_PLUGIN = "claude_project", "claude_plugin"
 _FOLDERS = {
     USER: "home/.claude/agents",
     CORE: "root/.agents/core",
@@ -146,3 +147,154 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     world.write("home/.claude/agents/a.md", _markdown("a", "tools: Read, Grep\ncolor: red\nfuture: {x: 1}\n"))
     world.write("home/.claude/agents/b.md", _markdown("b", "tools: [Read, Grep]\n"))
+
+
+_LENIENT = {
+    "a-colon": "description: Use this. It includes: style, tests",
+    "a-bracket": "description: [BETA] reviews code",
+    "an-at": "description: @codebase expert",
+    "a-backtick": "description: `git` expert",
+    "stars": "description: **Expert** reviewer: always",
+    "a-percent": "description: 100% sure: always",
+    "quotes-within": 'description: "Use when the user says "review" to you"',
+    "all-tools": "description: x\ntools: *",
+    "tabs": "description: x\ntools:\n\t- Read",
+    "a-date": "description: 2025-01-01",
+    "a-yes": "description: yes",
+    "twice": "description: one\ndescription: two",
+    "an-alias": "description: x\ntools: &t [Read]\nothers: *t",
+    "a-tag": "description: x\nhooks: !include hooks.yml",
+    "a-line-of-dashes-within": "description: |\n  a\n  ---\n  b",
+    "a-window": "description: x\nmodel: opus[1m]",
+    "another-products-model": "description: x\nmodel: Claude Sonnet 4.5 (copilot)",
+}
+
+
+@scenario(
+    "front matter that is no strict YAML is read as its author meant it", *(agent(name, USER) for name in _LENIENT)
+)
+def _(world: World) -> None:
+    for name, lines in _LENIENT.items():
+        world.write(f"home/.claude/agents/{name}.md", f"---\nname: {name}\n{lines}\n---\n\nYou help.\n")
+
+
+@scenario(
+    "text that goes on without indentation makes an agent of nobody's",
+    agent("goes-on", None),
+    says("goes-on.md: line 5: '<example>' is neither"),
+)
+def _(world: World) -> None:
+    text = "---\nname: goes-on\ndescription: Use this: always.\n\n<example>\nuser: hello\n</example>\n---\nYou help.\n"
+    world.write("home/.claude/agents/goes-on.md", text)
+
+
+@scenario("an agent without a description is none", agent("short", None), says("short.md: has no description"))
+def _(world: World) -> None:
+    world.write("home/.claude/agents/short.md", "---\nname: short\n---\nYou help.\n")
+
+
+@scenario(
+    "a name for people becomes an id",
+    agent("frontend-developer", USER),
+    agent("code-reviewer", USER),
+    agent("agent-e38ce824", USER),
+)
+def _(world: World) -> None:
+    for number, name in enumerate(("Frontend Developer", "code_reviewer", "コードレビュー")):
+        world.write(f"home/.claude/agents/{number}.md", _markdown(name))
+
+
+@scenario(
+    "two names with one id: the second is listed, with the reason",
+    agent("code-reviewer", USER, (USER,)),
+    says("'code_reviewer' and 'Code Reviewer' are one id, code-reviewer"),
+)
+def _(world: World) -> None:
+    world.write("home/.claude/agents/1.md", _markdown("Code Reviewer"))
+    world.write("home/.claude/agents/2.md", _markdown("code_reviewer"))
+
+
+@scenario(
+    "agents that do not fit are left out by the look, by name",
+    agent("a00", USER),
+    agent("a33", None),
+    agent("reviewer", CORE),
+    says("agents: 2 left out, since all together may hold 8 MiB: a33, a34"),
+)
+def _(world: World) -> None:
+    for number in range(35):
+        world.write(f"home/.claude/agents/a{number:02}.md", _markdown(f"a{number:02}") + "x" * 250_000)
+    _define(world, "reviewer", CORE)
+
+
+@scenario(
+    "more files than are looked at are said with the number",
+    agent("a0999", USER),
+    agent("a1000", None),
+    says("~/.claude/agents has more files than are looked at: only the first 1000 count"),
+)
+def _(world: World) -> None:
+    for number in range(1001):
+        world.write(f"home/.claude/agents/a{number:04}.md", _markdown(f"a{number:04}"))
+
+
+@scenario("what lies beside agents is none", says_nothing("README"), agent("reviewer", USER))
+def _(world: World) -> None:
+    _define(world, "reviewer", USER)
+    world.write("home/.claude/agents/README.md", "# My agents\n")
+
+
+@scenario(
+    "the project's .claude/agents come behind .agents and the user's, the nearest first",
+    agent("reviewer", USER, (CLAUDE_PROJECT,)),
+    agent("planner", CORE, (CLAUDE_PROJECT,)),
+    agent("writer", CLAUDE_PROJECT, (CLAUDE_PROJECT, BUNDLED)),
+    agent("from-above", CLAUDE_PROJECT),
+)
+def _(world: World) -> None:
+    (world.root.parent / ".git").mkdir()
+    _define(world, "reviewer", USER)
+    _define(world, "planner", CORE)
+    _define(world, "writer", BUNDLED)
+    for name in ("reviewer", "planner", "writer"):
+        world.write(f"root/.claude/agents/{name}.md", _markdown(name))
+    for name in ("writer", "from-above"):
+        world.write(f".claude/agents/{name}.md", _markdown(name))
+
+
+@scenario("what lies above the repository's root is nobody's agent", agent("from-above", None))
+def _(world: World) -> None:
+    (world.root / ".git").mkdir()
+    world.write(".claude/agents/from-above.md", _markdown("from-above"))
+
+
+@scenario(
+    "a plugin's agents count where its user switched it on",
+    agent("linter", CLAUDE_PLUGIN),
+    agent("reviewer", USER, (CLAUDE_PLUGIN,)),
+    agent("sleeper", None),
+    agent("stranger", None),
+)
+def _(world: World) -> None:
+    _define(world, "reviewer", USER)
+    records = {}
+    for plugin, names in (("on", ("linter", "reviewer")), ("off", ("sleeper",)), ("pushed", ("stranger",))):
+        place = world.home / f".claude/plugins/cache/market/{plugin}/1.0.0"
+        records[f"{plugin}@market"] = [{"scope": "user", "installPath": str(place), "version": "1.0.0"}]
+        for name in names:
+            world.write(f"home/.claude/plugins/cache/market/{plugin}/1.0.0/agents/{name}.md", _markdown(name))
+    world.write("home/.claude/plugins/installed_plugins.json", {"version": 2, "plugins": records})
+    world.write("home/.claude/settings.json", {"enabledPlugins": {"on@market": True, "off@market": False}})
+    # A repository switches on nothing.
+    world.write("root/.claude/settings.json", {"enabledPlugins": {"off@market": True, "pushed@market": True}})
+
+
+@scenario("links among agents are followed as far as they lead", agent("linked", USER), agent("reviewer", USER))
+def _(world: World) -> None:
+    world.write("home/dotfiles/claude/agents/reviewer.md", _markdown("reviewer"))
+    world.write("home/dotfiles/linked.md", _markdown("linked"))
+    folder = world.home / "dotfiles/claude/agents"
+    (folder / "linked.md").symlink_to("../../linked.md")
+    (folder / "dangling.md").symlink_to("nowhere.md")
+    (folder / "loop").symlink_to(".")
+    (world.home / ".claude").symlink_to("dotfiles/claude")

@@ -186,6 +186,15 @@ def test_thousands_of_files_are_bounded(tmp_path: Path) -> None:
     assert warnings == (".agents/core has more files than are looked at: only the first 1000 count",)
 
 
+def test_what_is_read_in_time_counts(tmp_path: Path) -> None:
+    define(tmp_path, CORE)
+
+    reports, warnings = agents.resolve(request_in(tmp_path), config.AgentsConfig(), {}, seconds=-1)
+
+    assert reports == {}
+    assert warnings == (".agents/core: cut off; 1 files are not read",)
+
+
 def test_what_is_read_of_one_folder_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agents, "MAX_FOLDER_BYTES", 1024)
     for number in range(9):
