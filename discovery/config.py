@@ -275,7 +275,7 @@ class AgentsConfig(_Strict):
 
     agents: Mapping[Name, AgentConfig] = Field(
         default_factory=dict,
-        description="Agents by name.",
+        description="Agents by id, which is made of their name.",
         examples=[
             {
                 "ai-engineer": {

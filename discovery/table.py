@@ -55,6 +55,12 @@ def print_report(report: Report, console: Console) -> None:
         console.print(Text(f"{silent} more with nobody home; --explain SERVICE or --json lists them", "dim"))
     if report.agents:
         console.print(_agents(report))
+        if pushed := sum(
+            agent.selected is not None and agent.selected.tier in REPOSITORY_TIERS for agent in report.agents.values()
+        ):
+            console.print(
+                Text(f"{pushed} of these agents come with the repository: whoever pushed last wrote them", "dim")
+            )
     for line in report.warnings:
         # Never broken: a warning can hold a command to copy.
         console.print(Text(f"warning: {line}", "yellow"), soft_wrap=True)

@@ -107,13 +107,13 @@ function serviceRow([name, service]) {
 function agentRow(agent) {
   const needs = Object.entries(agent.dependencies).map(([name, need]) => (need.met ? name : `${name} (missing)`));
   return row(
-    header(agent.id, note(agent.description)),
+    header(agent.name === agent.id ? agent.id : `${agent.name} (${agent.id})`, note(agent.description)),
     cell("Available", agent.available ? state("ok", "yes") : state("down", "no"), note(agent.reason, "alert")),
     cell("From", agent.tier ?? "–", element("code", "note", agent.path ?? "")),
     cell("Model", agent.model ?? "–", note(agent.answered_by)),
     cell("Missing tools", agent.missing_tools.join(", ") || "–"),
     cell("Needs", needs.join(", ") || "–"),
-    cell("Shadows", agent.shadowed.map((one) => `${one.tier}: ${one.path}`).join(", ") || "–"));
+    cell("Shadows", agent.shadowed.map((one) => `${one.tier}: ${one.path}${one.problem ? ` (${one.problem})` : ""}`).join(", ") || "–"));
 }
 
 function runRow(run) {

@@ -90,9 +90,19 @@ def services_as_said(health: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def called(agent: dict[str, Any]) -> str:
+    name, agent_id = str(agent["name"]), str(agent["id"])
+    return name if name == agent_id else f"{name} ({agent_id})"
+
+
+def shadowed(definition: dict[str, Any]) -> str:
+    why = f" ({definition['problem']})" if definition["problem"] else ""
+    return f"{definition['tier']}: {definition['path']}{why}"
+
+
 def agents_as_said(agents: list[dict[str, Any]]) -> dict[str, Any]:
     return {
-        "/".join(lines(one["id"], one["description"])): {
+        "/".join(lines(called(one), one["description"])): {
             "Available": lines("yes" if one["available"] else "no", one["reason"]),
             "From": lines(one["tier"] or NONE, one["path"]),
             "Model": lines(one["model"] or NONE, one["answered_by"]),
@@ -101,7 +111,7 @@ def agents_as_said(agents: list[dict[str, Any]]) -> dict[str, Any]:
                 ", ".join(name if need["met"] else f"{name} (missing)" for name, need in one["dependencies"].items())
                 or NONE
             ],
-            "Shadows": [", ".join(f"{other['tier']}: {other['path']}" for other in one["shadowed"]) or NONE],
+            "Shadows": [", ".join(map(shadowed, one["shadowed"])) or NONE],
         }
         for one in agents
     }
