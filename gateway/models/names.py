@@ -14,6 +14,9 @@ NO_MODEL = "no model is configured: start a local model server, such as Ollama, 
 
 # Claude Code's `opus[1m]`: a wish about the context, not another model.
 _SUFFIX = re.compile(r"\[[^\[\]]*\]$")
+# Claude Code's other words: the most capable model, and opus for planning but sonnet otherwise
+# (code.claude.com/docs/en/model-config, 2026-11-28). Nobody plans here.
+_STANDS_FOR = {"best": "fable", "opusplan": "sonnet"}
 _FULL_IDS = (
     (re.compile(r"claude-"), "anthropic"),
     (re.compile(r"gpt-|o[0-9]"), "openai"),
@@ -58,7 +61,8 @@ def resolve(model: str | None, models: Models) -> ModelId:
     name = said(model)
     if not models.names and not models.providers and models.local is None:
         raise UnknownModel(models.problem or NO_MODEL)
-    mapped = next((target for key, target in models.names.items() if key.lower() == name.lower()), None)
+    by_word = {key.lower(): target for key, target in models.names.items()}
+    mapped = by_word.get(name.lower(), by_word.get(_STANDS_FOR.get(name.lower(), "")))
     if mapped is not None:
         return _available(_split(mapped) or ModelId(LOCAL, mapped), models, f"model {name!r}")
     if name == DEFAULT:

@@ -34,6 +34,7 @@ def models(*providers: str, folder: Path = Path("/nowhere"), **more: Any) -> Mod
         ("Opus", "anthropic:claude-opus-5"),
         ("opus[1m]", "anthropic:claude-opus-5"),
         ("sonnet", "local:qwen/qwen3-8b"),
+        ("opusplan", "local:qwen/qwen3-8b"),
         (None, "local:gpt-oss:20b"),
         ("", "local:gpt-oss:20b"),
         ("inherit", "local:gpt-oss:20b"),
@@ -52,6 +53,13 @@ def models(*providers: str, folder: Path = Path("/nowhere"), **more: Any) -> Mod
 )
 def test_what_an_agent_says_means_a_model(said: str | None, meant: str) -> None:
     assert str(resolve(said, models("anthropic", "openai", "google", "xai", "openrouter"))) == meant
+
+
+def test_what_the_stack_maps_comes_before_what_claude_code_means() -> None:
+    given = models("anthropic", names={**NAMES, "fable": "anthropic:claude-fable-5-2"})
+    assert str(resolve("best", given)) == "anthropic:claude-fable-5-2"
+    given = models("anthropic", names={**given.names, "best": "local:gpt-oss:20b"})
+    assert str(resolve("best", given)) == "local:gpt-oss:20b"
 
 
 @pytest.mark.parametrize(
