@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from rich.console import Console
 
 from discovery import table
 from discovery.__main__ import main
-from discovery.report import Candidate, Finding, Report, ServiceReport, Source, Verdict
+from discovery.config import AGENT_TIERS
+from discovery.report import AgentDefinition, AgentReport, Candidate, Finding, Report, ServiceReport, Source, Verdict
 from tests.builders import ROOT
 
 QDRANT = Finding(
@@ -133,3 +135,46 @@ def test_explanation_leaves_nothing_out() -> None:
     table.explain(REPORT, "qdrant", Console(file=screen, width=160, highlight=False))
     assert "connection refused" in screen.getvalue()
     assert "reachable from: anywhere" in screen.getvalue()
+
+
+AGENTS = {
+    "code-reviewer": AgentReport(
+        AgentDefinition(
+            "code-reviewer", "claude_project", ".claude/agents/b.md", None, title="Code Reviewer", notes=("x",)
+        ),
+        (
+            AgentDefinition("code-reviewer", "claude_plugin", "plugin a@b/agents/c.md", title="Code Reviewer"),
+            AgentDefinition("code-reviewer", "bundled_default", ".agents/defaults/d.md", problem="has no description"),
+        ),
+        {"qdrant": None},
+    ),
+    "mine": AgentReport(AgentDefinition("mine", "user_override", "~/.claude/agents/mine.md", "opus", title="mine")),
+}
+
+
+def said(show: Callable[[Console], None]) -> str:
+    screen = io.StringIO()
+    show(Console(file=screen, width=200, highlight=False))
+    return screen.getvalue()
+
+
+def test_an_agent_is_explained_with_what_it_shadows_and_who_wrote_it() -> None:
+    report = Report("dev", 1.0, {}, AGENTS)
+    text = said(lambda console: table.explain(report, "code-reviewer", console))
+    assert "code-reviewer, called 'Code Reviewer' uses .claude/agents/b.md (claude_project)" in text
+    assert "whoever pushed last" in text
+    assert "left aside: x" in text
+    assert ".claude/agents/b.md comes before it" in text
+    assert "has no description" in text
+    assert "needs qdrant: missing" in text
+    assert "whoever pushed last" not in said(lambda console: table.explain(report, "mine", console))
+
+
+def test_the_tiers_of_agents_are_shown_in_their_order() -> None:
+    text = said(lambda console: table.explain_agents(Report("dev", 1.0, {}, AGENTS), console))
+    assert [text.index(f"\n{tier}") for tier in AGENT_TIERS] == sorted(text.index(f"\n{tier}") for tier in AGENT_TIERS)
+
+
+def test_the_table_says_how_many_agents_a_repository_brings() -> None:
+    text = said(lambda console: table.print_report(Report("dev", 1.0, {}, AGENTS), console))
+    assert "1 of these agents come with the repository" in text
