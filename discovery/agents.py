@@ -35,6 +35,15 @@ _MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
+class Definitions:
+    """What the files of all tiers say: definitions by id, the first tier first; and each one's size in bytes."""
+
+    by_id: Mapping[str, list[AgentDefinition]]
+    sizes: Mapping[AgentDefinition, int]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class _Found:
     """A definition, and the size of its file in bytes."""
 
@@ -42,25 +51,31 @@ class _Found:
     size: int = 0
 
 
-def resolve(
-    request: Request, config: AgentsConfig, services: Mapping[str, ServiceReport], seconds: float = 60.0
-) -> tuple[dict[str, AgentReport], tuple[str, ...]]:
-    """Every agent that a file defines or the configuration names, by id; and warnings.
-
-    `services` is what this look found: a dependency on `auto_discover` resolves to its selected endpoint. After
-    `seconds` no further file is read, so that the last tiers can't hide the first.
-    """
+def read_definitions(request: Request, seconds: float = 60.0) -> Definitions:
+    """Every definition there is. After `seconds` no further file is read: the last tiers can't hide the first."""
     deadline = time.monotonic() + seconds
-    found: dict[str, list[AgentDefinition]] = defaultdict(list)
+    by_id: dict[str, list[AgentDefinition]] = defaultdict(list)
     sizes: dict[AgentDefinition, int] = {}
     places = agent_folders(request.root, request.home, request.machine_environment)
     warnings = list(places.warnings)
     for folder in places.folders:
-        definitions, problems = _read_folder(folder, deadline)
+        found, problems = _read_folder(folder, deadline)
         warnings += problems
-        for one in definitions:
-            found[one.definition.name].append(one.definition)
+        for one in found:
+            by_id[one.definition.name].append(one.definition)
             sizes[one.definition] = one.size
+    return Definitions(by_id, sizes, tuple(warnings))
+
+
+def resolve(
+    definitions: Definitions, config: AgentsConfig, services: Mapping[str, ServiceReport]
+) -> tuple[dict[str, AgentReport], tuple[str, ...]]:
+    """Every agent that a file defines or the configuration names, by id; and warnings.
+
+    `services` is what this look found: a dependency on `auto_discover` resolves to its selected endpoint.
+    """
+    found = definitions.by_id
+    warnings = list(definitions.warnings)
     for name in config.agents:
         if name not in found:
             warnings.append(f"agent {name} is configured, but no file defines it")
@@ -68,7 +83,7 @@ def resolve(
         name: _report(found.get(name, []), config.agents.get(name, AgentConfig()), services)
         for name in sorted({*found, *config.agents})
     }
-    left_out = _beyond_the_limit(reports, sizes)
+    left_out = _beyond_the_limit(reports, definitions.sizes)
     if left_out:
         names = ", ".join(left_out[:_MAX_LISTED]) + (", …" if len(left_out) > _MAX_LISTED else "")
         limit = safe_files.size(MAX_ALL_BYTES)

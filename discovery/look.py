@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
@@ -40,7 +40,7 @@ from reading.text import one_line
 PROBE_SECONDS = 2.0  # the most that one source of candidates may take
 _GATHERING = 0.75  # the share of the budget after which a source that has not answered is left behind
 _AGENTS_SECONDS = 0.25  # granted for reading agent files even where the budget is used up
-_AGENTS_READING = 0.8  # the share of that time after which no further file is read
+_AGENTS_READING = 0.8  # the share of the budget after which no further agent file is read
 _BRIDGES = ("docker", "br-")  # how the engine names the interfaces of its networks
 _ENGINE_SILENT = Inventory(
     EngineState.BROKEN, problem="the Docker Engine does not answer in time; what runs in containers is unknown"
@@ -69,6 +69,8 @@ async def _look(
     clock = asyncio.get_running_loop().time
     started = clock()
     deadline = started + request.budget_seconds
+    # Beside all else: hundreds of files take a while.
+    reading = in_thread(partial(agents.read_definitions, request, request.budget_seconds * _AGENTS_READING))
     gathered = await _gather(request, probes)
     request = _with_host_ports(request, gathered)
     world = _world(gathered, request)
@@ -87,7 +89,7 @@ async def _look(
     }
     require_pins(pins, chosen, f"Pulumi.{request.stack}.yaml:1")
 
-    found_agents, agent_warnings = await _agents(request, agents_config, chosen, deadline - clock())
+    found_agents, agent_warnings = await _agents(reading, agents_config, chosen, deadline - clock())
     state_warnings = (request.checkpoint.problem,) if request.checkpoint.problem else ()
     warnings = [line for found in gathered.values() for line in found.warnings]
     return Report(
@@ -131,14 +133,17 @@ def _cut_off(probe: NamedProbe) -> Gathered:
 
 
 async def _agents(
-    request: Request, config: AgentsConfig, services: Mapping[str, ServiceReport], remaining: float
+    reading: Awaitable[agents.Definitions],
+    config: AgentsConfig,
+    services: Mapping[str, ServiceReport],
+    remaining: float,
 ) -> tuple[Mapping[str, AgentReport], tuple[str, ...]]:
     try:
-        seconds = max(_AGENTS_SECONDS, remaining)
-        async with asyncio.timeout(seconds):
-            return await in_thread(partial(agents.resolve, request, config, services, seconds * _AGENTS_READING))
+        async with asyncio.timeout(max(_AGENTS_SECONDS, remaining)):
+            definitions = await reading
     except TimeoutError:
         return {}, ("agent files: cut off; which agents there are is unknown",)
+    return agents.resolve(definitions, config, services)
 
 
 def _with_host_ports(request: Request, gathered: Mapping[NamedProbe, Gathered]) -> Request:

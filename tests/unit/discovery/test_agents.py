@@ -31,7 +31,8 @@ def markdown(name: str, extra: str = "") -> str:
 def resolve(
     tmp_path: Path, text: str = "{}", services: dict[str, ServiceReport] | None = None
 ) -> tuple[dict[str, AgentReport], tuple[str, ...]]:
-    return agents.resolve(request_in(tmp_path), config.parse_agents_config(text.encode()), services or {})
+    definitions = agents.read_definitions(request_in(tmp_path))
+    return agents.resolve(definitions, config.parse_agents_config(text.encode()), services or {})
 
 
 def define(tmp_path: Path, *tiers: str, name: str = "reviewer") -> None:
@@ -189,7 +190,8 @@ def test_thousands_of_files_are_bounded(tmp_path: Path) -> None:
 def test_what_is_read_in_time_counts(tmp_path: Path) -> None:
     define(tmp_path, CORE)
 
-    reports, warnings = agents.resolve(request_in(tmp_path), config.AgentsConfig(), {}, seconds=-1)
+    definitions = agents.read_definitions(request_in(tmp_path), seconds=-1)
+    reports, warnings = agents.resolve(definitions, config.AgentsConfig(), {})
 
     assert reports == {}
     assert warnings == (".agents/core: cut off; 1 files are not read",)
@@ -294,7 +296,8 @@ def test_the_winning_texts_are_read(tmp_path: Path) -> None:
 def test_texts_follow_claude_config_dir(tmp_path: Path) -> None:
     write(tmp_path / "home/moved/agents/a.md", markdown("a"))
     environment = {"CLAUDE_CONFIG_DIR": str(tmp_path / "home/moved")}
-    reports, _ = agents.resolve(request_in(tmp_path, **environment), config.AgentsConfig(), {})
+    definitions = agents.read_definitions(request_in(tmp_path, **environment))
+    reports, _ = agents.resolve(definitions, config.AgentsConfig(), {})
 
     assert reports["a"].selected is not None
     assert reports["a"].selected.path == "$CLAUDE_CONFIG_DIR/agents/a.md"
