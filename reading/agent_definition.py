@@ -236,15 +236,15 @@ def _names(value: Value, key: str, notes: list[str]) -> tuple[str, ...] | None:
 
 def _parted(text: str) -> list[str]:
     """The parts between commas; those inside of `Agent(reviewer, tester)` part nothing."""
-    parts = [""]
+    parts: list[list[str]] = [[]]
     depth = 0
     for piece in re.split(r"([,()])", text):
         depth += {"(": 1, ")": -1}.get(piece, 0)
         if piece == "," and depth <= 0:
-            parts.append("")
+            parts.append([])
         else:
-            parts[-1] += piece
-    return _distinct(part.strip().strip("[]\"'").strip() for part in parts)
+            parts[-1].append(piece)
+    return _distinct("".join(part).strip().strip("[]\"'").strip() for part in parts)
 
 
 def _distinct(names: Iterable[str]) -> list[str]:

@@ -183,9 +183,7 @@ def _entries(text: str, first_line: int) -> Iterator[tuple[str, _Entry]]:
 
 def _of_entry(entry: _Entry) -> Value:
     lines = entry.lines
-    while lines and not lines[-1]:
-        lines = lines[:-1]
-    if not lines:
+    if not any(lines):
         return _line(entry.value)
     if _BLOCK.fullmatch(entry.value):
         block = textwrap.dedent("\n".join(lines)).strip("\n")

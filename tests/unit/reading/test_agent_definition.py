@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -222,3 +223,27 @@ def test_any_bytes_are_a_definition_or_a_reason(data: bytes) -> None:
             assert read_definition(text).name
         except DefinitionError as error:
             assert str(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hooks: " + "[" * 3000,
+        "hooks: " + "{a: " * 3000,
+        "hooks:\n" + "- " * 5000,
+        "x: y" + " " * 200_000 + ": z",
+        "tools: " + "a," * 100_000,
+        "tools: " + "(," * 100_000,
+        "model: " + "-" * 200_000,
+        '"' * 200_000,
+        "tools: |\n" + " \n" * 100_000,
+        "tools:\n" + "\t- a\n" * 50_000,
+    ],
+)
+def test_no_text_takes_long(text: str) -> None:
+    started = time.process_time()
+    try:
+        with_front(text)
+    except DefinitionError as error:
+        assert str(error)
+    assert time.process_time() - started < 1.0
