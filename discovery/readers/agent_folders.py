@@ -97,32 +97,31 @@ def _is_as_trusted(folder: Path, root: Path) -> bool:
 def _plugin_folders(
     root: Path, claude: Path, label: str, owners: frozenset[int], warnings: list[str]
 ) -> Iterator[AgentFolder]:
-    """The agents of each plugin that is installed for this user or project and switched on, by the plugins' names."""
-    installed = _json(
-        claude / "plugins/installed_plugins.json", f"{label}/plugins/installed_plugins.json", owners, warnings
-    )
-    records = installed.get("plugins")
-    if not isinstance(records, dict):
-        return
+    """The agents of each plugin that is switched on for this user or project, by the plugins' names."""
+    record_file = claude / "plugins/installed_plugins.json"
+    installed = _json(record_file, f"{label}/plugins/installed_plugins.json", owners, warnings).get("plugins")
+    records = installed if isinstance(installed, dict) else {}
     switches = _switches(claude / "settings.json", f"{label}/settings.json", owners, warnings)
     # A repository may switch a plugin off; on, only one that its user installed for this very project.
     of_project: dict[str, bool] = {}
     for name in (".claude/settings.json", ".claude/settings.local.json"):
         of_project |= _switches(root / name, name, None, warnings)
     found = 0
-    for plugin, record in sorted(records.items()):
-        place = _installed_at(record, root)
-        if place is None or _PLUGIN_ID.fullmatch(plugin) is None:
+    for plugin in sorted({*records, *switches}):
+        if _PLUGIN_ID.fullmatch(plugin) is None:
             continue
-        path, is_for_project = place
-        is_on = of_project.get(plugin, is_for_project or switches.get(plugin, False))
-        if not is_on or not (is_for_project or switches.get(plugin, False)):
+        place, is_for_project = _installed_at(records.get(plugin), root)
+        may_be_on = is_for_project or switches.get(plugin, False)
+        if not may_be_on or not of_project.get(plugin, True):
+            continue
+        place = place or _unrecorded(plugin, claude / "plugins")
+        if place is None:
             continue
         found += 1
         if found > MAX_PLUGINS:
             warnings.append(f"{label}/plugins: more than {MAX_PLUGINS} plugins are switched on; the rest is left out")
             return
-        yield from _folders_of(plugin, path, owners, warnings)
+        yield from _folders_of(plugin, place, owners, warnings)
 
 
 def _switches(path: Path, label: str, owners: frozenset[int] | None, warnings: list[str]) -> dict[str, bool]:
@@ -131,11 +130,10 @@ def _switches(path: Path, label: str, owners: frozenset[int] | None, warnings: l
     return {name: value is not False for name, value in switches.items()} if isinstance(switches, dict) else {}
 
 
-def _installed_at(record: object, root: Path) -> tuple[Path, bool] | None:
-    """Where the plugin lies, and whether it was installed for this project only; the project's own record first."""
-    entries = record if isinstance(record, list) else [record]
-    best: tuple[Path, bool] | None = None
-    for entry in entries:
+def _installed_at(record: object, root: Path) -> tuple[Path | None, bool]:
+    """Where the plugin lies, if that is recorded, and whether it was installed for this project only."""
+    best: Path | None = None
+    for entry in record if isinstance(record, list) else [record]:
         if not isinstance(entry, dict) or not isinstance(path := entry.get("installPath"), str):
             continue
         if "\0" in path or not path.startswith("/"):
@@ -144,9 +142,26 @@ def _installed_at(record: object, root: Path) -> tuple[Path, bool] | None:
         if entry.get("scope") in ("project", "local") and project is not None:
             if project == str(root):
                 return Path(path), True
-        elif best is None:
-            best = Path(path), False
-    return best
+        else:
+            best = best or Path(path)
+    return best, False
+
+
+def _unrecorded(plugin: str, plugins: Path) -> Path | None:
+    """Where Claude Code keeps a plugin: a copy for each version, or its marketplace's own folder."""
+    name, _, market = plugin.partition("@")
+    versions = plugins / "cache" / market / name
+    try:
+        copies = sorted((entry for entry in versions.iterdir() if entry.is_dir()), key=_version)[-1:]
+    except OSError:
+        copies = []
+    sources = [plugins / "marketplaces" / market / inner for inner in (f"plugins/{name}", name)]
+    return next((place for place in (*copies, *sources) if market and place.is_dir()), None)
+
+
+def _version(folder: Path) -> tuple[tuple[int, str], ...]:
+    # 1.10.0 comes after 1.9.0.
+    return tuple((int(part) if part.isdecimal() else -1, part) for part in re.split(r"[.+-]", folder.name))
 
 
 def _folders_of(plugin: str, path: Path, owners: frozenset[int], warnings: list[str]) -> Iterator[AgentFolder]:

@@ -375,14 +375,18 @@ RULES = (
         "only plugins that are switched on count",
         (
             "discovery/readers/agent_folders.py",
-            "        if not is_on or not (is_for_project or switches.get(plugin, False)):\n",
+            "        if not may_be_on or not of_project.get(plugin, True):\n",
             "        if False:\n",
         ),
         "a plugin's agents count where its user switched it on",
     ),
     (
         "a repository switches no plugin on",
-        ("discovery/readers/agent_folders.py", " or not (is_for_project or switches.get(plugin, False)):\n", ":\n"),
+        (
+            "discovery/readers/agent_folders.py",
+            "is_for_project or switches.get(plugin, False)\n",
+            "is_for_project or (switches | of_project).get(plugin, False)\n",
+        ),
         "a plugin's agents count where its user switched it on",
     ),
     (

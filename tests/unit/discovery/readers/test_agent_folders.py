@@ -154,6 +154,27 @@ def test_a_broken_record_is_nobodys_plugin(tmp_path: Path, home: Path, text: str
     assert found(tmp_path, home) == []
 
 
+@pytest.mark.parametrize(
+    ("folders", "place"),
+    [
+        (["cache/market/tools/1.9.0", "cache/market/tools/1.10.0"], "cache/market/tools/1.10.0"),
+        (["cache/market/tools/unknown"], "cache/market/tools/unknown"),
+        (["cache/market/tools/1.0", "marketplaces/market/plugins/tools"], "cache/market/tools/1.0"),
+        (["marketplaces/market/plugins/tools"], "marketplaces/market/plugins/tools"),
+        (["marketplaces/market/tools"], "marketplaces/market/tools"),
+        ([], None),
+    ],
+)
+def test_a_plugin_without_a_record_lies_where_claude_code_keeps_it(
+    tmp_path: Path, home: Path, folders: list[str], place: str | None
+) -> None:
+    write(home / ".claude/settings.json", json.dumps({"enabledPlugins": {PLUGIN: True}}))
+    for folder in folders:
+        (home / ".claude/plugins" / folder).mkdir(parents=True)
+    plugins = home / ".claude/plugins"
+    assert [one.path for one in found(tmp_path, home)] == ([plugins / place / "agents"] if place else [])
+
+
 def test_an_older_record_has_one_entry(tmp_path: Path, home: Path) -> None:
     place = install(home, tmp_path)
     record = {"version": 1, "plugins": {PLUGIN: {"installPath": str(place)}}}
