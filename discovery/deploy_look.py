@@ -36,13 +36,13 @@ _MAX_CERTIFICATES = 1024 * 1024
 class DeployLook:
     """A report, the project's discovery configuration, and what no report holds: contents.
 
-    `agent_texts` are the winning agents' definitions, as JSON, by id; `servers` how servers would be started now, by
-    name and key; `certificates` the authorities that the runner trusts besides the public ones.
+    `agent_texts` are the winning agents' definitions by name; `servers` how servers would be started now, by name and
+    key; `certificates` the authorities that the runner trusts besides the public ones.
     """
 
     report: Report
     config: DiscoveryConfig
-    agent_texts: Mapping[str, str]
+    agent_texts: Mapping[str, str]  # JSON
     servers: Mapping[tuple[str, str], Launch] = field(default_factory=dict, repr=False)
     certificates: str | None = field(default=None, repr=False)
 
