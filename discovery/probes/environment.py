@@ -10,7 +10,9 @@ from catalog import FINDABLE, MODELS, PROVIDERS
 from discovery.report import Candidate, NamedBy, Source
 from discovery.request import Gathered, Request
 from reading import endpoints
+from reading.addresses import is_loopback_host, plain_address
 from reading.text import shown
+from settings import OPENS, VARIABLES
 
 QDRANT_PORT = "6333"
 
@@ -66,8 +68,31 @@ def _value(request: Request, name: str) -> str:
 
 
 def _candidate(request: Request, service: str, name: str, endpoint: str, problem: str | None = None) -> Candidate:
-    evidence = f"{name} (.env)" if request.origins.get(name) == ".env" else name
+    evidence = name
+    if request.origins.get(name) == ".env":
+        evidence = f"{name} (.env)"
+        taken = ", ".join(_taken(request, service))
+        if problem is None and taken and not is_loopback_host(urlsplit(endpoint).hostname or ""):
+            problem = f"{name}: .env would carry {taken} of this machine's environment elsewhere; set {name} there too"
+            endpoint = ""
     return Candidate(service, Source.EXTERNAL, endpoint, evidence, problem=problem, named_by=NamedBy.OPERATOR)
+
+
+def _taken(request: Request, service: str) -> list[str]:
+    """The environment's variables in what `.env` says of a service's address and key.
+
+    `.env` lies in the project and may have come with it. An address or a port betrays nothing.
+    """
+    opened = {service, "upstash"} if service == "redis" else {service}
+    secret = FINDABLE[service].secret_key
+    keys = [variable for variable, key in VARIABLES.items() if key == secret or OPENS.get(key) in opened]
+    variables = (*FINDABLE[service].variables, *keys)
+    names = {name for variable in variables for name in request.taken.get(variable, ())}
+    return sorted(name for name in names if not _betrays_nothing(request.environment[name]))
+
+
+def _betrays_nothing(value: str) -> bool:
+    return plain_address(value) is not None or re.fullmatch(r"localhost|[0-9]{0,5}", value) is not None
 
 
 def is_providers_own(endpoint: str) -> bool:

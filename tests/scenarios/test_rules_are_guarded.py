@@ -302,11 +302,55 @@ RULES = (
     (
         "the environment wins over .env",
         (
-            "settings/load.py",
-            "{name: variable.value for name, variable in variables.items()} | dict(environ)",
-            "dict(environ) | {name: variable.value for name, variable in variables.items()}",
+            "settings/layers.py",
+            "own = {name: variable for name, variable in read.variables.items() if name not in environ}",
+            "own = dict(read.variables); environ = {name: environ[name] for name in environ.keys() - own.keys()}",
         ),
         "the real environment wins over .env",
+    ),
+    (
+        "a comment is no value",
+        ("reading/env_file.py", 'if quote == "#" and space else', "if False else"),
+        "a comment is no key, and so opens nothing",
+    ),
+    (
+        "a value may have several lines",
+        ("reading/env_file.py", "end = written.end", "pass"),
+        "a value over several lines, and quotes within quotes, are nobody's business here",
+    ),
+    (
+        "a variable in a value is expanded",
+        ("reading/env_file.py", "made.of(written.text) if written.expands else written.text", "written.text"),
+        "a password in an address may be another line's",
+    ),
+    (
+        "what is not set is named",
+        ("reading/env_file.py", "for what in made.unset]", "for what in []]"),
+        "what is not set is named, and nothing stands for it",
+    ),
+    (
+        "a .env carries nothing of this machine's elsewhere",
+        ("discovery/probes/environment.py", "if problem is None and taken and not", "if False and not"),
+        "a .env carries no variable of this machine to another one",
+    ),
+    (
+        "a line that nobody needs ends no run",
+        (
+            "settings/layers.py",
+            "if problem.is_broken and problem.name in _USED - environ.keys()]",
+            "if problem.is_broken]",
+        ),
+        "a line that can't be read and that nobody needs is a warning that does not repeat it",
+    ),
+    (
+        "a line that is needed has to be readable",
+        ("settings/layers.py", "    if needed:\n", "    if False:\n"),
+        "a line that can't be read and that is needed is an error that does not repeat it",
+    ),
+    (
+        "a refused value is shown without its login",
+        ("settings/load.py", "{shown(error['input'])} is refused", "{error['input']!r} is refused"),
+        "a login in UV_DEFAULT_INDEX (https://SECRET@python.example.com/simple) is refused, and not shown",
     ),
     (
         "an agent has its own order",

@@ -9,6 +9,7 @@ from . import (
     configuration,
     deadlines,
     docker_engine,
+    dotenv,
     environment,
     hostile_answers,
     impostors,
@@ -28,6 +29,7 @@ ALL: tuple[Scenario, ...] = tuple(
     scenario
     for table in (
         environment,
+        dotenv,
         user_files,
         project_files,
         approval,
