@@ -44,7 +44,7 @@ def whose(addresses: Sequence[Address], port: int, world: World) -> Whose:
         for container in world.inventory.containers:
             if (inner := _port_inside(address, port, container, world)) is not None:
                 return Whose(container, inner)
-    for listener in _holders(addresses, port, world):
+    for listener in holders(addresses, port, world):
         if (holder := world.container(listener.container_id)) is not None:
             return Whose(holder, port)
     if world.inventory.state is EngineState.BROKEN and any(_may_be_contained(at, port, world) for at in addresses):
@@ -159,7 +159,8 @@ def _is_published_at(binding: Binding, address: Address, world: World) -> bool:
     return bound == address
 
 
-def _holders(addresses: Sequence[Address], port: int, world: World) -> tuple[Listener, ...]:
+def holders(addresses: Sequence[Address], port: int, world: World) -> tuple[Listener, ...]:
+    """The sockets that a connection to any of `addresses` on `port` may end at, as far as this machine has them."""
     return tuple(
         listener
         for listener in world.listeners
@@ -178,8 +179,8 @@ def _holders(addresses: Sequence[Address], port: int, world: World) -> tuple[Lis
 
 def _is_native(address: Address, port: int, world: World) -> bool:
     """Whether the sockets at this address are all known to be held by processes outside of containers."""
-    holders = _holders((address,), port, world)
-    return bool(holders) and all(_is_plain_process(listener) for listener in holders)
+    listeners = holders((address,), port, world)
+    return bool(listeners) and all(_is_plain_process(listener) for listener in listeners)
 
 
 def _is_plain_process(listener: Listener) -> bool:

@@ -14,9 +14,13 @@ _SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 
 
 def qdrant(
-    version: str = "1.12.0", key: str | None = None, ready: bool = True, collections: Sequence[str] = ()
+    version: str = "1.12.0",
+    key: str | None = None,
+    ready: bool = True,
+    collections: Sequence[str] = (),
+    below: str = "",
 ) -> Talk:
-    """Qdrant. With a key, everything but identity and health asks for it."""
+    """Qdrant, perhaps below a path. With a key, everything but identity and health asks for it."""
     listed = {"result": {"collections": [{"name": name} for name in collections]}, "status": "ok", "time": 0.0}
     open_paths = {
         "/": Reply({"title": "qdrant - vector search engine", "version": version, "commit": "0000000"}),
@@ -26,7 +30,9 @@ def qdrant(
     }
 
     def route(request: HttpRequest) -> Reply:
-        path = request.path.split("?")[0]
+        if not request.path.startswith(f"{below}/"):
+            return NOT_FOUND
+        path = request.path.removeprefix(below).split("?")[0]
         if path in open_paths:
             return open_paths[path]
         given = request.headers.get("api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")

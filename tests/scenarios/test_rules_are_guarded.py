@@ -173,15 +173,40 @@ RULES = (
         "a Redis to be used is a primary",
         (
             "discovery/fingerprints/redis.py",
-            'if fields.get("role", "master") != "master" or _role(role) not in (None, "master"):',
+            'if told.roles - {"master"}:',
             "if False:",
         ),
         "a Redis replica is found, and not taken for a primary",
     ),
     (
+        "a cluster's node serves a part only",
+        ("discovery/fingerprints/redis.py", 'if told.mode == "cluster":', "if False:"),
+        "a node of a cluster is not usable, and its bus is left alone",
+    ),
+    (
+        "inner protocols are left alone",
+        ("discovery/asking.py", "if proved is not None:", "if False:"),
+        "a Qdrant's gRPC and what its nodes say to each other are left alone",
+    ),
+    (
+        "the usual port of a process is asked first",
+        ("discovery/judging/turns.py", "return port not in findable.known_ports, is_inner, port", "return -port"),
+        "a Qdrant's gRPC and what its nodes say to each other are left alone",
+    ),
+    (
+        "a database has to exist",
+        ("discovery/fingerprints/redis.py", 'chosen != Simple("OK")', "False"),
+        "a database that is not there is told",
+    ),
+    (
+        "a password that ends an address is told as such",
+        ("discovery/probes/environment.py", 'if "@" in rest[len(authority) :] or', "if False and"),
+        "a REDIS_URL like redis://:a#SECRET@127.0.0.1:7379 says what to write",
+    ),
+    (
         "a password only after Redis has shown itself",
-        ("discovery/fingerprints/redis.py", "return wants_login(conversation) or (", "return True or ("),
-        "a password is not told to one that answers +PONG to everything",
+        ("discovery/fingerprints/redis.py", "not await _may_log_in(wire, stream, first)", "False"),
+        "a password is not told to one that wants one before everything",
     ),
     (
         "a secret only to what it was configured for",

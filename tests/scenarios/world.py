@@ -173,6 +173,10 @@ class World:
         """The real Redis; its pid. `listens` is where it does, with `port` 0: by TLS alone."""
         return self.process(binary("redis-server"), "--port", str(port), "--save", "", *options, port=listens or port)
 
+    def sentinel(self, configuration: Path, port: int) -> int:
+        """The real Redis as a Sentinel; its pid."""
+        return self.process(binary("redis-server"), configuration, "--sentinel", port=port)
+
     def prometheus(self, port: int, *options: str) -> int:
         """The real Prometheus; its pid."""
         self.write("prometheus/prometheus.yml", "global: {scrape_interval: 1m}\n")

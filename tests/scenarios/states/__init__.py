@@ -10,6 +10,7 @@ from . import (
     deadlines,
     docker_engine,
     dotenv,
+    elsewhere,
     environment,
     hostile_answers,
     impostors,
@@ -30,6 +31,7 @@ ALL: tuple[Scenario, ...] = tuple(
     for table in (
         environment,
         dotenv,
+        elsewhere,
         user_files,
         project_files,
         approval,
