@@ -28,6 +28,8 @@ MAX_BODY = 64 * 1024  # bytes
 _MAX_RAW = 2 * MAX_BODY  # headers, chunk framing and interim responses on top
 _MAX_ADDRESSES = 4
 _GREETING = b"HTTP/1."
+# How the first frame of whoever speaks HTTP/2 at once begins: it is shorter than 256 bytes (RFC 9113, 4.1).
+_HTTP2_SETTINGS = b"\x00\x00"
 _READ = 16 * 1024
 
 T = TypeVar("T")
@@ -203,6 +205,8 @@ class HttpExchange:
             self._raw += len(data)
             self._first = (self._first + data)[: len(_GREETING)]
             # Said at once: h11 would wait for the end of the headers of what has none.
+            if self._first.startswith(_HTTP2_SETTINGS):
+                raise GarbledError("speaks HTTP/2 only, as gRPC does; name its port for HTTP")
             if not _GREETING.startswith(self._first):
                 raise GarbledError("does not speak HTTP")
             self._connection.receive_data(data)
@@ -328,12 +332,20 @@ def _tls(authorities: str | None) -> ssl.SSLContext:
     return context
 
 
+# By OpenSSL's X509_V_ERR_…: whom nobody vouches for, in its forms, and another name than the one that was asked for.
+_TLS_CURES = dict.fromkeys((2, 18, 19, 20, 21), "; name a file of its authority in caFile") | dict.fromkeys(
+    (62, 64), "; name it as its certificate does"
+)
+
+
 def _os_reason(error: BaseException | None) -> str:
     """A system error as a reader knows it, without addresses and numbers that differ from run to run."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: {one_line(error.verify_message, 100)}"
+        cure = _TLS_CURES.get(error.verify_code, "")
+        return f"TLS: {one_line(error.verify_message, 100)}{cure}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {one_line(error.reason or 'handshake failed', 100).replace('_', ' ').lower()}"
+        cure = "; it may speak without TLS" if error.reason == "WRONG_VERSION_NUMBER" else ""
+        return f"TLS: {one_line(error.reason or 'handshake failed', 100).replace('_', ' ').lower()}{cure}"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     if isinstance(error, ConnectionResetError):

@@ -21,6 +21,7 @@ from discovery.fingerprints.answer import (
     not_the_service,
     quoted,
     read_json,
+    refuses_the_name,
     unhealthy,
     verified,
 )
@@ -37,8 +38,6 @@ _REVISION = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}")
 _SESSION = re.compile(r"[\x21-\x7e]{1,256}")
 # JSON-RPC errors of the modern revision: unsupported version, headers that contradict the body, no such method.
 _UNSUPPORTED_VERSION, _HEADER_MISMATCH, _NO_METHOD = -32022, -32020, -32601
-# What servers on the official SDK say to a Host that they were not told of (RFC 9110, 15.5.20).
-_MISDIRECTED = 421
 # Words that say nothing about which server it is.
 _FILLERS = frozenset({"mcp", "server"})
 
@@ -185,7 +184,7 @@ async def identify(wire: Wire, credential: Credential | None) -> Answer:
         answer = await _ask_path(wire, path, credential)
         if not isinstance(answer, Response):
             return answer
-        if answer.status == _MISDIRECTED:
+        if refuses_the_name(answer):
             name = one_line(wire.place.authority, 80)
             return unhealthy(f"answers {answer.status} at {path}: it does not serve as {name}; let it take that name")
         last = last or not_the_service(answer, "an MCP server")

@@ -83,6 +83,10 @@ async def identify(wire: Wire, credential: Credential | None) -> Answer:
         return not_the_service(listed, "a model server")
     if names is not None and await answers_everything(wire, f"{base}/v1", listed):
         return impostor("has a list of models on every page")
+    if listed.status == 403 and not listed.body.strip() and not listed.header("www-authenticate"):
+        return unhealthy(
+            "answers 403 without a word, as Ollama to a name that it does not serve; ask it by its address"
+        )
     product = await _product(wire, base, listed)
     if names is None:
         return await _with_key(wire, base, product, credential)

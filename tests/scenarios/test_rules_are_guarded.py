@@ -150,7 +150,7 @@ RULES = (
         "Qdrant's title is no proof",
         (
             "discovery/fingerprints/qdrant.py",
-            'if health.status != 200 or b"healthz check passed" not in health.body or echo:',
+            'if echo or not (is_old or (health.status == 200 and b"healthz check passed" in health.body)):',
             "if False:",
         ),
         "Qdrant's title alone is not Qdrant",
@@ -159,7 +159,7 @@ RULES = (
         "Prometheus says that it is healthy, in its own words",
         (
             "discovery/fingerprints/prometheus.py",
-            "if health.status != 200 or health.body.strip() != HEALTHY:",
+            "if health.status != 200 or health.body.strip() not in HEALTHY:",
             "if False:",
         ),
         "VictoriaMetrics is not Prometheus",
@@ -202,6 +202,21 @@ RULES = (
         "a password that ends an address is told as such",
         ("discovery/probes/environment.py", 'if "@" in rest[len(authority) :] or', "if False and"),
         "a REDIS_URL like redis://:a#SECRET@127.0.0.1:7379 says what to write",
+    ),
+    (
+        "a name that is refused is told from a login that is wanted",
+        ("discovery/fingerprints/answer.py", "    if response.status == _MISDIRECTED:\n        return True\n", ""),
+        "what refuses its name is told as such, whatever it is",
+    ),
+    (
+        "a host check by 403 is one",
+        ("discovery/fingerprints/answer.py", "return response.status in (400, 403) and", "return False and"),
+        "an MCP server that serves under other names only says so with 403, too",
+    ),
+    (
+        "Grafana without a version shows its login page",
+        ("discovery/fingerprints/grafana.py", "if login.status != 200 or _BOOT_DATA not in login.body:", "if False:"),
+        "health without a version and without a login page is nobody's",
     ),
     (
         "a password only after Redis has shown itself",
