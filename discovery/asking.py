@@ -23,9 +23,8 @@ from reading.addresses import is_inside, plain_address
 from reading.endpoints import HTTP
 
 _PROVED = (Verdict.VERIFIED, Verdict.UNHEALTHY, Verdict.AUTH_REQUIRED)
-VISIT_SECONDS = 2.0  # the most that one place may take
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
-CONCURRENCY = 256  # places asked at the same time, each over one or two sockets
+CONCURRENCY = 120  # places asked at the same time, each over up to eight sockets
 
 
 class Asker:
@@ -80,7 +79,7 @@ class Asker:
         """Seconds for the visit that starts now, so that all those still waiting get their turn before the deadline."""
         remaining = max(0.0, self._deadline - asyncio.get_running_loop().time())
         queued = max(0, self._waiting - (CONCURRENCY - self._running))
-        return min(VISIT_SECONDS, remaining / (1 + -(-queued // CONCURRENCY)))
+        return remaining / (1 + -(-queued // CONCURRENCY))
 
     async def _visit(self, until: float, place: Place, here: Sequence[Sighting], proved: Place | None) -> Visit:
         """Resolve, see whose it is, and ask on behalf of the sightings for which that does not settle it.
@@ -112,10 +111,10 @@ class Asker:
         if proved is not None:
             left_alone = f"another port of the process that answers at {proved.authority}, for a protocol of its own"
             return Visit(addresses, found, dict.fromkeys(hoping, (_skipped(f"{left_alone}: left alone"), 0.0)))
-        answers = {
-            protocol: await self._ask(until, place, resolved, protocol, askers) for protocol, askers in hoping.items()
-        }
-        return Visit(addresses, found, answers)
+        answers = await asyncio.gather(
+            *(self._ask(until, place, resolved, protocol, askers) for protocol, askers in hoping.items())
+        )
+        return Visit(addresses, found, dict(zip(hoping, answers, strict=True)))
 
     async def _ask(
         self, until: float, place: Place, resolved: Sequence[str], protocol: Protocol, askers: Sequence[Sighting]

@@ -125,10 +125,15 @@ def nonce() -> str:
     return f"promptcraft-{secrets.token_hex(8)}"
 
 
-async def answers_everything(wire: Wire, prefix: str, told: Response) -> bool:
-    """Whether a path that cannot exist gets the same answer as the one that named the service.
+def stray(base: str) -> str:
+    """A path below `base` that cannot exist."""
+    return f"{base}/{nonce()}"
+
+
+async def answers_everything(wire: Wire, stray_path: str, told: Response) -> bool:
+    """Whether a `stray` path gets the same answer as the one that named the service.
 
     A server that says the same to everybody has proved nothing.
     """
-    response = await wire.ask("GET", f"{prefix}/{nonce()}")
+    response = await wire.ask("GET", stray_path)
     return response.status == told.status and response.body == told.body

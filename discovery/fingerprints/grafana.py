@@ -12,6 +12,7 @@ from discovery.fingerprints.answer import (
     not_the_service,
     read_object,
     read_version,
+    stray,
     unhealthy,
     verified,
 )
@@ -36,11 +37,17 @@ def database_of(response: Response) -> tuple[str, str | None] | None:
 async def identify(wire: Wire, _credential: Credential | None) -> Answer:
     """Ask for the health, then make sure that not every path answers so."""
     base = wire.place.path.rstrip("/")
+    nowhere = stray(f"{base}/api")
+    async with wire.foreseeing(nowhere):
+        return await _identify(wire, base, nowhere)
+
+
+async def _identify(wire: Wire, base: str, nowhere: str) -> Answer:
     health = await wire.ask("GET", f"{base}/api/health")
     told = database_of(health)
     if told is None:
         return not_the_service(health, "Grafana")
-    if await answers_everything(wire, f"{base}/api", health):
+    if await answers_everything(wire, nowhere, health):
         return impostor("has Grafana's health on every page")
     state, version = told
     if version is None:

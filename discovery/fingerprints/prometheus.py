@@ -15,12 +15,14 @@ from discovery.fingerprints.answer import (
     not_the_service,
     read_object,
     read_version,
+    stray,
     unhealthy,
     verified,
 )
 from discovery.request import Credential
 from discovery.wire import Response, Wire
 
+_BUILD, _READY = "/api/v1/status/buildinfo", "/-/ready"
 # Before 2.38 it had no "Server" in it.
 HEALTHY = (b"Prometheus Server is Healthy.", b"Prometheus is Healthy.")
 # Among its own metrics: prometheus_build_info{branch="HEAD",goversion="go1.12.8",revision="e5b2",version="2.12.0"} 1
@@ -41,6 +43,12 @@ def version_of(response: Response) -> str | None:
 async def identify(wire: Wire, _credential: Credential | None) -> Answer:
     """Ask for the health text, then for build information and readiness."""
     base = wire.place.path.rstrip("/")
+    nowhere = stray(base)
+    async with wire.foreseeing(f"{base}{_BUILD}", f"{base}{_READY}", nowhere):
+        return await _identify(wire, base, nowhere)
+
+
+async def _identify(wire: Wire, base: str, nowhere: str) -> Answer:
     health = await wire.ask("GET", f"{base}/-/healthy")
     if health.status == 404:
         # Below another path its root leads there.
@@ -49,9 +57,9 @@ async def identify(wire: Wire, _credential: Credential | None) -> Answer:
     if health.status != 200 or health.body.strip() not in HEALTHY:
         return not_the_service(health, "Prometheus")
     build, ready, echo = await asyncio.gather(
-        wire.ask("GET", f"{base}/api/v1/status/buildinfo"),
-        wire.ask("GET", f"{base}/-/ready"),
-        answers_everything(wire, base, health),
+        wire.ask("GET", f"{base}{_BUILD}"),
+        wire.ask("GET", f"{base}{_READY}"),
+        answers_everything(wire, nowhere, health),
     )
     version = version_of(build)
     if build.status == 404 and not echo:

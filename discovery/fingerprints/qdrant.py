@@ -16,6 +16,7 @@ from discovery.fingerprints.answer import (
     not_the_service,
     read_object,
     read_version,
+    stray,
     unhealthy,
     verified,
 )
@@ -63,6 +64,12 @@ def _is_its_own(response: Response) -> bool:
 async def identify(wire: Wire, credential: Credential | None) -> Answer:
     """Ask for the title, then for three things that a page with Qdrant's title on it does not have."""
     base = wire.place.path.rstrip("/")
+    nowhere = stray(base)
+    async with wire.foreseeing(f"{base}/healthz", f"{base}/readyz", f"{base}/collections", nowhere):
+        return await _identify(wire, credential, base, nowhere)
+
+
+async def _identify(wire: Wire, credential: Credential | None, base: str, nowhere: str) -> Answer:
     root = await wire.ask("GET", f"{base}/")
     version = version_of(root)
     if version is None:
@@ -71,7 +78,7 @@ async def identify(wire: Wire, credential: Credential | None) -> Answer:
         wire.ask("GET", f"{base}/healthz"),
         wire.ask("GET", f"{base}/readyz"),
         wire.ask("GET", f"{base}/collections"),
-        answers_everything(wire, base, root),
+        answers_everything(wire, nowhere, root),
     )
     is_old = health.status == 404 and _parts(version) < _FIRST_WITH_HEALTH and _is_its_own(collections)
     if echo or not (is_old or (health.status == 200 and b"healthz check passed" in health.body)):

@@ -103,7 +103,7 @@ RULES = (
         "a list of models on every page proves nothing",
         (
             "discovery/fingerprints/openai.py",
-            'if names is not None and await answers_everything(wire, f"{base}/v1", listed):',
+            "if names is not None and await answers_everything(wire, nowhere, listed):",
             "if False:",
         ),
         "models: whoever merely answers is an impostor",
@@ -141,10 +141,29 @@ RULES = (
         "a session opened to ask is closed",
         (
             "discovery/fingerprints/mcp.py",
-            'await wire.ask("DELETE", path, [("Mcp-Session-Id", session), *_bearer(token)])',
-            "pass",
+            "    if _SESSION.fullmatch(session):\n",
+            "    if False:\n",
         ),
         "a session that was opened to ask is closed again",
+    ),
+    (
+        "a session that a refused message opened is closed",
+        ("discovery/fingerprints/mcp.py", "if _SESSION.fullmatch(session):", "if _introduced(response):"),
+        "a session that a refused message opened is closed again, too",
+    ),
+    (
+        "questions do not wait for slow answers",
+        ("discovery/wire.py", "PATIENCE = 0.1", "PATIENCE = 60"),
+        "whoever takes more than half of the budget for each answer is found",
+    ),
+    (
+        "a candidate's time grows with the budget",
+        (
+            "discovery/asking.py",
+            "return remaining / (1 + -(-queued // CONCURRENCY))",
+            "return min(2.0, remaining)",
+        ),
+        "the time of one candidate grows with the budget",
     ),
     (
         "Qdrant's title is no proof",
