@@ -533,8 +533,18 @@ RULES = (
     ),
     (
         "production takes what is named",
-        ("discovery/judging/selection.py", "    if only_named:\n", "    if False:\n"),
+        ("discovery/judging/selection.py", "not (only_named or item.user)", "not item.user"),
         "a port that nobody named is offered to production, and not taken",
+    ),
+    (
+        "another user's server is not taken unnamed",
+        ("discovery/judging/selection.py", "not (only_named or item.user)", "not only_named"),
+        "another user's server is offered, and not taken",
+    ),
+    (
+        "a daemon is no other user",
+        ("discovery/readers/socket_owners.py", "uid in _PEOPLE and uid not in own", "uid not in own"),
+        "a daemon's own account is no other user",
     ),
     (
         "a pin to a source names no port",
