@@ -114,6 +114,15 @@ def _section(document: strict_yaml.Document, file: str) -> dict[str, Any]:
     return config
 
 
+PROGRAM = Path(__file__).resolve().parents[1]
+_OUR_NAME = re.compile(rb"^name:[ \t]*[\"']?" + PROJECT.encode() + rb"[\"']?[ \t]*\r?$", re.MULTILINE)
+
+
+def is_ours(root: Path) -> bool:
+    """Whether `root` holds a `Pulumi.yaml` of this project, and no other one or none."""
+    return _OUR_NAME.search(read_file(root, "Pulumi.yaml") or b"") is not None
+
+
 def read_defaults(root: Path) -> dict[str, Value]:
     """The defaults that `Pulumi.yaml` declares, so that they are written in one place only."""
     document = _read_yaml(root, "Pulumi.yaml")

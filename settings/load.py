@@ -27,17 +27,24 @@ from settings.tls import Setting, read_tls
 
 
 def load_settings(
-    root: Path, stack: str, environ: Mapping[str, str], overrides: Mapping[str, str] | None = None
+    root: Path,
+    stack: str,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, str] | None = None,
+    *,
+    anywhere: bool = False,
 ) -> StackSettings:
     """Read the settings of `stack` from the project folder `root`.
 
     `overrides` is the configuration as Pulumi's engine hands it to its program (full keys, JSON text, secrets
-    decrypted). Raises `ConfigError` with one line for each problem.
+    decrypted). With `anywhere` the folder need not be the project's: then the program's own defaults count, and no
+    stack file. Raises `ConfigError` with one line for each problem.
     """
+    is_elsewhere = anywhere and not layers.is_ours(root)
+    project = layers.PROGRAM if is_elsewhere else root
     environment = layers.read_environment(root, environ)
-    defaults = layers.read_defaults(root)
-    files = stack_files(root, stack)
-    written = layers.read_stack_files(root, files, overrides or {})
+    defaults = layers.read_defaults(project)
+    written = {} if is_elsewhere else layers.read_stack_files(root, stack_files(root, stack), overrides or {})
     secrets = layers.from_engine(overrides or {}, written, defaults)
     values = defaults | layers.from_environment(environment) | written
     plain = {key: value for key, value in values.items() if key not in SECRET_KEYS}
@@ -51,7 +58,7 @@ def load_settings(
     return StackSettings(
         stack=stack,
         config=config,
-        images=load_images(root, config.images),
+        images=load_images(project, config.images),
         environment=environment.values,
         origins=environment.origins,
         taken=environment.taken,

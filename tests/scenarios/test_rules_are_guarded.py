@@ -557,6 +557,20 @@ RULES = (
         "an address that was named for one service is not another's",
     ),
     (
+        "any folder can be looked at",
+        ("settings/load.py", "is_elsewhere = anywhere and not layers.is_ours(root)", "is_elsewhere = False"),
+        "in a folder that is nobody's project the program's own defaults count",
+    ),
+    (
+        "another project is another project",
+        (
+            "settings/layers.py",
+            'return _OUR_NAME.search(read_file(root, "Pulumi.yaml") or b"") is not None',
+            'return read_file(root, "Pulumi.yaml") is not None',
+        ),
+        "in another project's folder the program's own defaults count",
+    ),
+    (
         "a key twice is an error",
         ("reading/strict_yaml.py", "            if key in values:\n", "            if False:\n"),
         "every mistake in the discovery configuration is named with its line and key, in one go",
