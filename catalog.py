@@ -105,6 +105,8 @@ class Findable:
     images: tuple[str, ...] = ()
     # Ports on which such a service is commonly found on a host.
     known_ports: tuple[int, ...] = ()
+    # How far above its port it usually listens for protocols of its own, which are nobody else's to speak.
+    inner_ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,14 +234,26 @@ _SERVICES = (
         user="999:999",
         data_path="/data",
         is_cache=True,
-        images=("redis", "library/redis", "valkey/valkey", "redis/redis-stack-server", "redis/redis-stack"),
+        images=(
+            "redis",
+            "library/redis",
+            "valkey/valkey",
+            "bitnami/redis",
+            "bitnami/valkey",
+            "eqalpha/keydb",
+            "dragonflydb/dragonfly",
+            "redis/redis-stack-server",
+            "redis/redis-stack",
+        ),
         known_ports=(6379,),
+        # A cluster's bus.
+        inner_ports=(10000,),
         brought_by_setup=True,
         scheme="redis",
         variables=("REDIS_URL", "UPSTASH_REDIS_REST_URL"),
         secret_key="redisPassword",
         memory_metric="redis_memory_used_rss_bytes",
-        programs=("redis-server", "valkey-server"),
+        programs=("redis-server", "valkey-server", "keydb-server", "dragonfly"),
     ),
     Service(
         name="zen-mcp",
@@ -277,8 +291,10 @@ _SERVICES = (
         tmpfs_mb=MappingProxyType({"/tmp": 16}),
         images=("qdrant/qdrant", "qdrant", "qdrant/qdrant-gpu"),
         known_ports=(6333,),
+        # gRPC, and what the nodes of a cluster say to each other.
+        inner_ports=(1, 2),
         brought_by_setup=True,
-        variables=("QDRANT_HOST", "QDRANT_PORT"),
+        variables=("QDRANT_HOST", "QDRANT_PORT", "QDRANT_URL"),
         secret_key="qdrantApiKey",
         metrics_port=6333,
         memory_metric='memory_resident_bytes{job="qdrant"}',

@@ -1,19 +1,26 @@
 """`python -m discovery`: what there is for each service of a stack, as a table or as JSON.
 
 `python -m discovery approve NAME` lets an entry of the project's files be started and called. Needs no Pulumi and no
-engine. Exits 0 with a report, 2 for broken configuration.
+engine, and runs in any folder: `CHECKOUT/.venv/bin/python CHECKOUT/discovery`. Exits 0 with a report, 2 for broken
+configuration.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
-import tempfile
-import time
-from collections.abc import Sequence
-from pathlib import Path
+
+# Nothing of the folder that is looked at is run: there Python would look for modules first, for pathlib as well.
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+_FOREIGN = {"", os.getcwd(), _PACKAGE}  # noqa: PTH109
+sys.path[:] = [os.path.dirname(_PACKAGE), *(folder for folder in sys.path if folder not in _FOREIGN)]  # noqa: PTH120
+
+import argparse  # noqa: E402 - from where it should come
+import json  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Sequence  # noqa: E402
+from pathlib import Path  # noqa: E402
 
 _STARTED = time.monotonic()
 
@@ -61,7 +68,7 @@ def main(arguments: Sequence[str]) -> int:
 def _report(options: argparse.Namespace) -> Report:
     root = options.root.resolve()
     config = load_discovery_config(root)
-    settings = load_settings(root, options.stack, os.environ)
+    settings = load_settings(root, options.stack, os.environ, anywhere=True)
     spent = time.monotonic() - _STARTED + _INTERPRETER_SECONDS
     budget = max(options.budget - spent, options.budget * _LEAST_SHARE)
     return look(request_for(root, settings, budget), config)

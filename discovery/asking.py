@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from catalog import Protocol
@@ -13,6 +13,7 @@ from discovery.fingerprints import FINGERPRINTS
 from discovery.fingerprints.answer import Answer
 from discovery.judging.ownership import Whose, named_container, verdict_of_owner, whose
 from discovery.judging.sightings import Sighting, protocol_of
+from discovery.judging.turns import in_turns
 from discovery.judging.visit import Visit
 from discovery.report import Verdict
 from discovery.request import Credential, Request
@@ -21,9 +22,9 @@ from discovery.world import World
 from reading.addresses import is_inside, plain_address
 from reading.endpoints import HTTP
 
-VISIT_SECONDS = 2.0  # the most that one place may take
+_PROVED = (Verdict.VERIFIED, Verdict.UNHEALTHY, Verdict.AUTH_REQUIRED)
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
-CONCURRENCY = 256  # places asked at the same time, each over one or two sockets
+CONCURRENCY = 120  # places asked at the same time, each over up to eight sockets
 
 
 class Asker:
@@ -45,10 +46,22 @@ class Asker:
             if sighting.place is not None:
                 by_place[sighting.place].append(sighting)
         self._waiting = len(by_place)
-        visits = await asyncio.gather(*(self._queue(place, here) for place, here in by_place.items()))
-        return dict(zip(by_place, visits, strict=True))
+        visits: dict[Place, Visit] = {}
+        turns = in_turns(by_place, self._world)
+        await asyncio.gather(*(self._visit_in_turn(places, by_place, visits) for places in turns))
+        return {place: visits[place] for place in by_place}
 
-    async def _queue(self, place: Place, here: Sequence[Sighting]) -> Visit:
+    async def _visit_in_turn(
+        self, turns: Sequence[Sequence[Place]], here: Mapping[Place, Sequence[Sighting]], visits: dict[Place, Visit]
+    ) -> None:
+        """Visit the places of each turn at once; once one has proved what it is, those after it are left alone."""
+        proved: Place | None = None
+        for places in turns:
+            told = await asyncio.gather(*(self._queue(place, here[place], proved) for place in places))
+            visits.update(zip(places, told, strict=True))
+            proved = proved or next((place for place in places if _has_proved(visits[place])), None)
+
+    async def _queue(self, place: Place, here: Sequence[Sighting], proved: Place | None) -> Visit:
         try:
             async with asyncio.timeout_at(self._deadline):
                 await self._slots.acquire()
@@ -57,7 +70,7 @@ class Asker:
         self._waiting -= 1
         self._running += 1
         try:
-            return await self._visit(asyncio.get_running_loop().time() + self._fair_share(), place, here)
+            return await self._visit(asyncio.get_running_loop().time() + self._fair_share(), place, here, proved)
         finally:
             self._running -= 1
             self._slots.release()
@@ -66,10 +79,13 @@ class Asker:
         """Seconds for the visit that starts now, so that all those still waiting get their turn before the deadline."""
         remaining = max(0.0, self._deadline - asyncio.get_running_loop().time())
         queued = max(0, self._waiting - (CONCURRENCY - self._running))
-        return min(VISIT_SECONDS, remaining / (1 + -(-queued // CONCURRENCY)))
+        return remaining / (1 + -(-queued // CONCURRENCY))
 
-    async def _visit(self, until: float, place: Place, here: Sequence[Sighting]) -> Visit:
-        """Resolve, see whose it is, and ask on behalf of the sightings for which that does not settle it."""
+    async def _visit(self, until: float, place: Place, here: Sequence[Sighting], proved: Place | None) -> Visit:
+        """Resolve, see whose it is, and ask on behalf of the sightings for which that does not settle it.
+
+        Nobody is asked where the same process has `proved` itself on another port.
+        """
         named = named_container(place.host, self._request, self._world)
         if named is not None and not any(sighting.probe.configured for sighting in here):
             # A name of the containers' own network, which means nothing to this machine's resolver.
@@ -92,10 +108,13 @@ class Asker:
             service, configured = sighting.candidate.service, sighting.probe.configured
             if verdict_of_owner(found, service, configured, self._request) is None:
                 hoping[protocol_of(service)].append(sighting)
-        answers = {
-            protocol: await self._ask(until, place, resolved, protocol, askers) for protocol, askers in hoping.items()
-        }
-        return Visit(addresses, found, answers)
+        if proved is not None:
+            left_alone = f"another port of the process that answers at {proved.authority}, for a protocol of its own"
+            return Visit(addresses, found, dict.fromkeys(hoping, (_skipped(f"{left_alone}: left alone"), 0.0)))
+        answers = await asyncio.gather(
+            *(self._ask(until, place, resolved, protocol, askers) for protocol, askers in hoping.items())
+        )
+        return Visit(addresses, found, dict(zip(hoping, answers, strict=True)))
 
     async def _ask(
         self, until: float, place: Place, resolved: Sequence[str], protocol: Protocol, askers: Sequence[Sighting]
@@ -140,6 +159,10 @@ class Asker:
             else:
                 return credential, ""
         return None, withheld
+
+
+def _has_proved(visit: Visit) -> bool:
+    return any(answer.verdict in _PROVED for answer, _ in visit.answers.values())
 
 
 def _answers(here: Sequence[Sighting], answer: Answer) -> dict[Protocol, tuple[Answer, float]]:

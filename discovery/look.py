@@ -97,7 +97,7 @@ async def _look(
         duration_ms=(clock() - started) * 1000,
         services=chosen,
         agents=found_agents,
-        warnings=tuple(one_line(line) for line in (*state_warnings, *warnings, *agent_warnings)),
+        warnings=tuple(one_line(line) for line in (*request.warnings, *state_warnings, *warnings, *agent_warnings)),
         obstacles=obstacles.obstacles(request, world),
         previous=request.checkpoint.previous,
         data_writers=data_writers(request, world.inventory),

@@ -59,7 +59,8 @@ class Request:
     """All inputs of one look.
 
     `environment` is the process environment over the project's `.env`; `origins` tells for each name which
-    (`"environment"` or `".env"`). `host_ports` are those that the stack may publish. `pins` maps a service to a
+    (`"environment"` or `".env"`); `taken` names the environment's variables that one of `.env` is made of. `warnings`
+    are the settings', for the report. `host_ports` are those that the stack may publish. `pins` maps a service to a
     source or an endpoint. `credentials` maps a service to what it may be asked with once its identity is proved.
     `authorities` (PEM) sign for services besides the machine's own. `servers` names MCP servers that the stack wants
     besides its own services; `host_commands`: whether it may run commands of the user's files on this host.
@@ -73,6 +74,8 @@ class Request:
     project: str
     environment: Mapping[str, str]
     origins: Mapping[str, str] = field(default_factory=dict)
+    taken: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     port_offset: int = 0
     host_ports: tuple[int, ...] = ()
     share: frozenset[str] = frozenset()

@@ -13,7 +13,7 @@ import functools
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -28,7 +28,11 @@ MAX_BODY = 64 * 1024  # bytes
 _MAX_RAW = 2 * MAX_BODY  # headers, chunk framing and interim responses on top
 _MAX_ADDRESSES = 4
 _GREETING = b"HTTP/1."
+# How the first frame of whoever speaks HTTP/2 at once begins: it is shorter than 256 bytes (RFC 9113, 4.1).
+_HTTP2_SETTINGS = b"\x00\x00"
 _READ = 16 * 1024
+# Seconds after which the next question does not wait for the answer to the one before.
+PATIENCE = 0.1
 
 T = TypeVar("T")
 
@@ -94,8 +98,7 @@ def in_thread(work: Callable[[], T]) -> asyncio.Future[T]:
     """Run `work` in a thread that can be abandoned: it never delays the end of the process."""
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
-    # A failure that nobody waits for any more is no news: without this, asyncio would print it.
-    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    left_alone(future)
 
     def deliver(action: Callable[[], None]) -> None:
         if not future.done():
@@ -203,6 +206,8 @@ class HttpExchange:
             self._raw += len(data)
             self._first = (self._first + data)[: len(_GREETING)]
             # Said at once: h11 would wait for the end of the headers of what has none.
+            if self._first.startswith(_HTTP2_SETTINGS):
+                raise GarbledError("speaks HTTP/2 only, as gRPC does; name its port for HTTP")
             if not _GREETING.startswith(self._first):
                 raise GarbledError("does not speak HTTP")
             self._connection.receive_data(data)
@@ -242,6 +247,8 @@ class Wire:
         self.place = place
         self._authorities = authorities
         self._addresses = tuple(addresses)
+        self._choosing = asyncio.Lock()
+        self._foreseen: dict[str, asyncio.Future[Response]] = {}
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Stream]:
@@ -257,6 +264,12 @@ class Wire:
                 await writer.wait_closed()
 
     async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if len(self._addresses) == 1:
+            return await self._open_first()
+        async with self._choosing:
+            return await self._open_first()
+
+    async def _open_first(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         failure: OSError | None = None
         for address in self._addresses:
             try:
@@ -315,9 +328,66 @@ class Wire:
         enough: Callable[[bytes], bool] = _whole,
     ) -> Response:
         """One request and its response, as much of it as `enough` wants. Raises `WireError`."""
+        if method == "GET" and not headers and path in self._foreseen:
+            return await self._foreseen.pop(path)
+        return await self._ask(method, path, headers, body, enough)
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        enough: Callable[[bytes], bool] = _whole,
+    ) -> Response:
         async with self.exchange(method, path, headers, body) as exchange:
             content = await exchange.read_body(enough)
             return Response(exchange.head.status, exchange.head.headers, content)
+
+    @asynccontextmanager
+    async def foreseeing(self, *paths: str) -> AsyncIterator[None]:
+        """Within it, these pages are asked for at once where the answers are slow, before `ask` is called for them.
+
+        Whoever answers soon is asked no more than is needed.
+        """
+
+        async def ask_all() -> None:
+            await asyncio.sleep(PATIENCE)
+            self._foreseen |= {path: left_alone(asyncio.ensure_future(self._ask("GET", path))) for path in paths}
+
+        asking = asyncio.ensure_future(ask_all())
+        try:
+            yield
+        finally:
+            asking.cancel()
+            for response in self._foreseen.values():
+                response.cancel()
+            self._foreseen.clear()
+
+
+def left_alone(future: asyncio.Future[T]) -> asyncio.Future[T]:
+    """The future, of which nobody has to ask what became of it: without this, asyncio would print its failure."""
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
+
+
+async def in_order(attempts: Sequence[Callable[[], Awaitable[T]]]) -> AsyncIterator[T]:
+    """The result of each attempt, in their order. The next one begins when it is asked for, or where one is slow.
+
+    What has begun comes to its end even if nobody wants the next result; it ends at once where time is up.
+    """
+    begun: list[asyncio.Future[T]] = []
+    try:
+        for number in range(len(attempts)):
+            while len(begun) <= number or not begun[number].done():
+                if len(begun) < len(attempts):
+                    begun.append(left_alone(asyncio.ensure_future(attempts[len(begun)]())))
+                await asyncio.wait({begun[number]}, timeout=PATIENCE if len(begun) < len(attempts) else None)
+            yield begun[number].result()
+    except asyncio.CancelledError:
+        for attempt in begun:
+            attempt.cancel()
+        raise
 
 
 @functools.cache
@@ -328,12 +398,20 @@ def _tls(authorities: str | None) -> ssl.SSLContext:
     return context
 
 
+# By OpenSSL's X509_V_ERR_…: whom nobody vouches for, in its forms, and another name than the one that was asked for.
+_TLS_CURES = dict.fromkeys((2, 18, 19, 20, 21), "; name a file of its authority in caFile") | dict.fromkeys(
+    (62, 64), "; name it as its certificate does"
+)
+
+
 def _os_reason(error: BaseException | None) -> str:
     """A system error as a reader knows it, without addresses and numbers that differ from run to run."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"TLS: {one_line(error.verify_message, 100)}"
+        cure = _TLS_CURES.get(error.verify_code, "")
+        return f"TLS: {one_line(error.verify_message, 100)}{cure}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS: {one_line(error.reason or 'handshake failed', 100).replace('_', ' ').lower()}"
+        cure = "; it may speak without TLS" if error.reason == "WRONG_VERSION_NUMBER" else ""
+        return f"TLS: {one_line(error.reason or 'handshake failed', 100).replace('_', ' ').lower()}{cure}"
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     if isinstance(error, ConnectionResetError):

@@ -72,13 +72,17 @@ class Inventory:
 
 @dataclass(frozen=True)
 class Listener:
-    """A TCP socket that listens on this machine. `pid` and `process` are None and "" where we may not know them."""
+    """A TCP socket that listens on this machine. `pid` and `process` are None and "" where we may not know them.
+
+    `user` is its owner where that is another person of this machine, "" otherwise.
+    """
 
     address: Address
     port: int
     pid: int | None = None
     process: str = ""
     container_id: str | None = None
+    user: str = ""
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,12 @@ makes 1 and 2 [the same file](commands.md#share-a-state-in-a-team). If a key doe
 `make up` changes nothing and prints where it stands and what to do
 ([troubleshooting](troubleshooting.md#configuration)).
 
+`.env` is read as docker compose reads it: quotes over several lines, comments, `export`, and variables in values
+(`${{NAME}}`, `$NAME`, `${{NAME:-default}}`, `$$` for a `$`; single quotes keep everything as it is). The environment
+comes before the file's own lines. A line that can't be read ends the run only if its variable is needed here. An
+address in `.env` that takes a variable from the environment is asked only on this machine, unless that is an address or
+a port: the file may have come with the project.
+
 ## Words for types
 
 | word | what is accepted |

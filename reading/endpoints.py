@@ -15,6 +15,8 @@ from reading import addresses
 DEFAULT_PORTS = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379}
 HTTP = ("http", "https")
 REDIS = ("redis", "rediss")
+# The same protocol under another vendor's name.
+_ALIASES = {"valkey": "redis", "valkeys": "rediss"}
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^?#]*)([?#].*)?", re.DOTALL)
 _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::([0-9]*))?", re.DOTALL)
@@ -43,6 +45,7 @@ def normalise_endpoint(text: str, schemes: Collection[str] = HTTP) -> str:
     if match is None:
         raise EndpointError(f"is not a URL; write it as {next(iter(schemes))}://host:port")
     scheme, authority, path, rest = match[1].lower(), match[2], match[3], match[4]
+    scheme = _ALIASES.get(scheme, scheme)
     if scheme not in schemes:
         raise EndpointError(f"has the wrong scheme; it must start with {wanted}")
     if "@" in authority:

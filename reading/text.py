@@ -6,6 +6,7 @@ import re
 
 _USERINFO = re.compile(r"(?s)^([A-Za-z][A-Za-z0-9+.-]*://)?.*@")
 _QUERY = re.compile(r"(?s)[?#].*$")
+_PARAMETER = re.compile(r"\?[^=?]+=")
 
 
 def shown(value: object, limit: int = 80) -> str:
@@ -43,4 +44,4 @@ def bounded(warnings: list[str], label: str, limit: int = 20) -> tuple[str, ...]
 def _without_secrets(value: str) -> str:
     if "@" in value:
         value = _USERINFO.sub(lambda match: f"{match[1] or ''}***@", value, count=1)
-    return _QUERY.sub("?***", value) if "://" in value else value
+    return _QUERY.sub("?***", value) if "://" in value or _PARAMETER.search(value) else value

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from catalog import EXPORTERS_IMAGE, PROJECT, RUNNER, SERVICES
 from errors import ConfigError
+from reading.text import shown
 
 REFERENCES = "images/references.json"
 RESOLVED = ".promptcraft/images.json"
@@ -109,7 +110,7 @@ def _exact(reference: str, service: str) -> str:
     match = _REFERENCE.fullmatch(reference)
     if match is None or not (match["tag"] or match["digest"]) or match["tag"] == ":latest":
         raise ConfigError(
-            f"pulumi config: images.{service}: {reference[:80]!r} is not an exact image; "
+            f"pulumi config: images.{service}: {shown(reference)} is not an exact image; "
             "write name:tag or name@sha256:…"
         )
     return reference

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from catalog import PROJECT
+from catalog import FINDABLE, PROJECT
 from errors import ConfigError
 from reading import env_file, safe_files, strict_yaml
+from reading.text import bounded
 from settings.config import VARIABLES, StackConfig
 from settings.secrets import SECRET_KEYS
 from settings.stack_files import PULUMIS_OWN, StackFiles, is_encrypted, is_foreign
@@ -32,24 +33,60 @@ class Value:
 
 
 _MAX_BYTES = 64 * 1024
+_MAX_DOTENV_BYTES = 256 * 1024  # other programs keep certificates and whole documents in theirs
 
 
-def read_file(root: Path, file: str) -> bytes | None:
-    """A file of the project's, or None where there is none; never a pipe, never more than 64 KiB."""
+def read_file(root: Path, file: str, max_bytes: int = _MAX_BYTES) -> bytes | None:
+    """A file of the project's, or None where there is none; never a pipe, never more than `max_bytes`."""
     try:
-        return safe_files.read_file(root / file, safe_files.Rules(max_bytes=_MAX_BYTES))
+        return safe_files.read_file(root / file, safe_files.Rules(max_bytes=max_bytes))
     except safe_files.UnsafeFile as error:
         raise ConfigError(f"{file}:1: file: {error}; replace it by a plain file") from error
 
 
-def read_dotenv(root: Path) -> dict[str, env_file.Variable]:
-    data = read_file(root, ".env")
-    if data is None:
-        return {}
-    try:
-        return env_file.parse(data.decode("utf-8"), ".env")
-    except UnicodeDecodeError as error:
-        raise ConfigError(".env:1: file: is not UTF-8; save it as UTF-8 text") from error
+DOTENV = ".env"
+# What a service of the stack's, or a key of its configuration, is told by.
+_USED = frozenset(VARIABLES) | {variable for service in FINDABLE.values() for variable in service.variables}
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The process environment over the project's `.env`; `origins` says for each name which.
+
+    `lines` has the line of each variable of `.env`; `taken` names the environment's variables that one of `.env` is
+    made of; `warnings` say what is wrong with lines that nobody needs here.
+    """
+
+    values: Mapping[str, str]
+    origins: Mapping[str, str]
+    lines: Mapping[str, int]
+    taken: Mapping[str, frozenset[str]]
+    warnings: tuple[str, ...]
+
+    def where(self, name: str) -> str:
+        """Where a variable is written, for an error."""
+        return f"{DOTENV}:{self.lines[name]}" if self.origins[name] == DOTENV else f"environment: {name}"
+
+
+def read_environment(root: Path, environ: Mapping[str, str]) -> Environment:
+    """Read `.env` below `environ`. Raises `ConfigError` for a line that can't be read and is needed here."""
+    # What is no UTF-8 is the problem of the line that it stands in.
+    data = read_file(root, DOTENV, _MAX_DOTENV_BYTES) or b""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ConfigError(f"{DOTENV}:1: file: is UTF-16; save it as UTF-8 text")
+    read = env_file.parse(data.decode("utf-8", "surrogateescape"), environ)
+    own = {name: variable for name, variable in read.variables.items() if name not in environ}
+    told = {problem: f"{DOTENV}:{problem.line}: {problem.name or '?'}: {problem.what}" for problem in read.problems}
+    needed = [line for problem, line in told.items() if problem.is_broken and problem.name in _USED - environ.keys()]
+    if needed:
+        raise ConfigError("\n".join(needed))
+    return Environment(
+        values={name: variable.value for name, variable in own.items()} | dict(environ),
+        origins=dict.fromkeys(own, DOTENV) | dict.fromkeys(environ, "environment"),
+        lines={name: variable.line for name, variable in own.items()},
+        taken={name: variable.takes for name, variable in own.items() if variable.takes},
+        warnings=bounded([line for problem, line in told.items() if problem.name not in environ], DOTENV),
+    )
 
 
 def _read_yaml(root: Path, file: str) -> strict_yaml.Document | None:
@@ -75,6 +112,15 @@ def _section(document: strict_yaml.Document, file: str) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ConfigError(f"{file}:{document.line(('config',))}: config: must be a map; write `key: value` lines")
     return config
+
+
+PROGRAM = Path(__file__).resolve().parents[1]
+_OUR_NAME = re.compile(rb"^name:[ \t]*[\"']?" + PROJECT.encode() + rb"[\"']?[ \t]*\r?$", re.MULTILINE)
+
+
+def is_ours(root: Path) -> bool:
+    """Whether `root` holds a `Pulumi.yaml` of this project, and no other one or none."""
+    return _OUR_NAME.search(read_file(root, "Pulumi.yaml") or b"") is not None
 
 
 def read_defaults(root: Path) -> dict[str, Value]:
@@ -199,16 +245,13 @@ def _from_text(text: str, like: Any) -> Any:
         return text
 
 
-def from_environment(
-    environment: Mapping[str, str], origins: Mapping[str, str], variables: Mapping[str, env_file.Variable]
-) -> dict[str, Value]:
+def from_environment(environment: Environment) -> dict[str, Value]:
+    """The values that variables give to keys of the configuration."""
     values = {}
     for variable, key in VARIABLES.items():
-        text = environment.get(variable, "").strip()
-        if not text or key in SECRET_KEYS:
-            continue
-        where = f".env:{variables[variable].line}" if origins[variable] == ".env" else f"environment: {variable}"
-        values[key] = Value(_typed(key, text), where)
+        text = environment.values.get(variable, "").strip()
+        if text and key not in SECRET_KEYS:
+            values[key] = Value(_typed(key, text), environment.where(variable))
     return values
 
 

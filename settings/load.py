@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from errors import ConfigError
+from reading.text import shown
 from settings import layers
 from settings.config import StackConfig
 from settings.images import load_images
@@ -26,22 +27,26 @@ from settings.tls import Setting, read_tls
 
 
 def load_settings(
-    root: Path, stack: str, environ: Mapping[str, str], overrides: Mapping[str, str] | None = None
+    root: Path,
+    stack: str,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, str] | None = None,
+    *,
+    anywhere: bool = False,
 ) -> StackSettings:
     """Read the settings of `stack` from the project folder `root`.
 
     `overrides` is the configuration as Pulumi's engine hands it to its program (full keys, JSON text, secrets
-    decrypted). Raises `ConfigError` with one line for each problem.
+    decrypted). With `anywhere` the folder need not be the project's: then the program's own defaults count, and no
+    stack file. Raises `ConfigError` with one line for each problem.
     """
-    variables = layers.read_dotenv(root)
-    environment = {name: variable.value for name, variable in variables.items()} | dict(environ)
-    origins = {name: "environment" if name in environ else ".env" for name in environment}
-
-    defaults = layers.read_defaults(root)
-    files = stack_files(root, stack)
-    written = layers.read_stack_files(root, files, overrides or {})
+    is_elsewhere = anywhere and not layers.is_ours(root)
+    project = layers.PROGRAM if is_elsewhere else root
+    environment = layers.read_environment(root, environ)
+    defaults = layers.read_defaults(project)
+    written = {} if is_elsewhere else layers.read_stack_files(root, stack_files(root, stack), overrides or {})
     secrets = layers.from_engine(overrides or {}, written, defaults)
-    values = defaults | layers.from_environment(environment, origins, variables) | written
+    values = defaults | layers.from_environment(environment) | written
     plain = {key: value for key, value in values.items() if key not in SECRET_KEYS}
     config = _validated(plain, f"Pulumi.{stack}.yaml")
     tls = read_tls(
@@ -53,14 +58,16 @@ def load_settings(
     return StackSettings(
         stack=stack,
         config=config,
-        images=load_images(root, config.images),
-        environment=environment,
-        origins=origins,
+        images=load_images(project, config.images),
+        environment=environment.values,
+        origins=environment.origins,
+        taken=environment.taken,
+        warnings=environment.warnings,
         secrets=secrets_of(
             secrets,
-            environment,
+            environment.values,
             f"Pulumi.{stack}.yaml",
-            {*config.generated.values(), *environment.get(GENERATED_VARIABLE, "").split()},
+            {*config.generated.values(), *environment.values.get(GENERATED_VARIABLE, "").split()},
         )
         | ({"tlsKey": Secret(tls.key)} if tls and tls.key else {}),
         authorities=_authorities(root, config.ca_file, values["caFile"].where) if config.ca_file else None,
@@ -97,11 +104,9 @@ def _problem(error: Mapping[str, Any], values: Mapping[str, Value], file: str) -
     if error["type"] == "extra_forbidden":
         known = ", ".join(sorted(defined.alias or name for name, defined in StackConfig.model_fields.items()))
         return f"{where}: {path}: unknown key; remove it or use one of: {known}"
-    shown = repr(error["input"])[:80]
     message = str(error["msg"]).removeprefix("Value error, ")
-    return (
-        f"{where}: {path}: {shown} is refused: {message[:1].lower()}{message[1:]}; correct the value or remove the key"
-    )
+    why = f"{message[:1].lower()}{message[1:]}; correct the value or remove the key"
+    return f"{where}: {path}: {shown(error['input'])} is refused: {why}"
 
 
 def _key_entry(written: Value | None, decrypted: str | None) -> Setting | None:

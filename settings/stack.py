@@ -16,6 +16,8 @@ from settings.tls import Tls
 class StackSettings:
     """All that a stack is told. `environment` is the process environment over `.env`; `origins` says which.
 
+    `taken` names the environment's variables that a variable of `.env` is made of. `warnings` are for the operator.
+
     `authorities` are the certificates (PEM) of those that sign for external services, besides the machine's own.
     `secrets` is keyed by the service they open (`redis`, `qdrant`, `zen-mcp`, `grafana`) or, for the application's
     own tokens, keys of cloud servers and of models, and the load balancer's `tlsKey`, by their configuration key.
@@ -27,6 +29,8 @@ class StackSettings:
     environment: Mapping[str, str] = field(repr=False)
     origins: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+    taken: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     authorities: str | None = field(default=None, repr=False)
     tls: Tls | None = None
     project: str = PROJECT

@@ -12,11 +12,19 @@ from typing import Any
 from discovery.report import Verdict
 from discovery.request import Credential
 from discovery.wire import Response, Wire
-from reading.text import one_line
+from reading.text import one_line, shown
 
 # 4.5.1, 10.4.2-ubuntu, v1.12.0, 2.42.0+ds: digits and dots, then whatever a packager adds.
 _VERSION = re.compile(r"v?[0-9]{1,9}(?:\.[0-9]{1,9}){1,3}[0-9A-Za-z.+~_-]{0,40}")
 _BUSY = (502, 503, 504)
+_MISDIRECTED = 421  # RFC 9110, 15.5.20
+# How servers turn a Host down that they were not told of: the SDKs of MCP, Vite, Django, webpack.
+_NAME_REFUSED = re.compile(
+    rb"\b(?:invalid|disallowed|blocked|unknown|bad|unrecogni[sz]ed) host\b"
+    rb"|\bhost\b[^<\n]{0,120}\b(?:not allowed|not permitted|invalid|denied)\b",
+    re.IGNORECASE,
+)
+_PLAIN_TO_TLS = re.compile(rb"HTTP request (?:was sent )?to (?:an )?HTTPS (?:server|port)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -64,12 +72,28 @@ def auth_required(reason: str, version: str | None = None) -> Answer:
 def not_the_service(response: Response, title: str) -> Answer:
     """The verdict on a first response that lacks the service's own mark."""
     if 300 <= response.status < 400:
-        return impostor(f"answers with a redirect ({response.status}), which is never followed")
+        return impostor(f"answers with a redirect{_target(response)}, which is never followed; name what is meant")
+    if refuses_the_name(response):
+        return unhealthy(f"answers {response.status}: it does not serve under this name; let it take the name")
+    if response.status == 400 and _PLAIN_TO_TLS.search(response.body):
+        return unhealthy("answers over TLS only; name it as https://")
     if response.status in (401, 403):
         return auth_required(f"answers {response.status} before it says who it is")
     if response.status in _BUSY:
         return unhealthy(f"answers {response.status}")
     return impostor(f"answers {response.status} over HTTP, but not as {title}")
+
+
+def refuses_the_name(response: Response) -> bool:
+    """Whether the server does not serve the Host that it was asked by."""
+    if response.status == _MISDIRECTED:
+        return True
+    return response.status in (400, 403) and _NAME_REFUSED.search(response.body[:4096]) is not None
+
+
+def _target(response: Response) -> str:
+    target = response.header("location")
+    return f" ({response.status})" + (f" to {shown(target, 70)}" if target else "")
 
 
 def read_json(body: bytes) -> Any:
@@ -101,10 +125,15 @@ def nonce() -> str:
     return f"promptcraft-{secrets.token_hex(8)}"
 
 
-async def answers_everything(wire: Wire, prefix: str, told: Response) -> bool:
-    """Whether a path that cannot exist gets the same answer as the one that named the service.
+def stray(base: str) -> str:
+    """A path below `base` that cannot exist."""
+    return f"{base}/{nonce()}"
+
+
+async def answers_everything(wire: Wire, stray_path: str, told: Response) -> bool:
+    """Whether a `stray` path gets the same answer as the one that named the service.
 
     A server that says the same to everybody has proved nothing.
     """
-    response = await wire.ask("GET", f"{prefix}/{nonce()}")
+    response = await wire.ask("GET", stray_path)
     return response.status == told.status and response.body == told.body

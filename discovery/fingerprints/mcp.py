@@ -6,11 +6,12 @@ of an event stream and a message address. What decides is not that MCP is spoken
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -21,11 +22,20 @@ from discovery.fingerprints.answer import (
     not_the_service,
     quoted,
     read_json,
+    refuses_the_name,
     unhealthy,
     verified,
 )
 from discovery.request import Credential
-from discovery.wire import GarbledError, HttpExchange, Response, UnreachableError, Wire, WireError
+from discovery.wire import (
+    GarbledError,
+    HttpExchange,
+    Response,
+    UnreachableError,
+    Wire,
+    in_order,
+    left_alone,
+)
 from reading.text import one_line
 
 MODERN = "2026-07-28"
@@ -34,11 +44,10 @@ _KNOWN_LEGACY = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 _CLIENT = {"name": "promptcraft-discovery", "version": "1"}
 _META = "io.modelcontextprotocol/"
 _REVISION = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}")
+_GOODBYE_SECONDS = 0.1
 _SESSION = re.compile(r"[\x21-\x7e]{1,256}")
 # JSON-RPC errors of the modern revision: unsupported version, headers that contradict the body, no such method.
 _UNSUPPORTED_VERSION, _HEADER_MISMATCH, _NO_METHOD = -32022, -32020, -32601
-# What servers on the official SDK say to a Host that they were not told of (RFC 9110, 15.5.20).
-_MISDIRECTED = 421
 # Words that say nothing about which server it is.
 _FILLERS = frozenset({"mcp", "server"})
 
@@ -176,26 +185,31 @@ def _revisions(value: object) -> tuple[str, ...]:
 async def identify(wire: Wire, credential: Credential | None) -> Answer:
     """Ask in each form until one of them is understood."""
     own = wire.place.path
+    stream = partial(_ask_stream, wire, stream_path_for(own))
+    paths = [partial(_ask_path, wire, path, credential) for path in paths_for(own)]
+    attempts = [stream, *paths] if own.rstrip("/").endswith("/sse") else [*paths, stream]
     last: Answer | None = None
-    if own.rstrip("/").endswith("/sse"):
-        last = await _ask_stream(wire, own)
-        if last is not None:
-            return last
-    for path in paths_for(own):
-        answer = await _ask_path(wire, path, credential)
-        if not isinstance(answer, Response):
+    async for answer in in_order(attempts):
+        if isinstance(answer, Answer):
             return answer
-        if answer.status == _MISDIRECTED:
-            name = one_line(wire.place.authority, 80)
-            return unhealthy(f"answers {answer.status} at {path}: it does not serve as {name}; let it take that name")
-        last = last or not_the_service(answer, "an MCP server")
-    return await _ask_stream(wire, stream_path_for(own)) or last or impostor("does not answer as an MCP server")
+        last = last or (not_the_service(answer, "an MCP server") if answer else None)
+    return last or impostor("does not answer as an MCP server")
 
 
-async def _ask_path(wire: Wire, path: str, credential: Credential | None) -> Answer | Response:
+async def _ask_path(wire: Wire, path: str, credential: Credential | None) -> Answer | Response | None:
     """The answer at one path, or the response that shows that MCP is not spoken there."""
+    answer = await _ask_both_eras(wire, path, credential)
+    if isinstance(answer, Response) and refuses_the_name(answer):
+        name = one_line(wire.place.authority, 80)
+        return unhealthy(f"answers {answer.status} at {path}: it does not serve as {name}; let it take that name")
+    return answer
+
+
+async def _ask_both_eras(wire: Wire, path: str, credential: Credential | None) -> Answer | Response:
+    """Ask as of this era and, where that is not understood or answered slowly, as of the earlier one."""
+    eras = in_order([partial(_discover, wire, path, MODERN, None), partial(_initialize, wire, path, None)])
+    response = await anext(eras)
     token: str | None = None
-    response = await _discover(wire, path, MODERN, token)
     if response.status == 401 and response.header("www-authenticate"):
         token = _token_for(wire, credential)
         if token is None:
@@ -209,7 +223,7 @@ async def _ask_path(wire: Wire, path: str, credential: Credential | None) -> Ans
         response = await _discover(wire, path, offered, token) if offered not in _KNOWN_LEGACY else response
     if (introduced := _introduced(response)) and introduced.name:
         return _answer(introduced, path)
-    initialized = await _initialize(wire, path, token)
+    initialized = await (_initialize(wire, path, token) if token else anext(eras))
     if legacy := _introduced(initialized):
         return _answer(legacy, path)
     if introduced:
@@ -260,13 +274,7 @@ async def _discover(wire: Wire, path: str, revision: str, token: str | None) -> 
 
 
 async def _initialize(wire: Wire, path: str, token: str | None) -> Response:
-    response = await _post(wire, path, _initialize_message(LEGACY), [], token)
-    session = response.header("mcp-session-id")
-    if _SESSION.fullmatch(session):
-        # Tidying up is a courtesy; servers may refuse it (405) or hang up.
-        with suppress(WireError):
-            await wire.ask("DELETE", path, [("Mcp-Session-Id", session), *_bearer(token)])
-    return response
+    return await _post(wire, path, _initialize_message(LEGACY), [], token)
 
 
 def _initialize_message(revision: str) -> dict[str, Any]:
@@ -277,9 +285,16 @@ def _initialize_message(revision: str) -> dict[str, Any]:
 async def _post(
     wire: Wire, path: str, message: dict[str, Any], headers: Sequence[tuple[str, str]], token: str | None
 ) -> Response:
-    return await wire.ask(
+    response = await wire.ask(
         "POST", path, [*_HEADERS, *headers, *_bearer(token)], json.dumps(message).encode(), _AnswerWatch()
     )
+    session = response.header("mcp-session-id")
+    if _SESSION.fullmatch(session):
+        # A courtesy, also where the message was refused: some servers open a session for whatever comes first. They
+        # may refuse it (405), hang up, or take their time.
+        goodbye = wire.ask("DELETE", path, [("Mcp-Session-Id", session), *_bearer(token)])
+        await asyncio.wait({left_alone(asyncio.ensure_future(goodbye))}, timeout=_GOODBYE_SECONDS)
+    return response
 
 
 _HEADERS = (("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream"))
@@ -308,7 +323,7 @@ class _AnswerWatch:
         )
 
 
-async def _ask_stream(wire: Wire, path: str) -> Answer | None:
+async def _ask_stream(wire: Wire, path: str) -> Answer | Response | None:
     """The answer over the 2024-11-05 transport, or None where there is none at `path`."""
     try:
         async with wire.exchange("GET", path, [("Accept", "text/event-stream")]) as stream:

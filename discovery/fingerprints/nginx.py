@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from discovery.fingerprints.answer import Answer, impostor, nonce, not_the_service, verified
+from discovery.fingerprints.answer import Answer, impostor, not_the_service, stray, verified
 from discovery.request import Credential
 from discovery.wire import GarbledError, Response, Wire
 
@@ -38,12 +39,18 @@ async def identify(wire: Wire, _credential: Credential | None) -> Answer:
 
     TRACE is refused by nginx's core before any location is looked at, so it shows the page even on a proxy.
     """
-    first = await wire.ask("GET", f"/{nonce()}")
+    pages = ("/nginx_status", "/stub_status")
+    async with wire.foreseeing(*pages):
+        return await _identify(wire, pages)
+
+
+async def _identify(wire: Wire, pages: Sequence[str]) -> Answer:
+    first = await wire.ask("GET", stray(""))
     named, version = server_of(first)
     if not named:
         return not_the_service(first, "nginx")
     proved = is_error_page(first)
-    for method, path in (("TRACE", "/"), ("GET", "/nginx_status"), ("GET", "/stub_status")):
+    for method, path in (("TRACE", "/"), *(("GET", page) for page in pages)):
         if proved:
             break
         try:

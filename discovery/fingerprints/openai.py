@@ -20,6 +20,7 @@ from discovery.fingerprints.answer import (
     read_json,
     read_object,
     read_version,
+    stray,
     unhealthy,
     verified,
 )
@@ -31,6 +32,7 @@ _MAX_MODELS = 100
 _MAX_NAME = 200
 _SHOWN = 3
 _WANTS_A_KEY = (401, 403)
+_MARKS = ("/api/version", "/api/v0/models", "/props", "/version", "/health/liveliness")
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,22 @@ def _is_usable(name: str) -> bool:
 async def identify(wire: Wire, credential: Credential | None) -> Answer:
     """Ask for the models, then for the marks of the programs that are known."""
     base = wire.place.path.removesuffix(MODELS.path)
+    nowhere = stray(f"{base}/v1")
+    async with wire.foreseeing(*(f"{base}{path}" for path in _MARKS), nowhere):
+        return await _identify(wire, credential, base, nowhere)
+
+
+async def _identify(wire: Wire, credential: Credential | None, base: str, nowhere: str) -> Answer:
     listed = await wire.ask("GET", f"{base}/v1/models")
     names = models_of(listed)
     if names is None and listed.status not in _WANTS_A_KEY:
         return not_the_service(listed, "a model server")
-    if names is not None and await answers_everything(wire, f"{base}/v1", listed):
+    if names is not None and await answers_everything(wire, nowhere, listed):
         return impostor("has a list of models on every page")
+    if listed.status == 403 and not listed.body.strip() and not listed.header("www-authenticate"):
+        return unhealthy(
+            "answers 403 without a word, as Ollama to a name that it does not serve; ask it by its address"
+        )
     product = await _product(wire, base, listed)
     if names is None:
         return await _with_key(wire, base, product, credential)
@@ -115,18 +127,7 @@ async def _with_key(wire: Wire, base: str, product: Product | None, credential: 
 
 async def _product(wire: Wire, base: str, listed: Response) -> Product | None:
     """Whose marks it bears; None where they are nobody's that is known."""
-    ollama, lm_studio, props, vllm, alive = await asyncio.gather(
-        *(
-            _mark(wire, f"{base}{path}")
-            for path in (
-                "/api/version",
-                "/api/v0/models",
-                "/props",
-                "/version",
-                "/health/liveliness",
-            )
-        )
-    )
+    ollama, lm_studio, props, vllm, alive = await asyncio.gather(*(_mark(wire, f"{base}{path}") for path in _MARKS))
     owners = {entry.get("owned_by") for entry in _entries(listed) or []}
     if read_json(alive.body) == "I'm alive!":
         # It tells its version to nobody without a key.

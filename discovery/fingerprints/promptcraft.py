@@ -9,6 +9,7 @@ from discovery.fingerprints.answer import (
     not_the_service,
     read_object,
     read_version,
+    stray,
     unhealthy,
     verified,
 )
@@ -28,11 +29,17 @@ def health_of(response: Response) -> tuple[str, str] | None:
 async def identify(wire: Wire, _credential: Credential | None) -> Answer:
     """Ask for the health, then make sure that not every path answers so."""
     base = wire.place.path.rstrip("/")
+    nowhere = stray(base)
+    async with wire.foreseeing(nowhere):
+        return await _identify(wire, base, nowhere)
+
+
+async def _identify(wire: Wire, base: str, nowhere: str) -> Answer:
     health = await wire.ask("GET", f"{base}/health")
     told = health_of(health)
     if told is None:
         return not_the_service(health, "PromptCraft")
-    if await answers_everything(wire, base, health):
+    if await answers_everything(wire, nowhere, health):
         return impostor("has PromptCraft's health on every page")
     status, version = told
     if health.status != 200 or status != "ok":

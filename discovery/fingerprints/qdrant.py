@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from discovery.fingerprints.answer import (
     Answer,
@@ -15,6 +16,7 @@ from discovery.fingerprints.answer import (
     not_the_service,
     read_object,
     read_version,
+    stray,
     unhealthy,
     verified,
 )
@@ -24,6 +26,7 @@ from reading.text import one_line
 
 TITLE = "qdrant - vector search engine"
 _MAX_COLLECTIONS = 100
+_FIRST_WITH_HEALTH = (1, 5)  # /healthz, /livez and /readyz came with 1.5.0
 
 
 def version_of(response: Response) -> str | None:
@@ -45,9 +48,28 @@ def collections_of(response: Response) -> tuple[str, ...] | None:
     return tuple(sorted({one_line(name, 60) for name in names if isinstance(name, str)})[:_MAX_COLLECTIONS])
 
 
+def _parts(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"[0-9]+", version)[:2])
+
+
+def _is_its_own(response: Response) -> bool:
+    """Whether the response to `GET /collections` has what Qdrant puts around every answer, or its own refusal."""
+    if response.status in (401, 403):
+        return b"api-key" in response.body.lower() or b"api key" in response.body.lower()
+    document = read_object(response.body)
+    is_timed = isinstance(document.get("time"), int | float) and document.get("status") == "ok"
+    return is_timed and collections_of(response) is not None
+
+
 async def identify(wire: Wire, credential: Credential | None) -> Answer:
     """Ask for the title, then for three things that a page with Qdrant's title on it does not have."""
     base = wire.place.path.rstrip("/")
+    nowhere = stray(base)
+    async with wire.foreseeing(f"{base}/healthz", f"{base}/readyz", f"{base}/collections", nowhere):
+        return await _identify(wire, credential, base, nowhere)
+
+
+async def _identify(wire: Wire, credential: Credential | None, base: str, nowhere: str) -> Answer:
     root = await wire.ask("GET", f"{base}/")
     version = version_of(root)
     if version is None:
@@ -56,11 +78,12 @@ async def identify(wire: Wire, credential: Credential | None) -> Answer:
         wire.ask("GET", f"{base}/healthz"),
         wire.ask("GET", f"{base}/readyz"),
         wire.ask("GET", f"{base}/collections"),
-        answers_everything(wire, base, root),
+        answers_everything(wire, nowhere, root),
     )
-    if health.status != 200 or b"healthz check passed" not in health.body or echo:
+    is_old = health.status == 404 and _parts(version) < _FIRST_WITH_HEALTH and _is_its_own(collections)
+    if echo or not (is_old or (health.status == 200 and b"healthz check passed" in health.body)):
         return impostor("has Qdrant's title, but not its health check")
-    if ready.status != 200 or b"all shards are ready" not in ready.body:
+    if not is_old and (ready.status != 200 or b"all shards are ready" not in ready.body):
         return unhealthy(f"Qdrant {version} is not ready (readyz answers {ready.status})", version)
     if collections.status not in (401, 403):
         return verified(f"Qdrant {version}", version, holds=collections_of(collections))

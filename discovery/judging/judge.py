@@ -46,7 +46,7 @@ class Judge:
             key = _sameness(finding, sighting, visit)
             if key not in seen:
                 seen.add(key)
-                found[finding.candidate.service].append(Ranked(finding, sighting.rank))
+                found[finding.candidate.service].append(Ranked(finding, sighting.rank, visit.whose.user))
         return found
 
     def _finding(self, sighting: Sighting, visit: Visit) -> Finding:

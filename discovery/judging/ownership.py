@@ -27,13 +27,15 @@ _PORT_HOLDER_PREFIX = "com.docker"
 class Whose:
     """The container an address and port lead to, with its port inside; `doubt` says why nobody can tell.
 
-    `host_command` is the service that a command of this host serves there for this stack.
+    `host_command` is the service that a command of this host serves there for this stack. `user` is another person of
+    this machine whose process listens there, "" where it is nobody's or no other's.
     """
 
     container: Container | None = None
     container_port: int | None = None
     doubt: str | None = None
     host_command: str | None = None
+    user: str = ""
 
 
 def whose(addresses: Sequence[Address], port: int, world: World) -> Whose:
@@ -44,12 +46,15 @@ def whose(addresses: Sequence[Address], port: int, world: World) -> Whose:
         for container in world.inventory.containers:
             if (inner := _port_inside(address, port, container, world)) is not None:
                 return Whose(container, inner)
-    for listener in _holders(addresses, port, world):
+    listeners = holders(addresses, port, world)
+    for listener in listeners:
         if (holder := world.container(listener.container_id)) is not None:
             return Whose(holder, port)
+    user = next((listener.user for listener in listeners if listener.user), "")
     if world.inventory.state is EngineState.BROKEN and any(_may_be_contained(at, port, world) for at in addresses):
-        return Whose(doubt="whether this leads to a container is unknown, as the Docker Engine does not say what runs")
-    return Whose()
+        doubt = "whether this leads to a container is unknown, as the Docker Engine does not say what runs"
+        return Whose(doubt=doubt, user=user)
+    return Whose(user=user)
 
 
 def ownership_of(container: Container | None, request: Request) -> Ownership:
@@ -159,7 +164,8 @@ def _is_published_at(binding: Binding, address: Address, world: World) -> bool:
     return bound == address
 
 
-def _holders(addresses: Sequence[Address], port: int, world: World) -> tuple[Listener, ...]:
+def holders(addresses: Sequence[Address], port: int, world: World) -> tuple[Listener, ...]:
+    """The sockets that a connection to any of `addresses` on `port` may end at, as far as this machine has them."""
     return tuple(
         listener
         for listener in world.listeners
@@ -178,8 +184,8 @@ def _holders(addresses: Sequence[Address], port: int, world: World) -> tuple[Lis
 
 def _is_native(address: Address, port: int, world: World) -> bool:
     """Whether the sockets at this address are all known to be held by processes outside of containers."""
-    holders = _holders((address,), port, world)
-    return bool(holders) and all(_is_plain_process(listener) for listener in holders)
+    listeners = holders((address,), port, world)
+    return bool(listeners) and all(_is_plain_process(listener) for listener in listeners)
 
 
 def _is_plain_process(listener: Listener) -> bool:

@@ -21,10 +21,14 @@ class PinError(ConfigError):
 
 @dataclass(frozen=True)
 class Ranked:
-    """A finding and the place of its probe in the order of trust, 0 for the most trusted."""
+    """A finding and the place of its probe in the order of trust, 0 for the most trusted.
+
+    `user` is another person of this machine to whom it belongs, "" where there is none.
+    """
 
     finding: Finding
     rank: int
+    user: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,12 @@ def choose(
 ) -> ServiceReport:
     """The report of one service; `order` is its own `priority_order`, None for the default.
 
-    `only_named`: what proved itself but was named by nobody is offered, and not taken.
+    What proved itself but was named by nobody is offered, and not taken, if another person of this machine runs it;
+    with `only_named` whoever does.
     """
     priority = tuple(order or DEFAULT_PRIORITY)
-    findings = [item.finding for item in sorted(ranked, key=lambda item: _key(item, priority))]
-    if only_named:
-        findings = [finding if _may_be_taken(finding, pin) else _offered(finding) for finding in findings]
+    ordered = sorted(ranked, key=lambda item: _key(item, priority))
+    findings = [_as_named(item, pin, only_named=only_named) for item in ordered]
     eligible = [
         finding
         for finding in findings
@@ -86,10 +90,19 @@ def _may_be_taken(finding: Finding, pin: Pin | None) -> bool:
     return finding.verdict is not Verdict.VERIFIED or named or pinned or shared
 
 
-def _offered(finding: Finding) -> Finding:
+def _as_named(item: Ranked, pin: Pin | None, *, only_named: bool) -> Finding:
+    finding, whose = item.finding, f"it belongs to user {one_line(item.user, 32)} of this machine"
+    if finding.verdict is not Verdict.VERIFIED or not (only_named or item.user):
+        return finding
+    if _may_be_taken(finding, pin):
+        return replace(finding, reason=one_line(f"{finding.reason}; {whose}")) if item.user else finding
+    return _offered(finding, whose if item.user else "production takes only what is named")
+
+
+def _offered(finding: Finding, why: str) -> Finding:
     candidate = finding.candidate
     how = f"to take it, pin.{candidate.service}: {candidate.endpoint}"
-    reason = one_line(f"nobody named it, and production takes only what is named; {how}")
+    reason = one_line(f"nobody named it, and {why}; {how}")
     return replace(finding, verdict=Verdict.SKIPPED, reason=reason, offered=True)
 
 

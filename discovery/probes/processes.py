@@ -11,6 +11,7 @@ from typing import TypeVar
 import psutil
 
 from catalog import FINDABLE, MODELS, scheme_of
+from discovery.readers import socket_owners
 from discovery.report import Candidate, Source
 from discovery.request import Gathered, Request
 from discovery.world import Listener
@@ -55,6 +56,7 @@ def processes(request: Request) -> Gathered:
         key=str,
     )
     programs = {pid: _program(pid) for _, _, pid in sockets if pid is not None}
+    people = socket_owners.other_people(request.home)
     listeners: list[Listener] = []
     found: list[Candidate] = []
     for ip, port, pid in sockets:
@@ -62,7 +64,7 @@ def processes(request: Request) -> Gathered:
         if address is None:
             continue
         program = programs.get(pid) if pid is not None else None
-        listeners.append(_listener(address, port, pid, program))
+        listeners.append(_listener(address, port, pid, program, people.get((address, port), "")))
         service = service_of(program) if program else None
         if program and service and not address.is_link_local:
             evidence = f"process {one_line(program.name, 40)} on port {port}"
@@ -132,10 +134,10 @@ def _container_id(pid: int) -> str | None:
         return None
 
 
-def _listener(address: Address, port: int, pid: int | None, program: Program | None) -> Listener:
+def _listener(address: Address, port: int, pid: int | None, program: Program | None, user: str) -> Listener:
     if program is None:
-        return Listener(address, port, pid)
-    return Listener(address, port, pid, program.name, program.container_id)
+        return Listener(address, port, pid, user=user)
+    return Listener(address, port, pid, program.name, program.container_id, user)
 
 
 def _reachable(address: Address) -> str:

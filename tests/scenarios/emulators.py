@@ -6,7 +6,7 @@ import argparse
 import threading
 from collections.abc import Callable, Sequence
 
-from .servers import NOT_FOUND, HttpRequest, Reply, Route, Server, Talk, http
+from .servers import NOT_FOUND, HttpRequest, Reply, Server, Talk, http
 
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
@@ -14,9 +14,13 @@ _SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 
 
 def qdrant(
-    version: str = "1.12.0", key: str | None = None, ready: bool = True, collections: Sequence[str] = ()
+    version: str = "1.12.0",
+    key: str | None = None,
+    ready: bool = True,
+    collections: Sequence[str] = (),
+    below: str = "",
 ) -> Talk:
-    """Qdrant. With a key, everything but identity and health asks for it."""
+    """Qdrant, perhaps below a path. With a key, everything but identity and health asks for it."""
     listed = {"result": {"collections": [{"name": name} for name in collections]}, "status": "ok", "time": 0.0}
     open_paths = {
         "/": Reply({"title": "qdrant - vector search engine", "version": version, "commit": "0000000"}),
@@ -26,7 +30,9 @@ def qdrant(
     }
 
     def route(request: HttpRequest) -> Reply:
-        path = request.path.split("?")[0]
+        if not request.path.startswith(f"{below}/"):
+            return NOT_FOUND
+        path = request.path.removeprefix(below).split("?")[0]
         if path in open_paths:
             return open_paths[path]
         given = request.headers.get("api-key") or request.headers.get("authorization", "").removeprefix("Bearer ")
@@ -37,15 +43,37 @@ def qdrant(
     return http(route)
 
 
+def old_qdrant(version: str) -> Talk:
+    """Qdrant before 1.5, without any health check."""
+    return site(
+        {
+            "/": Reply({"title": "qdrant - vector search engine", "version": version}),
+            "/collections": Reply({"result": {"collections": []}, "status": "ok", "time": 1.5e-06}),
+        }
+    )
+
+
+def old_prometheus(version: str) -> Talk:
+    """Prometheus before 2.14, without build information, and with other words for its health."""
+    build = f'prometheus_build_info{{branch="HEAD",goversion="go1.12.8",revision="e5b22494",version="{version}"}} 1\n'
+    return site(
+        {
+            "/-/healthy": Reply("Prometheus is Healthy.\n"),
+            "/-/ready": Reply("Prometheus is Ready.\n"),
+            "/metrics": Reply(f"# TYPE go_goroutines gauge\ngo_goroutines 33\n{build}# TYPE x counter\n"),
+        }
+    )
+
+
 def grafana(version: str = "11.3.0", database: str = "ok") -> Talk:
     """Grafana's health page, open to all; 503 when its database is gone."""
     body = {"database": database, "version": version, "commit": "0000000"}
-    return http(_only({"/api/health": Reply(body, 200 if database == "ok" else 503), "/login": Reply("<html></html>")}))
+    return site({"/api/health": Reply(body, 200 if database == "ok" else 503), "/login": Reply("<html></html>")})
 
 
 def promptcraft(version: str = "1.0.0", service: str = "promptcraft") -> Talk:
     """The gateway's health page (docs/interface.md)."""
-    return http(_only({"/health": Reply({"status": "ok", "service": service, "version": version})}))
+    return site({"/health": Reply({"status": "ok", "service": service, "version": version})})
 
 
 def victoria_metrics() -> Talk:
@@ -56,7 +84,7 @@ def victoria_metrics() -> Talk:
         "/-/healthy": Reply("VictoriaMetrics is Healthy.\n"),
         "/-/ready": Reply("OK"),
     }
-    return http(_only(replies))
+    return site(replies)
 
 
 def prometheus_not_ready() -> Talk:
@@ -74,11 +102,12 @@ def prometheus_not_ready() -> Talk:
         "/-/healthy": Reply("Prometheus Server is Healthy.\n"),
         "/-/ready": Reply("Service Unavailable", 503),
     }
-    return http(_only(replies))
+    return site(replies)
 
 
-def _only(replies: dict[str, Reply]) -> Route:
-    return lambda request: replies.get(request.path.split("?")[0], NOT_FOUND)
+def site(replies: dict[str, Reply], otherwise: Reply = NOT_FOUND) -> Talk:
+    """Fixed answers by path."""
+    return http(lambda request: replies.get(request.path.split("?")[0], otherwise))
 
 
 def modern_mcp(name: str, version: str = "9.8.2", in_meta: bool = True, supported: str = MODERN) -> Talk:

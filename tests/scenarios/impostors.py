@@ -57,6 +57,16 @@ def greeter(line: bytes) -> Talk:
 tarpit: Talk = silence
 
 
+def late(talk: Talk, seconds: float) -> Talk:
+    """Takes its time with each connection: with HTTP, that is with each answer."""
+
+    def talk_late(connection: Connection) -> None:
+        if connection.wait(seconds):
+            talk(connection)
+
+    return talk_late
+
+
 def reset(connection: Connection) -> None:
     """Drops the connection with RST once something was said."""
     connection.read()

@@ -14,7 +14,7 @@ VERDICTS = {"verified", "impostor", "unreachable", "unhealthy", "auth_required",
 CATALOG = {"promptcraft", "redis", "qdrant", "zen-mcp", "nginx", "prometheus", "grafana", "models"}
 _ENDPOINT = re.compile(r"(https?|rediss?)://[^\s/@]+[^\s@]*|npx:\S+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_PROBLEM = re.compile(r"^[^\n]+?:\d+: [^\n]+?: [^\n]+; [^\n]+$")
+_PROBLEM = re.compile(r"^([^\n]+?:\d+|environment: \w+): [^\n]+?: [^\n]+; [^\n]+$")
 
 LOOPBACK_V4 = frozenset({"127.0.0.1", "localhost"})
 LOOPBACK = LOOPBACK_V4 | {"::1"}

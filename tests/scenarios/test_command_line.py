@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from .debian import REPOSITORY
 from .emulators import legacy_mcp, qdrant
 from .namespace import Namespace
 from .outcome import Outcome
@@ -56,6 +60,28 @@ def test_explain_tells_all_about_one_service(namespace: Namespace) -> None:
     assert outcome.exit_code == 0
     assert "weather" in outcome.stdout
     assert "qdrant" not in outcome.stdout
+
+
+@pytest.mark.parametrize(
+    ("way", "shadows"),
+    [
+        ((str(REPOSITORY / "discovery"),), ("yaml", "argparse", "errors", "discovery")),
+        # Where Python itself is told to run a module of that name, the folder's own is the one.
+        (("-m", "discovery"), ("yaml", "argparse", "errors", "settings")),
+    ],
+    ids=["by its path", "by its name"],
+)
+def test_it_runs_in_any_folder_and_nothing_of_the_folder(
+    tmp_path: Path, way: tuple[str, ...], shadows: tuple[str, ...]
+) -> None:
+    for name in shadows:
+        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'was-run')!r}, 'w')\n")
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, *way, "--json"]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["stack"] == "dev"
+    assert not (tmp_path / "was-run").exists()
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ RULES = (
         "a list of models on every page proves nothing",
         (
             "discovery/fingerprints/openai.py",
-            'if names is not None and await answers_everything(wire, f"{base}/v1", listed):',
+            "if names is not None and await answers_everything(wire, nowhere, listed):",
             "if False:",
         ),
         "models: whoever merely answers is an impostor",
@@ -141,16 +141,35 @@ RULES = (
         "a session opened to ask is closed",
         (
             "discovery/fingerprints/mcp.py",
-            'await wire.ask("DELETE", path, [("Mcp-Session-Id", session), *_bearer(token)])',
-            "pass",
+            "    if _SESSION.fullmatch(session):\n",
+            "    if False:\n",
         ),
         "a session that was opened to ask is closed again",
+    ),
+    (
+        "a session that a refused message opened is closed",
+        ("discovery/fingerprints/mcp.py", "if _SESSION.fullmatch(session):", "if _introduced(response):"),
+        "a session that a refused message opened is closed again, too",
+    ),
+    (
+        "questions do not wait for slow answers",
+        ("discovery/wire.py", "PATIENCE = 0.1", "PATIENCE = 60"),
+        "whoever takes more than half of the budget for each answer is found",
+    ),
+    (
+        "a candidate's time grows with the budget",
+        (
+            "discovery/asking.py",
+            "return remaining / (1 + -(-queued // CONCURRENCY))",
+            "return min(2.0, remaining)",
+        ),
+        "the time of one candidate grows with the budget",
     ),
     (
         "Qdrant's title is no proof",
         (
             "discovery/fingerprints/qdrant.py",
-            'if health.status != 200 or b"healthz check passed" not in health.body or echo:',
+            'if echo or not (is_old or (health.status == 200 and b"healthz check passed" in health.body)):',
             "if False:",
         ),
         "Qdrant's title alone is not Qdrant",
@@ -159,7 +178,7 @@ RULES = (
         "Prometheus says that it is healthy, in its own words",
         (
             "discovery/fingerprints/prometheus.py",
-            "if health.status != 200 or health.body.strip() != HEALTHY:",
+            "if health.status != 200 or health.body.strip() not in HEALTHY:",
             "if False:",
         ),
         "VictoriaMetrics is not Prometheus",
@@ -173,15 +192,55 @@ RULES = (
         "a Redis to be used is a primary",
         (
             "discovery/fingerprints/redis.py",
-            'if fields.get("role", "master") != "master" or _role(role) not in (None, "master"):',
+            'if told.roles - {"master"}:',
             "if False:",
         ),
         "a Redis replica is found, and not taken for a primary",
     ),
     (
+        "a cluster's node serves a part only",
+        ("discovery/fingerprints/redis.py", 'if told.mode == "cluster":', "if False:"),
+        "a node of a cluster is not usable, and its bus is left alone",
+    ),
+    (
+        "inner protocols are left alone",
+        ("discovery/asking.py", "if proved is not None:", "if False:"),
+        "a Qdrant's gRPC and what its nodes say to each other are left alone",
+    ),
+    (
+        "the usual port of a process is asked first",
+        ("discovery/judging/turns.py", "return port not in findable.known_ports, is_inner, port", "return -port"),
+        "a Qdrant's gRPC and what its nodes say to each other are left alone",
+    ),
+    (
+        "a database has to exist",
+        ("discovery/fingerprints/redis.py", 'chosen != Simple("OK")', "False"),
+        "a database that is not there is told",
+    ),
+    (
+        "a password that ends an address is told as such",
+        ("discovery/probes/environment.py", 'if "@" in rest[len(authority) :] or', "if False and"),
+        "a REDIS_URL like redis://:a#SECRET@127.0.0.1:7379 says what to write",
+    ),
+    (
+        "a name that is refused is told from a login that is wanted",
+        ("discovery/fingerprints/answer.py", "    if response.status == _MISDIRECTED:\n        return True\n", ""),
+        "what refuses its name is told as such, whatever it is",
+    ),
+    (
+        "a host check by 403 is one",
+        ("discovery/fingerprints/answer.py", "return response.status in (400, 403) and", "return False and"),
+        "an MCP server that serves under other names only says so with 403, too",
+    ),
+    (
+        "Grafana without a version shows its login page",
+        ("discovery/fingerprints/grafana.py", "if login.status != 200 or _BOOT_DATA not in login.body:", "if False:"),
+        "health without a version and without a login page is nobody's",
+    ),
+    (
         "a password only after Redis has shown itself",
-        ("discovery/fingerprints/redis.py", "return wants_login(conversation) or (", "return True or ("),
-        "a password is not told to one that answers +PONG to everything",
+        ("discovery/fingerprints/redis.py", "not await _may_log_in(wire, stream, first)", "False"),
+        "a password is not told to one that wants one before everything",
     ),
     (
         "a secret only to what it was configured for",
@@ -302,11 +361,55 @@ RULES = (
     (
         "the environment wins over .env",
         (
-            "settings/load.py",
-            "{name: variable.value for name, variable in variables.items()} | dict(environ)",
-            "dict(environ) | {name: variable.value for name, variable in variables.items()}",
+            "settings/layers.py",
+            "own = {name: variable for name, variable in read.variables.items() if name not in environ}",
+            "own = dict(read.variables); environ = {name: environ[name] for name in environ.keys() - own.keys()}",
         ),
         "the real environment wins over .env",
+    ),
+    (
+        "a comment is no value",
+        ("reading/env_file.py", 'if quote == "#" and space else', "if False else"),
+        "a comment is no key, and so opens nothing",
+    ),
+    (
+        "a value may have several lines",
+        ("reading/env_file.py", "end = written.end", "pass"),
+        "a value over several lines, and quotes within quotes, are nobody's business here",
+    ),
+    (
+        "a variable in a value is expanded",
+        ("reading/env_file.py", "made.of(written.text) if written.expands else written.text", "written.text"),
+        "a password in an address may be another line's",
+    ),
+    (
+        "what is not set is named",
+        ("reading/env_file.py", "for what in made.unset]", "for what in []]"),
+        "what is not set is named, and nothing stands for it",
+    ),
+    (
+        "a .env carries nothing of this machine's elsewhere",
+        ("discovery/probes/environment.py", "if problem is None and taken and not", "if False and not"),
+        "a .env carries no variable of this machine to another one",
+    ),
+    (
+        "a line that nobody needs ends no run",
+        (
+            "settings/layers.py",
+            "if problem.is_broken and problem.name in _USED - environ.keys()]",
+            "if problem.is_broken]",
+        ),
+        "a line that can't be read and that nobody needs is a warning that does not repeat it",
+    ),
+    (
+        "a line that is needed has to be readable",
+        ("settings/layers.py", "    if needed:\n", "    if False:\n"),
+        "a line that can't be read and that is needed is an error that does not repeat it",
+    ),
+    (
+        "a refused value is shown without its login",
+        ("settings/load.py", "{shown(error['input'])} is refused", "{error['input']!r} is refused"),
+        "a login in UV_DEFAULT_INDEX (https://SECRET@python.example.com/simple) is refused, and not shown",
     ),
     (
         "an agent has its own order",
@@ -506,8 +609,18 @@ RULES = (
     ),
     (
         "production takes what is named",
-        ("discovery/judging/selection.py", "    if only_named:\n", "    if False:\n"),
+        ("discovery/judging/selection.py", "not (only_named or item.user)", "not item.user"),
         "a port that nobody named is offered to production, and not taken",
+    ),
+    (
+        "another user's server is not taken unnamed",
+        ("discovery/judging/selection.py", "not (only_named or item.user)", "not only_named"),
+        "another user's server is offered, and not taken",
+    ),
+    (
+        "a daemon is no other user",
+        ("discovery/readers/socket_owners.py", "uid in _PEOPLE and uid not in own", "uid not in own"),
+        "a daemon's own account is no other user",
     ),
     (
         "a pin to a source names no port",
@@ -518,6 +631,20 @@ RULES = (
         "an address is named for one service",
         ("discovery/judging/judge.py", "service=other, named_by=NamedBy.NOBODY)", "service=other)"),
         "an address that was named for one service is not another's",
+    ),
+    (
+        "any folder can be looked at",
+        ("settings/load.py", "is_elsewhere = anywhere and not layers.is_ours(root)", "is_elsewhere = False"),
+        "in a folder that is nobody's project the program's own defaults count",
+    ),
+    (
+        "another project is another project",
+        (
+            "settings/layers.py",
+            'return _OUR_NAME.search(read_file(root, "Pulumi.yaml") or b"") is not None',
+            'return read_file(root, "Pulumi.yaml") is not None',
+        ),
+        "in another project's folder the program's own defaults count",
     ),
     (
         "a key twice is an error",

@@ -141,8 +141,15 @@ class World:
         """A server in a thread of ours."""
         return self.keep(Server(talk, port, host))
 
-    def process(self, *command: str | Path, port: int, host: str = "127.0.0.1", folder: Path | None = None) -> int:
-        """A process of its own that listens on `port`; its pid, once it does."""
+    def process(
+        self,
+        *command: str | Path,
+        port: int,
+        host: str = "127.0.0.1",
+        folder: Path | None = None,
+        user: int | None = None,
+    ) -> int:
+        """A process of its own, perhaps of another user, that listens on `port`; its pid, once it does."""
         environment = self.environment | {
             "LD_LIBRARY_PATH": library_path(),
             "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
@@ -154,6 +161,7 @@ class World:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            user=user,
         )
 
         def end() -> None:
@@ -169,9 +177,15 @@ class World:
         command = (sys.executable, "-m", "scenarios.emulators", kind, value, "--port", str(port), "--host", host)
         return self.process(*command, port=port, host=host)
 
-    def redis(self, port: int, *options: str, listens: int | None = None) -> int:
+    def redis(self, port: int, *options: str, listens: int | None = None, user: int | None = None) -> int:
         """The real Redis; its pid. `listens` is where it does, with `port` 0: by TLS alone."""
-        return self.process(binary("redis-server"), "--port", str(port), "--save", "", *options, port=listens or port)
+        command: tuple[str | Path, ...] = (binary("redis-server"), "--port", str(port), "--save", "", *options)
+        # Another user can't enter this state's folder.
+        return self.process(*command, port=listens or port, user=user, folder=Path("/tmp") if user else None)
+
+    def sentinel(self, configuration: Path, port: int) -> int:
+        """The real Redis as a Sentinel; its pid."""
+        return self.process(binary("redis-server"), configuration, "--sentinel", port=port)
 
     def prometheus(self, port: int, *options: str) -> int:
         """The real Prometheus; its pid."""

@@ -10,6 +10,23 @@ from ..world import World
 
 scenario = Table()
 
+
+@scenario("in a folder that is nobody's project the program's own defaults count", selects("qdrant", 7333))
+def _(world: World) -> None:
+    for file in ("Pulumi.yaml", "Pulumi.dev.yaml", "images/references.json"):
+        (world.root / file).unlink()
+    world.serve(qdrant(), 7333)
+    world.write("root/.env", "QDRANT_URL=http://127.0.0.1:7333\n")
+
+
+@scenario("in another project's folder the program's own defaults count", selects("qdrant", 6333))
+def _(world: World) -> None:
+    (world.root / "images/references.json").unlink()
+    world.serve(qdrant(), 6333)
+    world.write("root/Pulumi.yaml", "name: shop\nruntime: &runtime go\nother: *runtime\nstackConfigDir: ../..\n")
+    world.write("root/Pulumi.dev.yaml", "config:\n  aws:region: no\n  promptcraft-hybrid:colour: red\n")
+
+
 _FILE = "root/.mcp/discovery-config.yaml"
 
 # Lines a person might write, each with what the message about it must name; all of them in one file.

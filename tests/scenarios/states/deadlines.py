@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from ..emulators import grafana, qdrant
+from ..emulators import grafana, legacy_mcp, ollama, qdrant, site
 from ..impostors import (
     drip,
     dripping_body,
@@ -14,6 +14,7 @@ from ..impostors import (
     endless_continue,
     endless_headers,
     gzip_bomb,
+    late,
     one_long_header,
     raw,
     redirector,
@@ -149,6 +150,48 @@ _no_engine("sends everybody elsewhere", redirector("http://127.0.0.1:7444"))
 def _(world: World) -> None:
     _elsewhere(world)
     world.set(DOCKER_HOST="nonsense://\x1b[2J")
+
+
+# As 1.1 s of the usual two, on a machine where other tests share the cores.
+_LATE = 3.3
+_EVERY = ("zen-mcp", "qdrant", "prometheus", "grafana", "models", "redis")
+
+
+@scenario(
+    "whoever takes more than half of the budget for each answer is found",
+    *(selects(service, port) for service, port in zip(_EVERY, (8001, 6333, 9090, 3000, 11434, 6379), strict=True)),
+    ends_within(6.3),
+    budget=6.0,
+)
+def _(world: World) -> None:
+    healthy = {
+        "/-/healthy": Reply("Prometheus Server is Healthy.\n"),
+        "/-/ready": Reply("Prometheus Server is Ready.\n"),
+        "/api/v1/status/buildinfo": Reply({"status": "success", "data": {"version": "3.1.0", "goVersion": "go1.23"}}),
+    }
+    world.serve(late(legacy_mcp("PAL"), _LATE), 8001)
+    world.serve(late(qdrant(), _LATE), 6333)
+    world.serve(late(site(healthy), _LATE), 9090)
+    world.serve(late(grafana(), _LATE), 3000)
+    world.serve(late(ollama("llama3.2"), _LATE), 11434)
+    world.redis(6379)
+
+
+@scenario(
+    "an MCP server at its root that takes more than half of the budget for each answer is found",
+    selects("zen-mcp", 8000, path="/"),
+    budget=6.0,
+)
+def _(world: World) -> None:
+    world.serve(late(legacy_mcp("PAL", path="/"), _LATE), 8000)
+
+
+@scenario(
+    "the time of one candidate grows with the budget", selects("zen-mcp", 8000), selects("qdrant", 6333), budget=20.0
+)
+def _(world: World) -> None:
+    world.serve(late(legacy_mcp("PAL"), 3.0), 8000)
+    world.serve(late(qdrant(), 3.0), 6333)
 
 
 @scenario("a tenth of a second is a budget too", ends_within(0.6), budget=0.1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..emulators import grafana, legacy_mcp, modern_mcp, qdrant
 from ..scenario import EXTERNAL, Table, lists, selects, selects_nothing
 from ..sdk_servers import SdkServer
-from ..servers import silence
+from ..servers import HttpRequest, Reply, http, silence
 from ..world import World
 
 scenario = Table()
@@ -78,6 +78,35 @@ def _(world: World) -> None:
     def check(_: object) -> None:
         assert b"DELETE /mcp" in server.received
         assert b"s-1" in server.received
+
+    world.checks.append(check)
+
+
+@scenario("a session that a refused message opened is closed again, too", selects("zen-mcp", 8000, EXTERNAL))
+def _(world: World) -> None:
+    opened: list[str] = []
+    closed: list[str] = []
+
+    def route(request: HttpRequest) -> Reply:
+        if request.method == "DELETE":
+            closed.append(request.headers["mcp-session-id"])
+            return Reply()
+        if request.method != "POST":
+            return Reply("Method Not Allowed", 405)
+        # Whatever comes first opens a session, understood or not.
+        opened.append(f"s-{len(opened)}")
+        session = {"Mcp-Session-Id": opened[-1]}
+        if request.rpc.get("method") != "initialize":
+            return Reply("Bad Request: Missing session ID", 400, session)
+        info = {"name": "PAL", "version": "9.8.2"}
+        result = {"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": info}
+        return Reply({"jsonrpc": "2.0", "id": request.rpc["id"], "result": result}, 200, session)
+
+    world.serve(http(route), 8000)
+
+    def check(_: object) -> None:
+        assert len(opened) >= 2, opened
+        assert sorted(closed) == sorted(opened), (opened, closed)
 
     world.checks.append(check)
 

@@ -53,6 +53,17 @@ def _(world: World) -> None:
     world.set(REDIS_URL=f"redis://:{password}@127.0.0.1:7379")
 
 
+@scenario(
+    "a password is not told to one that wants one before everything",
+    lists("redis", 7379, "auth_required", EXTERNAL, reason="the configured one is kept back; use rediss://"),
+    selects_nothing("redis"),
+)
+def _(world: World) -> None:
+    password = world.secret()
+    world.must_not_learn(world.serve(says(b"-NOAUTH Authentication required.\r\n" * 6), 7379), password)
+    world.set(REDIS_URL=f"redis://:{password}@127.0.0.1:7379")
+
+
 @scenario("Zen MCP's token is not told to strangers on the usual ports", selects_nothing("zen-mcp"))
 def _(world: World) -> None:
     token = world.secret()

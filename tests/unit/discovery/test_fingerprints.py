@@ -208,6 +208,7 @@ INFO = b"# Server\r\nredis_version:7.0.15\r\nredis_mode:standalone\r\n# Replicat
 WORD, VERB = "promptcraft-1", "PROMPTCRAFT-2"
 UNKNOWN = Failure(f"ERR unknown command '{VERB}', with args beginning with: ")
 MASTER: Reply = (b"master", 0, ())
+HELLO: Reply = (b"server", b"redis", b"version", b"7.2.4", b"proto", 2, b"mode", b"standalone", b"role", b"master")
 
 
 def said(*replies: Reply) -> Answer:
@@ -228,7 +229,16 @@ def said(*replies: Reply) -> Answer:
         ((WORD.encode(), UNKNOWN, INFO.replace(b"role:master", b"role:slave"), MASTER), "unhealthy"),
         ((WORD.encode(), UNKNOWN, INFO, (b"slave", b"h", 1, b"connected", 0)), "unhealthy"),
         ((WORD.encode(), UNKNOWN, INFO + b"loading:1\r\n", MASTER), "unhealthy"),
-        ((WORD.encode(), UNKNOWN, Failure("NOPERM no"), MASTER), "auth_required"),
+        ((WORD.encode(), UNKNOWN, Failure("NOPERM no"), Failure("NOPERM no")), "auth_required"),
+        ((WORD.encode(), UNKNOWN, Failure("NOPERM no"), MASTER), "verified"),
+        ((WORD.encode(), UNKNOWN, Failure("ERR unknown command 'INFO'"), Failure("ERR no"), HELLO), "verified"),
+        (
+            (WORD.encode(), UNKNOWN, Failure("ERR unknown command 'INFO'"), Failure("ERR no"), Failure("ERR")),
+            "impostor",
+        ),
+        ((WORD.encode(), Failure(f"ERR Command is not available: '{VERB}'. See x"), INFO, MASTER), "verified"),
+        ((WORD.encode(), UNKNOWN, INFO.replace(b"standalone", b"cluster"), MASTER), "unhealthy"),
+        ((WORD.encode(), UNKNOWN, Failure("ERR no"), MASTER, (b"mode", b"cluster")), "unhealthy"),
         ((Failure("LOADING Redis is loading the dataset in memory"),), "unhealthy"),
         ((Failure("MASTERDOWN Link with MASTER is down"),), "unhealthy"),
         ((Failure("ERR max number of clients reached"),), "unhealthy"),
@@ -241,8 +251,32 @@ def test_redis_conversation(replies: tuple[Reply, ...], expected: str) -> None:
     assert verdict(said(*replies)) == expected
 
 
-def test_valkey_is_told_by_name() -> None:
-    assert "Valkey 8.0.1" in said(WORD.encode(), UNKNOWN, INFO + b"valkey_version:8.0.1\r\n", MASTER).reason
+@pytest.mark.parametrize(
+    ("more", "title", "version"),
+    [
+        (b"valkey_version:8.0.1", "Valkey", "8.0.1"),
+        (b"dragonfly_version:df-v1.21.2", "Dragonfly", "v1.21.2"),
+        (b"mvcc_depth:0", "KeyDB", "7.0.15"),
+        (b"upstash_version:1.19.0", "Upstash", "1.19.0"),
+        (b"garnet_version:1.0.50", "Garnet", "1.0.50"),
+        (b"kvrocks_version:2.9.0", "Kvrocks", "2.9.0"),
+        (b"evil_version:1.0.0", None, "7.0.15"),
+    ],
+)
+def test_a_fork_is_told_by_name(more: bytes, title: str | None, version: str) -> None:
+    answer = said(WORD.encode(), UNKNOWN, INFO + more + b"\r\n", MASTER)
+    assert (answer.title, answer.version, answer.reason) == (title, version, f"{title or 'Redis'} {version}")
+
+
+def test_a_replica_names_its_master() -> None:
+    info = INFO.replace(b"role:master", b"role:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6379")
+    assert said(WORD.encode(), UNKNOWN, info, MASTER).reason.endswith("name its master, 10.0.0.1:6379")
+
+
+def test_a_database_has_to_exist() -> None:
+    for chosen, expected in ((Simple("OK"), "verified"), (Failure("ERR DB index is out of range"), "unhealthy")):
+        replies = (WORD.encode(), UNKNOWN, INFO, MASTER, HELLO, chosen)
+        assert verdict(judge(Conversation(WORD, VERB, replies, database=3))) == expected
 
 
 def canned(reply: bytes) -> Handler:
@@ -278,7 +312,7 @@ def test_what_is_not_redis_is_said_to_be_so(data: bytes) -> None:
 
 
 def redis_with_password(password: str, seen: list[bytes], *, knows_commands: bool = True) -> Handler:
-    """A Redis as far as its first conversation goes; `knows_commands=False` says NOAUTH to everything."""
+    """A Redis as far as its first conversation goes; `knows_commands=False` says NOAUTH to what does not exist."""
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inside = False
@@ -289,7 +323,7 @@ def redis_with_password(password: str, seen: list[bytes], *, knows_commands: boo
                     case ["AUTH", *login]:
                         inside = login[-1] == password
                         reply = "+OK\r\n" if inside else "-WRONGPASS invalid username-password pair\r\n"
-                    case [verb] if verb.startswith("PROMPTCRAFT") and knows_commands:
+                    case [verb] if verb.startswith("PROMPTCRAFT") and (knows_commands or inside):
                         reply = f"-ERR unknown command '{verb}', with args beginning with: \r\n"
                     case _ if not inside:
                         reply = "-NOAUTH Authentication required.\r\n"
@@ -329,10 +363,24 @@ def test_redis_with_a_password(credential: Credential | None, expected: str) -> 
 
 def test_password_is_withheld_from_what_says_noauth_to_everything() -> None:
     seen: list[bytes] = []
-    handler = redis_with_password("s3cret-value", seen, knows_commands=False)
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            seen.append(data)
+            writer.write(b"-NOAUTH Authentication required.\r\n" * len(commands_in(data)))
+            await writer.drain()
+
     answer = asyncio.run(asked(redis.identify, handler, scheme="redis", credential=SECRET))
     assert verdict(answer) == "auth_required"
+    assert "the configured one is kept back" in answer.reason
     assert b"s3cret-value" not in b"".join(seen)
+
+
+def test_a_redis_that_knows_a_wrong_login_from_none_is_told_the_password() -> None:
+    seen: list[bytes] = []
+    handler = redis_with_password("s3cret-value", seen, knows_commands=False)
+    answer = asyncio.run(asked(redis.identify, handler, scheme="redis", credential=SECRET))
+    assert verdict(answer) == "verified"
 
 
 def test_a_web_server_sees_the_end_of_a_request() -> None:
