@@ -48,10 +48,14 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Credential:
-    """A secret for one service; never printed. Sent only to who has proved what it is."""
+    """A secret for one service; never printed. Sent only to who has proved what it is.
+
+    `headers` are those that the entry of an MCP server has.
+    """
 
     username: str | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
