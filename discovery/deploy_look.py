@@ -37,7 +37,8 @@ class DeployLook:
     """A report, the project's discovery configuration, and what no report holds: contents.
 
     `agent_texts` are the winning agents' definitions by name; `servers` how servers would be started now, by name and
-    key; `certificates` the authorities that the runner trusts besides the public ones.
+    key, and `asked_with` the headers that requests to servers carry now, likewise; `certificates` the authorities that
+    the runner trusts besides the public ones.
     """
 
     report: Report
@@ -45,6 +46,12 @@ class DeployLook:
     agent_texts: Mapping[str, str]
     servers: Mapping[tuple[str, str], Launch] = field(default_factory=dict, repr=False)
     certificates: str | None = field(default=None, repr=False)
+    asked_with: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = field(default_factory=dict, repr=False)
+
+    @property
+    def headers(self) -> Mapping[tuple[str, str], str]:
+        """The headers as the application reads them: a JSON map, secret as a whole."""
+        return {place: json.dumps(dict(headers), sort_keys=True) for place, headers in self.asked_with.items()}
 
     @property
     def launches(self) -> Mapping[tuple[str, str], str]:
@@ -61,6 +68,17 @@ class DeployLook:
             "look at it, and preview again"
             for name, key in started.items()
             if self.servers.get((name, key)) not in self._seen(name, key)
+        ]
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+    def confirm_headers(self, wanted: Mapping[str, tuple[str, tuple[str, ...]]]) -> None:
+        """Raise `ConfigError` where a server of `wanted` (name to key and names of headers) has others by now."""
+        problems = [
+            f"{name}: the headers of {one_line(key)} are gone, others, or not approved any more since the look; "
+            "nothing was changed; look at it, and preview again"
+            for name, (key, names) in wanted.items()
+            if tuple(header for header, _ in self.asked_with.get((name, key), ())) != names
         ]
         if problems:
             raise ConfigError("\n".join(problems))
@@ -93,18 +111,22 @@ def take(root: Path, settings: StackSettings, *, updating: bool = False) -> Depl
         report = one_look(root, settings.stack, live, lambda seen: confirm(seen, live(), settings.wanted))
     texts = read_texts(report.agents, root, home)
     if not any(
-        isinstance(finding.candidate.launch, Launch)
+        isinstance(finding.candidate.launch, Launch) or finding.candidate.header_names
         for service in report.services.values()
         for finding in service.findings
     ):
         return DeployLook(report, config, texts)
-    servers = {
-        (candidate.service, candidate.key): candidate.launch
-        for probe in (user_files, project_files, npx)
-        for candidate in probe(request_for(root, settings)).candidates
-        if isinstance(candidate.launch, Launch)
-    }
-    return DeployLook(report, config, texts, servers, _certificates(settings))
+    request = request_for(root, settings)
+    named = [candidate for probe in (user_files, project_files, npx) for candidate in probe(request).candidates]
+    servers = {(one.service, one.key): one.launch for one in named if isinstance(one.launch, Launch)}
+    return DeployLook(
+        report,
+        config,
+        texts,
+        servers,
+        certificates=_certificates(settings) if servers else None,
+        asked_with={(one.service, one.key): one.headers for one in named if one.headers},
+    )
 
 
 def _certificates(settings: StackSettings) -> str | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from catalog import FINDABLE, LAST_PORT, RUNNER, container_name, host_name, host_port, volume_name
 from discovery.config import DiscoveryConfig
 from discovery.report import Finding, HostLaunch, Launch, Report, Verdict
-from planning.plan import CERTIFICATES_FILE, FILES_PATH, HostCommand, InRunner, Omit, Replica, Workload
+from planning.plan import CERTIFICATES_FILE, FILES_PATH, EntryHeaders, HostCommand, InRunner, Omit, Replica, Workload
 from settings import StackSettings
 
 # MiB, measured with context7, perplexity and sentry: the runner by itself, and what a server in it needs.
@@ -145,6 +145,12 @@ def _one_a_port(chosen: Mapping[str, Choice]) -> dict[str, Choice]:
             choice = Omit(f"its port {choice.port} is {taker}'s; give it another name in its file")
         kept[name] = choice
     return kept
+
+
+def told_headers(servers: Mapping[str, EntryHeaders]) -> Iterator[str]:
+    """One line for each server that agents ask with headers of its entry: names only, no value."""
+    for name, headers in servers.items():
+        yield f"{name}: agents send it {', '.join(headers.names)}, as {headers.key} says"
 
 
 def announced(servers: Iterable[HostCommand]) -> Iterator[str]:

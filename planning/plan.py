@@ -76,6 +76,14 @@ class Deploy:
 
 
 @dataclass(frozen=True)
+class EntryHeaders:
+    """The names of the headers that requests to an MCP server carry, and the entry that has them (`Candidate.key`)."""
+
+    names: tuple[str, ...]
+    key: str
+
+
+@dataclass(frozen=True)
 class Reuse:
     """Something that runs already serves.
 
@@ -94,6 +102,7 @@ class Reuse:
     version: str | None = None
     holds: tuple[str, ...] | None = None
     named: bool = False
+    headers: EntryHeaders | None = None
 
     @property
     def known_as(self) -> str | None:
@@ -120,6 +129,7 @@ class Relay:
     version: str | None = None
     holds: tuple[str, ...] | None = None
     named: bool = False
+    headers: EntryHeaders | None = None
 
     @property
     def known_as(self) -> str | None:
@@ -323,6 +333,12 @@ class Plan:
     def in_runner(self) -> Mapping[str, InRunner]:
         """What the runner starts, by name."""
         return {name: decision for name, decision in self.decisions.items() if isinstance(decision, InRunner)}
+
+    @property
+    def headers(self) -> Mapping[str, EntryHeaders]:
+        """The servers that are asked with headers of their entry, by name."""
+        used = {name: one for name, one in self.decisions.items() if isinstance(one, Reuse | Relay)}
+        return {name: decision.headers for name, decision in used.items() if decision.headers is not None}
 
     @property
     def host_commands(self) -> tuple[HostCommand, ...]:
