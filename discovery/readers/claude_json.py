@@ -102,7 +102,12 @@ def _kept(file: BinaryIO, names: tuple[str, ...]) -> Mapping[tuple[str, ...], ob
         if len(data) <= _WHOLE:
             return _of_document(json.loads(data.decode("utf-8-sig")), names)
         file.seek(0)
-    return dict(_of_stream(file, names))
+    import ijson  # loaded for large files only: most have none
+
+    try:
+        return dict(_of_stream(file, names))
+    except ijson.JSONError as error:
+        raise ValueError(str(error).partition("\n")[0]) from error
 
 
 def _of_document(document: object, names: Iterable[str]) -> Mapping[tuple[str, ...], object]:
@@ -119,7 +124,7 @@ def _of_document(document: object, names: Iterable[str]) -> Mapping[tuple[str, .
 
 def _of_stream(file: BinaryIO, names: Iterable[str]) -> Iterator[tuple[tuple[str, ...], object]]:
     """The same of a file of any size. Raises `ValueError`."""
-    import ijson  # loaded for large files only: most have none
+    import ijson
 
     if file.read(len(_BOM)) != _BOM:
         file.seek(0)
