@@ -17,6 +17,7 @@ from discovery.locks import lock_folder
 from discovery.look import look
 from discovery.one_look import one_look
 from discovery.probes.npx import npx
+from discovery.probes.other_tools import other_tools
 from discovery.probes.project_files import project_files
 from discovery.probes.user_files import user_files
 from discovery.readers import approval_records
@@ -117,7 +118,8 @@ def take(root: Path, settings: StackSettings, *, updating: bool = False) -> Depl
     ):
         return DeployLook(report, config, texts)
     request = request_for(root, settings)
-    named = [candidate for probe in (user_files, project_files, npx) for candidate in probe(request).candidates]
+    probes = (user_files, other_tools, project_files, npx)
+    named = [candidate for probe in probes for candidate in probe(request).candidates]
     servers = {(one.service, one.key): one.launch for one in named if isinstance(one.launch, Launch)}
     return DeployLook(
         report,
@@ -190,6 +192,7 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
         share=frozenset(settings.config.share),
         pins=settings.config.pin,
         host_commands=settings.config.allow_host_commands,
+        other_tools=settings.config.other_tools,
         servers=tuple(name for name in settings.config.mcp_servers if name not in FINDABLE),
         approver=Approver(
             project=str(root.resolve()),

@@ -10,6 +10,8 @@ not. What Claude Code's settings turn off is listed with that reason (`claude_se
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -27,6 +29,11 @@ from reading.text import bounded, one_line, shown
 MAX_BYTES = 1024 * 1024
 MAX_SERVERS = 2000
 _MAX_LABEL = 120
+
+# Each ends at the end of the text at the latest, so that none is begun over and over.
+_COMMENT = r"//[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)"
+# A string stays, a comment goes, and so does a comma that nothing follows.
+_COMMENTS = re.compile(rf'("(?:[^"\\]|\\.)*+(?:"|\Z))|{_COMMENT}|,(?=(?:\s|{_COMMENT})*[\]}}])', re.DOTALL)
 
 NEVER_RUN = "commands found in files are never run"
 # Where Claude Code looks for a project's servers, whose settings approve what stands there by its name.
@@ -65,14 +72,30 @@ def read_document(file: McpFile) -> tuple[Mapping[str, object] | None, tuple[str
         data = safe_files.read_file(file.path, rules)
         if data is None:
             return None, ()
-        document = json.loads(data.decode("utf-8-sig"))
+        document = _parsed(file, data.decode("utf-8-sig"))
     except safe_files.UnsafeFile as error:
         return None, (f"{file.shown} {error}: ignored",)
     except (ValueError, RecursionError) as error:  # a UnicodeDecodeError and a JSONDecodeError are ValueErrors
-        return None, (f"{file.shown} is not JSON ({_why(error)}): ignored",)
+        kind = "TOML" if file.path.suffix == ".toml" else "JSON"
+        return None, (f"{file.shown} is not {kind} ({_why(error)}): ignored",)
     if not isinstance(document, dict):
         return None, (f"{file.shown} holds {shown(document, 40)}, not a map of servers: ignored",)
     return document, ()
+
+
+def _parsed(file: McpFile, text: str) -> object:
+    """The document. A user's may be TOML, or JSON with comments and commas at the end. Raises `ValueError`."""
+    if file.path.suffix == ".toml":
+        return tomllib.loads(text)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        if file.approver is not None:
+            raise
+        plain = _COMMENTS.sub(lambda found: found[1] or "\n" * found[0].count("\n"), text)
+        if plain == text:
+            raise
+        return json.loads(plain)
 
 
 def servers_in(document: Mapping[str, object], stem: str) -> object:

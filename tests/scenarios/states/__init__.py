@@ -17,6 +17,7 @@ from . import (
     locks,
     models,
     npx,
+    other_tools,
     ports,
     priority,
     processes,
@@ -31,6 +32,7 @@ ALL: tuple[Scenario, ...] = tuple(
     for table in (
         environment,
         user_files,
+        other_tools,
         project_files,
         approval,
         claude_settings,
