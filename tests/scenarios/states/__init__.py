@@ -13,6 +13,7 @@ from . import (
     environment,
     headers,
     hostile_answers,
+    hostile_repository,
     impostors,
     locks,
     models,
@@ -49,6 +50,7 @@ ALL: tuple[Scenario, ...] = tuple(
         secrets,
         deadlines,
         hostile_answers,
+        hostile_repository,
         agents,
         docker_engine,
     )
