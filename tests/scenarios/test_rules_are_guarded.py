@@ -495,8 +495,8 @@ RULES = (
         "settings approve names, and give no variable",
         (
             "discovery/approval.py",
-            "it takes no variable along.\n            yield Grant(approved=True)\n",
-            "it takes no variable along.\n            yield Grant(approved=True, variables=frozenset(entry.variables))\n",
+            "variable along.\n            yield Grant(approved=True)\n",
+            "variable along.\n            yield Grant(approved=True, variables=frozenset(entry.variables))\n",
         ),
         "approved by settings alone, a server is given no variable of this machine",
     ),

@@ -254,12 +254,12 @@ def _(world: World) -> None:
 @scenario(
     "a label of the user's is no identity, and the server's own name is told",
     selects("github", 7000, USER),
-    lists("github", 7000, "verified", USER, reason="calls itself 'github-mcp-server'"),
-    lists("zen-mcp", 7001, "impostor", USER, reason="calls itself 'github-mcp-server'"),
+    lists("github", 7000, "verified", USER, reason="calls itself 'octocat'"),
+    lists("zen-mcp", 7001, "impostor", USER, reason="calls itself 'octocat'"),
 )
 def _(world: World) -> None:
     for port in (7000, 7001):
-        world.serve(legacy_mcp("github-mcp-server"), port)
+        world.serve(legacy_mcp("octocat"), port)
     world.write("home/.claude.json", {"mcpServers": {"github": _http(7000), "zen": _http(7001)}})
 
 
