@@ -12,12 +12,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import catalog
 from discovery.approval import COMMAND, Approver, Entry, is_loopback
 from discovery.config import is_name
-from discovery.readers import expansion, host_launches, launches
+from discovery.readers import commands, expansion, host_launches, launches, mcp_remote, package_runners
+from discovery.readers.commands import Command, LaunchError
+from discovery.readers.package_runners import Called
 from discovery.report import Candidate, HostLaunch, Launch, NamedBy, Source
 from discovery.request import Gathered
 from reading import endpoints, safe_files
@@ -162,16 +164,16 @@ def _of_a_project(
 ) -> tuple[Candidate, Entry | None]:
     """The candidate of a project's entry, as far as that is approved; and the entry, where it could be."""
     names = frozenset(_names_in(server))
-    if len(names) > launches.MAX_VARIABLES or not all(map(launches.is_variable, names)):
+    if len(names) > commands.MAX_VARIABLES or not all(map(commands.is_variable, names)):
         # Whoever approves it has to see every name.
-        problem = f"refers to more than {launches.MAX_VARIABLES} variables, or to what can't be one's name"
+        problem = f"refers to more than {commands.MAX_VARIABLES} variables, or to what can't be one's name"
         return _Said(problem=problem).candidate(service, file, where), None
     # What it would do is known without the value of any variable.
     would = _said(service, file, server, dict.fromkeys(names, ""))
     launch = would.launch if isinstance(would.launch, Launch) else None
     if launch is None and would.problem is not None:
         return would.candidate(service, file, where), None
-    does = f"start {launch.program} {launch.package}" if launch else f"call {would.endpoint}"
+    does = f"start {launch.starts}" if launch else f"call {would.endpoint}"
     try:
         entry = approver.entry(service, where, server, does, launch.takes if launch else ())
     except RecursionError:
@@ -195,25 +197,19 @@ def how_to_name(service: str) -> str:
 
 
 def _names_in(server: Mapping[str, object], *, needed: bool = False) -> Iterator[str]:
-    """The variables of this machine that a command's arguments and `env` refer to; `needed`: without a default."""
-    args, variables = server.get("args"), server.get("env")
-    texts = [*(args if isinstance(args, list) else ()), *(variables.values() if isinstance(variables, dict) else ())]
-    for text in texts:
-        if isinstance(text, str):
-            yield from expansion.needed_in(text) if needed else expansion.names_in(text)
+    """The variables of this machine that a command, its arguments and `env` refer to; `needed`: without a default."""
+    for text in commands.texts_in(server):
+        yield from expansion.needed_in(text) if needed else expansion.names_in(text)
 
 
 def _said(service: str, file: McpFile, server: Mapping[str, object], environment: Mapping[str, str]) -> _Said:
-    kind, url, command = server.get("type"), server.get("url"), server.get("command")
+    kind, url = server.get("type"), server.get("url")
     if server.get("disabled") is True:
         return _Said(problem="disabled in its file")
     if isinstance(url, str) and (kind is None or kind in _REMOTE_TYPES):
         return _remote(url, file, environment)
-    if isinstance(command, str) and kind in (None, "stdio"):
-        program, words = _program(command, server)
-        if program in launches.PROGRAMS:
-            return _package(program, words, file, server, environment)
-        return _host_command(service, file, program, server, environment)
+    if isinstance(server.get("command"), str | list) and kind in (None, "stdio", "local"):
+        return _started(service, file, server, environment)
     return _Said(problem=f"neither a url with a known type nor a stdio command (type {shown(kind, 40)})")
 
 
@@ -235,49 +231,45 @@ def _remote(url: str, file: McpFile, environment: Mapping[str, str]) -> _Said:
         return _Said(problem=f"its url {shown(url)} {error}")
 
 
-def _program(command: str, server: Mapping[str, object]) -> tuple[str, list[str]]:
-    """The program that a command starts, by its name alone, and the words that follow."""
-    args = server.get("args")
-    words = [word for word in args if isinstance(word, str)][:64] if isinstance(args, list) else []
-    program = _name_of(command)
-    if program == "cmd" and [word.lower() for word in words[:1]] == ["/c"] and len(words) > 1:
-        return _name_of(words[1]), words[2:]
-    return program, words
-
-
-def _name_of(command: str) -> str:
-    return PurePosixPath(command.replace("\\", "/")[:4096]).name.lower().removesuffix(".exe").removesuffix(".cmd")
-
-
-def _package(
-    program: str, words: list[str], file: McpFile, server: Mapping[str, object], environment: Mapping[str, str]
-) -> _Said:
-    """What is said of a stdio server that comes as a package."""
-    package = _npx_package(words) if program == "npx" else None
-    if package is not None and package.partition("@")[0] == "mcp-remote":
-        # A bridge from stdio to a server that speaks HTTP already: that server is the one to ask.
-        url = next((word for word in words if word.startswith(("http://", "https://"))), "")
-        return _remote(url, file, environment)
-    if program == "npx" and package is None:
-        return _Said(problem=f"runs npx without a package one can tell: {NEVER_RUN}")
-    endpoint = f"npx:{package}" if package else ""
+def _started(service: str, file: McpFile, server: Mapping[str, object], environment: Mapping[str, str]) -> _Said:
+    """What is said of a stdio server: a package, a bridge to another server, or a command of this host."""
     try:
-        launch = launches.launch_of(program, words, server.get("env"), environment)
-    except launches.LaunchError as error:
-        return _Said(endpoint, f"{error}: {NEVER_RUN}")
-    if program == "uvx":
-        return _Said("", f"speaks stdio through {shown(program, 40)}: {NEVER_RUN} during discovery", launch)
-    return _Said(endpoint, "stdio: not started during discovery", launch)
+        if folder := commands.claudes_folder(server):
+            raise LaunchError(f"needs {folder}, a folder that only Claude Code names; write its path out")
+        command = commands.unwrapped(commands.words_of(server))
+        called = package_runners.read(command)
+        if called is None:
+            return _host_command(service, file, command, server, environment)
+        variables = {**commands.variables_of(server), **command.variables}
+        if called.name == mcp_remote.PACKAGE:
+            return _said(service, file, mcp_remote.bridged(called, variables), environment)
+    except LaunchError as error:
+        return _Said(problem=str(error))
+    return _package(called, variables, environment)
+
+
+def _package(called: Called, variables: Mapping[str, str], environment: Mapping[str, str]) -> _Said:
+    """What is said of a stdio server that comes as a package."""
+    of_npm = called.program == "npx"
+    # An endpoint is one word, which a range of versions need not be.
+    endpoint = f"npx:{called.package if endpoints.is_package(called.package) else called.name}" if of_npm else ""
+    try:
+        launch = launches.launch_of(called, variables, environment)
+    except LaunchError as error:
+        return _Said(endpoint, str(error))
+    if of_npm:
+        return _Said(endpoint, "stdio: not started during discovery", launch)
+    return _Said("", f"speaks stdio through {shown(called.program, 40)}: {NEVER_RUN} during discovery", launch)
 
 
 def _host_command(
-    service: str, file: McpFile, program: str, server: Mapping[str, object], environment: Mapping[str, str]
+    service: str, file: McpFile, command: Command, server: Mapping[str, object], environment: Mapping[str, str]
 ) -> _Said:
     """What is said of a stdio server that is a command of this host.
 
     What a project brings along comes from others with the next `git pull`, so no key of a stack lets it run here.
     """
-    speaks = f"speaks stdio through {shown(program, 40)}"
+    speaks = f"speaks stdio through {shown(command.program, 40)}"
     if file.source is not Source.USER:
         return _Said(problem=f"{speaks}: {NEVER_RUN}, and of a project's files not by allowHostCommands either")
     if service in catalog.SERVICES:
@@ -287,24 +279,8 @@ def _host_command(
     try:
         launch = host_launches.launch_of(server, environment)
         return _Said(problem=f"{speaks}: a command of this host, not started during discovery", launch=launch)
-    except launches.LaunchError as error:
+    except LaunchError as error:
         return _Said(problem=f"{speaks}: {error}")
-
-
-def _npx_package(words: list[str]) -> str | None:
-    """The package in npx's arguments: that of `--package`, or else the first that is no option."""
-    arguments = iter(words)
-    package = None
-    for word in arguments:
-        if word in ("-p", "--package"):
-            package = next(arguments, None)
-        elif word.startswith("--package="):
-            package = word.removeprefix("--package=")
-        elif not word.startswith("-"):
-            package = word
-        if package is not None:
-            break
-    return package if package is not None and endpoints.is_package(package) else None
 
 
 def _why(error: Exception) -> str:
