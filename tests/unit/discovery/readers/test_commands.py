@@ -16,7 +16,7 @@ from tests.unit.asking import JSON_VALUES, MANY
     [
         ({"command": "npx"}, ("npx",)),
         ({"command": "npx", "args": None}, ("npx",)),
-        ({"command": "npx", "args": ["a", "--port", 3000, "--rate", 1.5]}, ("npx", "a", "--port", "3000", "--rate", "1.5")),
+        ({"command": "npx", "args": ["a", "-p", 3000, "-r", 1.5]}, ("npx", "a", "-p", "3000", "-r", "1.5")),
         ({"command": "npx", "args": [True, False, 3000.0, -0.25]}, ("npx", "true", "false", "3000", "-0.25")),
         ({"command": ["npx", "-y", "a"]}, ("npx", "-y", "a")),
         ({"command": ["npx", "-y"], "args": ["a"]}, ("npx", "-y", "a")),

@@ -56,8 +56,14 @@ def test_a_server_chooses_no_registry(variable: str, key: str) -> None:
 
 def test_the_runner_is_told_everything() -> None:
     launch = Launch(
-        "uvx", "a==1.0", binary="b", arguments=("c",), environment={"D": "e"}, beside=("f",), options=("--prerelease=allow",)
-    )  # fmt: skip
+        "uvx",
+        "a==1.0",
+        beside=("f",),
+        options=("--prerelease=allow",),
+        binary="b",
+        arguments=("c",),
+        environment={"D": "e"},
+    )
     assert json.loads(launches.file_text(launch)) == {
         "program": "uvx",
         "package": "a==1.0",

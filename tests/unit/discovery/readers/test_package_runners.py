@@ -144,6 +144,9 @@ def test_what_lies_on_this_host_is_no_package(line: str) -> None:
     assert called(line) is None
 
 
+NO_PACKAGES = ("a; touch x", "$(a)", "a`b`", "a|b", "a&b", "a\nb", "a" * 300, "-", "")
+
+
 @pytest.mark.parametrize(
     ("line", "why"),
     [
@@ -183,8 +186,7 @@ def test_what_lies_on_this_host_is_no_package(line: str) -> None:
         ("uvx --with git+https://h.invalid/a a", "from a repository"),
         ("npx -p a 'b;c'", "with a program that has no plain name"),
         ("uvx --from a b/../c", "with a program that has no plain name"),
-        *((["npx", text], "without a package") for text in ("a; touch x", "$(a)", "a`b`", "a|b", "a&b", "a\nb", "a" * 300)),
-        *((["uvx", text], "without a package") for text in ("a; touch x", "$(a)", "a`b`", "a|b", "a&b", "a\nb", "a" * 300)),
+        *(([program, text], "without a package") for program in ("npx", "uvx") for text in NO_PACKAGES),
     ],
 )  # fmt: skip
 def test_what_no_runner_takes_says_why_and_what_to_do(line: str | list[str], why: str) -> None:
@@ -195,7 +197,7 @@ def test_what_no_runner_takes_says_why_and_what_to_do(line: str | list[str], why
 
 
 OPTION = st.sampled_from(
-    ["-y", "-p", "--", "-c", "--package", "--package=", "--from", "--with", "--with=a,b", "--python", "-yp", "--prerelease"]
+    ["-y", "-p", "--", "-c", "--package", "--package=", "--from", "--with", "--with=a,b", "--python", "-yp", "--spec"]
 )  # fmt: skip
 PACKAGE = st.sampled_from(["a", "@s/a@1.2.3", "a@>=1 <2", "a[b]>=1", "a==1", "./a", "git+a", "a/b"])
 WORDS = st.lists(OPTION | PACKAGE | st.text(max_size=8) | st.from_regex(r"-{1,2}[a-z]{1,8}(=.{0,5})?", fullmatch=True))
