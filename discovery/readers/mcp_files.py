@@ -17,7 +17,7 @@ from pathlib import Path
 import catalog
 from discovery.approval import COMMAND, Approver, Entry, is_loopback
 from discovery.config import is_name
-from discovery.readers import commands, expansion, host_launches, launches, mcp_remote, package_runners
+from discovery.readers import commands, container_run, expansion, host_launches, launches, mcp_remote, package_runners
 from discovery.readers.commands import Command, LaunchError
 from discovery.readers.package_runners import Called
 from discovery.report import Candidate, HostLaunch, Launch, NamedBy, Source
@@ -270,6 +270,9 @@ def _host_command(
     What a project brings along comes from others with the next `git pull`, so no key of a stack lets it run here.
     """
     speaks = f"speaks stdio through {shown(command.program, 40)}"
+    image = container_run.image_of(command)
+    if image is not None and not (file.source is Source.USER and file.host_commands):
+        return _Said(problem=_runs(image, "" if file.source is not Source.USER else ", or set allowHostCommands"))
     if file.source is not Source.USER:
         return _Said(problem=f"{speaks}: {NEVER_RUN}, and of a project's files not by allowHostCommands either")
     if service in catalog.SERVICES:
@@ -281,6 +284,14 @@ def _host_command(
         return _Said(problem=f"{speaks}: a command of this host, not started during discovery", launch=launch)
     except LaunchError as error:
         return _Said(problem=f"{speaks}: {error}")
+
+
+def _runs(image: str, otherwise: str) -> str:
+    named = f"the image {image}" if image else "an image one cannot tell"
+    return (
+        f"runs {named} in a container, which no stack starts; "
+        f"name its url behind an HTTP bridge, or its npx or uvx package{otherwise}"
+    )
 
 
 def _why(error: Exception) -> str:

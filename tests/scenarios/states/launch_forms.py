@@ -179,3 +179,16 @@ def _(world: World) -> None:
     world.set(DOCS_TOKEN=world.secret())
     words = ["--package=@acme/docs", "--package=rich", "dlx", "docs", "--token=${DOCS_TOKEN}"]
     world.write("root/.mcp.json", {"mcpServers": {"docs": {"command": "pnpm", "args": words}}})
+
+
+@scenario(
+    "a container's image is named, with what to do instead",
+    starts_nothing("docs"),
+    says(
+        "runs the image ghcr.io/acme/docs:1.2 in a container, which no stack starts; name its url behind an HTTP "
+        "bridge, or its npx or uvx package, or set allowHostCommands"
+    ),
+)
+def _(world: World) -> None:
+    words = ["run", "-i", "--rm", "-e", f"TOKEN={world.secret()}", "ghcr.io/acme/docs:1.2", "--token", world.secrets[0]]
+    _entry(world, "docker", words)

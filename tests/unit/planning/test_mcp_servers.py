@@ -300,3 +300,20 @@ def test_the_application_finds_hosted_servers_in_its_plan() -> None:
     server = json.loads(plan_document(plan, ()))["services"]["context7"]
     assert (server["protocol"], server["action"]) == ("mcp", "deploy")
     assert server["endpoint"] == "http://runner:8000/servers/context7/mcp"
+
+
+def test_what_comes_along_with_a_package_is_told_as_well() -> None:
+    launch = Launch("uvx", "a==1.2.3", beside=("rich>=1", "b==1"), python="3.12")
+    notices = plan_of(launchable("context7", launch)).notices
+    assert "context7: the runner starts uvx a==1.2.3 with rich>=1 with b==1 (entry of context7), given no variable" in (
+        notices
+    )
+    (loose,) = [notice for notice in notices if "no exact version" in notice]
+    assert "uvx rich>=1 names" in loose and "write rich==1.2.3, with" in loose
+    assert any("asks for Python 3.12, and is started with the runner's own" in notice for notice in notices)
+
+
+@pytest.mark.parametrize("package", ["a==1.*", "a@1.2.x", "@s/a@^1.2.3", "a@>=1.2.3 <2", "a@1.2.3 - 1.2.5"])
+def test_a_range_is_no_exact_version(package: str) -> None:
+    (loose,) = [line for line in plan_of(launchable("context7", Launch("npx", package))).notices if "no exact" in line]
+    assert f"write {'@s/a' if '@s' in package else 'a'}@1.2.3," in loose
