@@ -123,7 +123,7 @@ class Launch:
     @property
     def starts(self) -> str:
         """What is started, with all that comes along."""
-        return " ".join((self.program, " with ".join((self.package, *self.beside))))
+        return " ".join((self.program, " and ".join((self.package, *self.beside))))
 
 
 @dataclass(frozen=True)

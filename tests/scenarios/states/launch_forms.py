@@ -173,7 +173,7 @@ def _(world: World) -> None:
 @scenario(
     "a project's package waits for approval however it is started",
     starts_nothing("docs"),
-    says(r"docs waits for approval: .* \(it would start npx @acme/docs with rich with DOCS_TOKEN"),
+    says(r"docs waits for approval: .* \(it would start npx @acme/docs and rich with DOCS_TOKEN"),
 )
 def _(world: World) -> None:
     world.set(DOCS_TOKEN=world.secret())

@@ -305,7 +305,7 @@ def test_the_application_finds_hosted_servers_in_its_plan() -> None:
 def test_what_comes_along_with_a_package_is_told_as_well() -> None:
     launch = Launch("uvx", "a==1.2.3", beside=("rich>=1", "b==1"), python="3.12")
     notices = plan_of(launchable("context7", launch)).notices
-    assert "context7: the runner starts uvx a==1.2.3 with rich>=1 with b==1 (entry of context7), given no variable" in (
+    assert "context7: the runner starts uvx a==1.2.3 and rich>=1 and b==1 (entry of context7), given no variable" in (
         notices
     )
     (loose,) = [notice for notice in notices if "no exact version" in notice]
