@@ -99,6 +99,8 @@ class Reach:
 class Launch:
     """A server that speaks stdio, as a runner would start it: `npx` or `uvx`, the package, and which of its programs.
 
+    `beside` are packages that are installed with it, `python` is the version of Python that was asked for, `options`
+    are the installer's own.
     `arguments` and `environment` may hold secrets: they are never printed, and no report carries them. `told` is every
     word after the program where anybody may know them, None where only the file may; `variables` pairs a variable of
     the package's with the one of this machine that it is taken from. `sets` names all variables that it is given,
@@ -111,9 +113,17 @@ class Launch:
     sets: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     told: tuple[str, ...] | None = field(default=None, repr=False)
+    beside: tuple[str, ...] = ()
+    python: str | None = None
+    options: tuple[str, ...] = ()
     binary: str | None = field(default=None, compare=False)
     arguments: tuple[str, ...] = field(default=(), repr=False, compare=False)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def starts(self) -> str:
+        """What is started, with all that comes along."""
+        return " ".join((self.program, " and ".join((self.package, *self.beside))))
 
 
 @dataclass(frozen=True)
@@ -399,6 +409,9 @@ def _launch_to_json(launch: Launch | HostLaunch) -> dict[str, Any]:
         "sets": list(launch.sets),
         "takes": list(launch.takes),
         "told": None if launch.told is None else list(launch.told),
+        "beside": list(launch.beside),
+        "python": launch.python,
+        "options": list(launch.options),
     }
 
 
@@ -410,7 +423,10 @@ def _launch_from_json(value: Mapping[str, Any] | None) -> Launch | HostLaunch | 
     pairs = tuple((str(own), str(machine)) for own, machine in value["variables"])
     told = None if value["told"] is None else tuple(str(word) for word in value["told"])
     sets, takes = (tuple(str(name) for name in value[key]) for key in ("sets", "takes"))
-    return Launch(str(value["program"]), str(value["package"]), pairs, sets, takes, told)
+    # A snapshot that was committed before there were any says nothing of them.
+    beside, options = (tuple(str(word) for word in value.get(key, ())) for key in ("beside", "options"))
+    python = value.get("python")
+    return Launch(str(value["program"]), str(value["package"]), pairs, sets, takes, told, beside, python, options)
 
 
 def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:

@@ -151,7 +151,8 @@ class InRunner:
 
     `arguments` (every word after `program`) and `variables` (the package's own, and the one of this machine it is taken
     from) hold nothing secret; `arguments` is None where that can't be known. `sets` names all variables that the
-    package is given, `takes` all of this machine's that something of it is made of.
+    package is given, `takes` all of this machine's that something of it is made of. `beside` are packages that are
+    installed with it, `python` is the version of Python that was asked for; `starts` says it all in one line.
     """
 
     endpoint: str
@@ -159,8 +160,11 @@ class InRunner:
     reason: str
     program: str
     package: str
+    starts: str
     evidence: str
     key: str
+    beside: tuple[str, ...] = ()
+    python: str | None = None
     arguments: tuple[str, ...] | None = None
     variables: tuple[tuple[str, str], ...] = ()
     sets: tuple[str, ...] = ()

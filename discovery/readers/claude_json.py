@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -130,7 +131,7 @@ def _of_stream(file: BinaryIO, names: Iterable[str]) -> Iterator[tuple[tuple[str
         file.seek(0)
     wanted = {("mcpServers",), *(("projects", name, key) for name in names for key in _OF_A_PROJECT)}
     deepest = max(map(len, wanted))
-    events = iter(ijson.basic_parse(file, buf_size=_BUFFER, use_float=True))
+    events = iter(ijson.basic_parse(file, buf_size=_BUFFER))
     if next(events, (None, None))[0] != "start_map":
         raise _Unusable("holds something other than a map of settings")
     place: tuple[str, ...] = ()
@@ -154,7 +155,8 @@ def _built(event: str, value: Any, events: Iterator[tuple[str, Any]]) -> object:
     builder = ObjectBuilder()
     depth = characters = count = 0
     while True:
-        builder.event(event, value)
+        # Any whole number is one, as Python's own reader has it; what has a fraction comes as a Decimal.
+        builder.event(event, float(value) if isinstance(value, Decimal) else value)
         depth += (event in ("start_map", "start_array")) - (event in ("end_map", "end_array"))
         if depth == 0:
             built: object = builder.value

@@ -8,13 +8,11 @@ Zed (a map as `command`), VS Code and Cursor (`${env:NAME}`, `envFile`).
 
 from __future__ import annotations
 
-import itertools
-import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 
 from discovery.readers import expansion
+from discovery.readers.commands import LaunchError, text_of
 from reading.text import one_line, shown
 
 MAX_HEADERS = 32
@@ -60,7 +58,7 @@ def plain(server: Mapping[str, object]) -> dict[str, object]:
         raise FormError(_unknown(kind, server))
     if "envFile" in server:
         raise FormError("takes variables from a file (envFile), which is not read; write them into env")
-    found: dict[str, object] = {"url": url} if url is not None else {"command": command, "args": args, "env": _env(env)}
+    found: dict[str, object] = {"url": url} if url is not None else {"command": command, "args": args, "env": env}
     if url is not None:
         found["type"] = "sse" if kind == "sse" else "http"
         found["headers"] = dict(_header_texts(server))
@@ -70,9 +68,9 @@ def plain(server: Mapping[str, object]) -> dict[str, object]:
 
 def headers(server: Mapping[str, object], environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     """The headers of an entry in its plain form, expanded. Raises `FormError`."""
+    written = server.get("headers")
     found: list[tuple[str, str]] = []
-    environment = {**environment, **dict(_own(server, environment))}
-    for name, text in headers_written(server).items():
+    for name, text in (written if isinstance(written, dict) else {}).items():
         if _HEADER_NAME.fullmatch(str(name)) is None or str(name).lower() in _NOT_TO_SET:
             raise FormError(f"header {one_line(str(name), 40)} is none that an entry can set; remove it")
         try:
@@ -83,26 +81,6 @@ def headers(server: Mapping[str, object], environment: Mapping[str, str]) -> tup
             raise FormError(f"header {one_line(str(name), 40)} has no value that HTTP can carry; correct it")
         found.append((str(name), value))
     return tuple(found)
-
-
-def headers_written(server: Mapping[str, object]) -> Mapping[str, object]:
-    """The headers of an entry in its plain form as they stand there: in `headers`, or in a bridge's arguments."""
-    written = server.get("headers")
-    if isinstance(written, dict):
-        return written
-    # npx mcp-remote URL --header "Authorization: Bearer ${TOKEN}"
-    args = server.get("args")
-    words = [word for word in args if isinstance(word, str)] if isinstance(args, list) else []
-    pairs = (text.partition(":") for option, text in itertools.pairwise(words) if option == "--header")
-    return {name.strip(): text.strip() for name, _, text in pairs}
-
-
-def _own(server: Mapping[str, object], environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The variables that the entry sets itself, by which a bridge expands its headers."""
-    env = server.get("env")
-    for name, text in env.items() if isinstance(env, dict) else ():
-        with suppress(expansion.ExpansionError):
-            yield name, expansion.expand(str(text), environment)
 
 
 def _kind(server: Mapping[str, object]) -> str | None:
@@ -124,25 +102,15 @@ def _unknown(kind: str | None, server: Mapping[str, object]) -> str:
     return f"neither a url with a known type nor a stdio command (type {shown(said, 40)})"
 
 
-def _env(env: object) -> object:
-    """Numbers and truth values as the texts that JSON has for them; what is neither stays, to be told."""
-    if not isinstance(env, dict):
-        return env
-    wrong = [name for name, value in env.items() if isinstance(value, dict | list) or value is None]
-    if wrong:
-        value = env[wrong[0]]
-        raise FormError(f"env.{one_line(str(wrong[0]), 40)} is {shown(value)}, not a text; write it in quotes")
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in env.items()}
-
-
 def _header_texts(server: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     written = server.get("headers", server.get("http_headers"))
     if written is not None and not isinstance(written, dict):
         raise FormError(f"headers is {shown(written)}, not a map of names to texts; correct it")
     for name, value in (written or {}).items():
-        if isinstance(value, dict | list) or value is None:
-            raise FormError(f"headers.{one_line(str(name), 40)} is {shown(value)}, not a text; write it in quotes")
-        yield str(name), value if isinstance(value, str) else json.dumps(value)
+        try:
+            yield str(name), text_of(value, f"header {one_line(str(name), 40)}")
+        except LaunchError as error:
+            raise FormError(str(error)) from error
     taken = server.get("env_http_headers")
     for name, variable in taken.items() if isinstance(taken, dict) else ():
         yield str(name), f"${{{variable}}}"

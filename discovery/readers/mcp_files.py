@@ -14,12 +14,24 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import catalog
 from discovery.approval import COMMAND, Approver, Entry, is_loopback
-from discovery.readers import claude_settings, entry_forms, expansion, host_launches, launches
+from discovery.readers import (
+    claude_settings,
+    commands,
+    container_run,
+    entry_forms,
+    expansion,
+    host_launches,
+    launches,
+    mcp_remote,
+    package_runners,
+)
 from discovery.readers.claude_settings import ClaudeSettings
+from discovery.readers.commands import Command, LaunchError
+from discovery.readers.package_runners import Called
 from discovery.readers.server_names import service_names
 from discovery.report import Candidate, HostLaunch, Launch, NamedBy, Source
 from discovery.request import Gathered
@@ -169,7 +181,7 @@ def _candidate(
     if file.approver is not None:
         return _of_a_project(named, file, written, server, environment, file.approver)
     said = _said(named.service, file, server, environment)
-    return _with_headers(said, server, environment).candidate(named.service, file, named.place), None
+    return _with_headers(said, environment).candidate(named.service, file, named.place), None
 
 
 def waiting(candidate: Candidate) -> str:
@@ -181,12 +193,14 @@ def waiting(candidate: Candidate) -> str:
 class _Said:
     """What one entry comes to: where it is, why it is not asked, how it is started.
 
-    `headers` are what a request there carries, once that may be; `withheld` says why it carries less than it could.
+    `server` is the entry of what is reached at an address, in its plain form; `headers` are what a request there
+    carries, once that may be; `withheld` says why it carries less than it could.
     """
 
     endpoint: str = ""
     problem: str | None = None
     launch: Launch | HostLaunch | None = None
+    server: Mapping[str, object] = field(default_factory=dict, repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     withheld: str = ""
 
@@ -219,16 +233,16 @@ def _of_a_project(
     """The candidate of a project's entry, as far as that is approved; and the entry, where it could be."""
     service, where = named.service, named.place
     names = frozenset(_names_in(server))
-    if len(names) > launches.MAX_VARIABLES or not all(map(launches.is_variable, names)):
+    if len(names) > commands.MAX_VARIABLES or not all(map(commands.is_variable, names)):
         # Whoever approves it has to see every name.
-        problem = f"refers to more than {launches.MAX_VARIABLES} variables, or to what can't be one's name"
+        problem = f"refers to more than {commands.MAX_VARIABLES} variables, or to what can't be one's name"
         return _Said(problem=problem).candidate(service, file, where), None
     # What it would do is known without the value of any variable.
     would = _said(service, file, server, dict.fromkeys(names, ""))
     launch = would.launch if isinstance(would.launch, Launch) else None
     if launch is None and would.problem is not None:
         return would.candidate(service, file, where), None
-    does = f"start {launch.program} {launch.package}" if launch else f"call {would.endpoint}"
+    does = f"start {launch.starts}" if launch else f"call {would.endpoint}"
     try:
         entry = approver.entry(service, where, written, does, launch.takes if launch else names)
     except RecursionError:
@@ -242,8 +256,8 @@ def _of_a_project(
     given = {name: value for name, value in environment.items() if name in grant.variables}
     if launch is None:
         if grant.approved:
-            return _with_headers(would, server, given).candidate(service, file, where), entry
-        kept_back = f"its headers wait for approval: {COMMAND} {service}" if entry_forms.headers_written(server) else ""
+            return _with_headers(would, given).candidate(service, file, where), entry
+        kept_back = f"its headers wait for approval: {COMMAND} {service}" if would.server.get("headers") else ""
         return replace(would, withheld=kept_back).candidate(service, file, where), entry
     if withheld := [name for name in _names_in(server, needed=True) if name not in grant.variables]:
         problem = f"needs {one_line(withheld[0], 60)}, which nobody names for it; {how_to_name(service)}"
@@ -257,37 +271,32 @@ def how_to_name(service: str) -> str:
 
 
 def _names_in(server: Mapping[str, object], *, needed: bool = False) -> Iterator[str]:
-    """The variables of this machine that arguments, `env` and headers refer to; `needed`: without a default."""
-    args = server.get("args")
-    maps = [found for key in ("env", "headers") if isinstance(found := server.get(key), dict)]
-    texts = [*(args if isinstance(args, list) else ()), *(text for found in maps for text in found.values())]
-    for text in texts:
-        if isinstance(text, str):
-            yield from expansion.needed_in(text) if needed else expansion.names_in(text)
+    """The variables of this machine that a command, its `env` and headers refer to; `needed`: without a default."""
+    written = server.get("headers")
+    of_headers = written.values() if isinstance(written, dict) else ()
+    for text in (*commands.texts_in(server), *(text for text in of_headers if isinstance(text, str))):
+        yield from expansion.needed_in(text) if needed else expansion.names_in(text)
 
 
 def _said(service: str, file: McpFile, server: Mapping[str, object], environment: Mapping[str, str]) -> _Said:
     """What an entry in its plain form (`entry_forms.plain`) comes to, without its headers."""
-    url, command = server.get("url"), server.get("command")
+    url = server.get("url")
     if isinstance(url, str):
-        return _remote(url, file, environment)
-    program, words = _program(str(command), server)
-    if program in launches.PROGRAMS:
-        return _package(program, words, file, server, environment)
-    return _host_command(service, file, program, server, environment)
+        return replace(_remote(url, file, environment), server=server)
+    return _started(service, file, server, environment)
 
 
-def _with_headers(said: _Said, server: Mapping[str, object], environment: Mapping[str, str]) -> _Said:
+def _with_headers(said: _Said, environment: Mapping[str, str]) -> _Said:
     """The same with the headers of the entry, where it is one that is reached at an address."""
     if said.problem is not None or said.launch is not None or not said.endpoint:
         return said
-    if "headersHelper" in server:
+    if "headersHelper" in said.server:
         return replace(said, withheld="its headersHelper is a command, which is never run here; write headers instead")
     try:
-        found = entry_forms.headers(server, environment)
+        found = entry_forms.headers(said.server, environment)
     except entry_forms.FormError as error:
         return replace(said, withheld=f"its {error}")
-    if not found and "oauth" in server:
+    if not found and "oauth" in said.server:
         return replace(said, withheld="it logs in by OAuth in a browser; give its entry a token in headers")
     return replace(said, headers=found, withheld="" if found else "give its entry a key in headers")
 
@@ -310,49 +319,48 @@ def _remote(url: str, file: McpFile, environment: Mapping[str, str]) -> _Said:
         return _Said(problem=f"its url {shown(url)} {error}")
 
 
-def _program(command: str, server: Mapping[str, object]) -> tuple[str, list[str]]:
-    """The program that a command starts, by its name alone, and the words that follow."""
-    args = server.get("args")
-    words = [word for word in args if isinstance(word, str)][:64] if isinstance(args, list) else []
-    program = _name_of(command)
-    if program == "cmd" and [word.lower() for word in words[:1]] == ["/c"] and len(words) > 1:
-        return _name_of(words[1]), words[2:]
-    return program, words
-
-
-def _name_of(command: str) -> str:
-    return PurePosixPath(command.replace("\\", "/")[:4096]).name.lower().removesuffix(".exe").removesuffix(".cmd")
-
-
-def _package(
-    program: str, words: list[str], file: McpFile, server: Mapping[str, object], environment: Mapping[str, str]
-) -> _Said:
-    """What is said of a stdio server that comes as a package."""
-    package = _npx_package(words) if program == "npx" else None
-    if package is not None and package.partition("@")[0] == "mcp-remote":
-        # A bridge from stdio to a server that speaks HTTP already: that server is the one to ask.
-        url = next((word for word in words if word.startswith(("http://", "https://"))), "")
-        return _remote(url, file, environment)
-    if program == "npx" and package is None:
-        return _Said(problem=f"runs npx without a package one can tell: {NEVER_RUN}")
-    endpoint = f"npx:{package}" if package else ""
+def _started(service: str, file: McpFile, server: Mapping[str, object], environment: Mapping[str, str]) -> _Said:
+    """What is said of a stdio server: a package, a bridge to another server, or a command of this host."""
     try:
-        launch = launches.launch_of(program, words, server.get("env"), environment)
-    except launches.LaunchError as error:
-        return _Said(endpoint, f"{error}: {NEVER_RUN}")
-    if program == "uvx":
-        return _Said("", f"speaks stdio through {shown(program, 40)}: {NEVER_RUN} during discovery", launch)
-    return _Said(endpoint, "stdio: not started during discovery", launch)
+        if folder := commands.claudes_folder(server):
+            raise LaunchError(f"needs {folder}, a folder that only Claude Code names; write its path out")
+        command = commands.unwrapped(commands.words_of(server))
+        called = package_runners.read(command)
+        if called is None:
+            return _host_command(service, file, command, server, environment)
+        variables = {**commands.variables_of(server), **command.variables}
+        if called.name == mcp_remote.PACKAGE:
+            return _said(service, file, mcp_remote.bridged(called, variables), environment)
+    except LaunchError as error:
+        return _Said(problem=str(error))
+    return _package(called, variables, environment)
+
+
+def _package(called: Called, variables: Mapping[str, str], environment: Mapping[str, str]) -> _Said:
+    """What is said of a stdio server that comes as a package."""
+    of_npm = called.program == "npx"
+    # An endpoint is one word, which a range of versions need not be.
+    endpoint = f"npx:{called.package if endpoints.is_package(called.package) else called.name}" if of_npm else ""
+    try:
+        launch = launches.launch_of(called, variables, environment)
+    except LaunchError as error:
+        return _Said(endpoint, str(error))
+    if of_npm:
+        return _Said(endpoint, "stdio: not started during discovery", launch)
+    return _Said("", f"speaks stdio through {shown(called.program, 40)}: {NEVER_RUN} during discovery", launch)
 
 
 def _host_command(
-    service: str, file: McpFile, program: str, server: Mapping[str, object], environment: Mapping[str, str]
+    service: str, file: McpFile, command: Command, server: Mapping[str, object], environment: Mapping[str, str]
 ) -> _Said:
     """What is said of a stdio server that is a command of this host.
 
     What a project brings along comes from others with the next `git pull`, so no key of a stack lets it run here.
     """
-    speaks = f"speaks stdio through {shown(program, 40)}"
+    speaks = f"speaks stdio through {shown(command.program, 40)}"
+    image = container_run.image_of(command)
+    if image is not None and not (file.source is Source.USER and file.host_commands):
+        return _Said(problem=_runs(image, "" if file.source is not Source.USER else ", or set allowHostCommands"))
     if file.source is not Source.USER:
         return _Said(problem=f"{speaks}: {NEVER_RUN}, and of a project's files not by allowHostCommands either")
     if service in catalog.SERVICES:
@@ -362,24 +370,16 @@ def _host_command(
     try:
         launch = host_launches.launch_of(server, environment)
         return _Said(problem=f"{speaks}: a command of this host, not started during discovery", launch=launch)
-    except launches.LaunchError as error:
+    except LaunchError as error:
         return _Said(problem=f"{speaks}: {error}")
 
 
-def _npx_package(words: list[str]) -> str | None:
-    """The package in npx's arguments: that of `--package`, or else the first that is no option."""
-    arguments = iter(words)
-    package = None
-    for word in arguments:
-        if word in ("-p", "--package"):
-            package = next(arguments, None)
-        elif word.startswith("--package="):
-            package = word.removeprefix("--package=")
-        elif not word.startswith("-"):
-            package = word
-        if package is not None:
-            break
-    return package if package is not None and endpoints.is_package(package) else None
+def _runs(image: str, otherwise: str) -> str:
+    named = f"the image {image}" if image else "an image one cannot tell"
+    return (
+        f"runs {named} in a container, which no stack starts; "
+        f"name its url behind an HTTP bridge, or its npx or uvx package{otherwise}"
+    )
 
 
 def _why(error: Exception) -> str:

@@ -374,6 +374,76 @@ RULES = (
         "so is a default in the URL of a bridge's arguments",
     ),
     (
+        "what is no text among a command's words is told",
+        (
+            "discovery/readers/commands.py",
+            '    raise LaunchError(f"has {_kind(value)} as {what}; write a text")\n',
+            '    return ""\n',
+        ),
+        "what is no text among the words is told, and nothing of the rest is started",
+    ),
+    (
+        "a number among a command's words is a text",
+        ("discovery/readers/commands.py", "if isinstance(value, int) and", "if False and"),
+        "a package is known however it is started: numbers among the words",
+    ),
+    (
+        "words beyond the limit are told",
+        (
+            "discovery/readers/commands.py",
+            "    if len(given) > MAX_WORDS:",
+            "    given = given[:MAX_WORDS]\n    if False:",
+        ),
+        "more words than are read are told with their number",
+    ),
+    (
+        "a shell's line stays a shell's",
+        ("discovery/readers/commands.py", "if _SHELLS_WORK.search(without_references):", "if False:"),
+        "what only a shell could read is started by nobody",
+    ),
+    (
+        "a folder that only Claude Code names is named as that",
+        ("discovery/readers/mcp_files.py", "if folder := commands.claudes_folder(server):", "if folder := None:"),
+        "a folder that only Claude Code names is named as that",
+    ),
+    (
+        "no entry chooses a registry by an option",
+        ("discovery/readers/package_runners.py", "if option in grammar.refused:", "if False:"),
+        "another registry is not asked",
+    ),
+    (
+        "no entry chooses a registry by a variable",
+        ("discovery/readers/launches.py", "if key := _REGISTRIES.get(name.upper()):", "if key := None:"),
+        "nor by a variable that would choose it",
+    ),
+    (
+        "a package is one of a registry's",
+        (
+            "discovery/readers/package_runners.py",
+            "return tidy if _PYTHON.fullmatch(tidy) else None",
+            "return tidy or None",
+        ),
+        "a repository is no package of a registry",
+    ),
+    (
+        "a script of this host's is no package",
+        (
+            "discovery/readers/package_runners.py",
+            "(not self._packages or _is_a_script(rest))",
+            "not self._packages",
+        ),
+        "a script of this host's is no package",
+    ),
+    (
+        "variables that env sets count as the entry's",
+        (
+            "discovery/readers/mcp_files.py",
+            "{**commands.variables_of(server), **command.variables}",
+            "commands.variables_of(server)",
+        ),
+        "a variable that env sets is taken from this machine",
+    ),
+    (
         "a name of a server names no variable",
         (
             "discovery/approval.py",
@@ -585,15 +655,6 @@ RULES = (
         "what another tool turned off is off",
         ("discovery/readers/entry_forms.py", ' or server.get("enabled") is False:', ":"),
         "what can't be used of other forms says why",
-    ),
-    (
-        "a number in env is a text",
-        (
-            "discovery/readers/entry_forms.py",
-            "value if isinstance(value, str) else json.dumps(value) for name, value in env",
-            "value for name, value in env",
-        ),
-        "a number or a truth value in env is a text",
     ),
     (
         "other tools' files are read as long as the stack wants it",

@@ -319,7 +319,7 @@ _UNUSABLE: dict[str, tuple[dict[str, object], str]] = {
     "sdk": ({"type": "sdk", "name": "x"}, "lives inside of the program that names it"),
     "off": ({"url": "http://127.0.0.1:7000/mcp", "enabled": False}, "disabled in its file"),
     "asks": ({"url": "http://127.0.0.1:7000/${input:team}"}, "asks its tool for \\${input:team}"),
-    "listed": ({"command": "npx", "args": ["a-mcp"], "env": {"K": ["x"]}}, "env.K is a list, not a text"),
+    "listed": ({"command": "npx", "args": ["a-mcp"], "env": {"K": ["x"]}}, "has a list as env.K"),
     "file": ({"command": "npx", "args": ["a-mcp"], "envFile": ".env"}, "takes variables from a file"),
     "wrong": ({"url": "http://127.0.0.1:7000/mcp", "headers": ["x"]}, "headers is a list, not a map"),
 }

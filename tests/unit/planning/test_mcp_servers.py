@@ -317,3 +317,20 @@ def test_a_server_is_asked_with_the_headers_of_its_entry() -> None:
     for name in ("mine", "context7"):
         assert services[name]["headers"] == f"/run/promptcraft/secrets/headers-{name}.json"
     assert "headers" not in services["plain"]
+
+
+def test_what_comes_along_with_a_package_is_told_as_well() -> None:
+    launch = Launch("uvx", "a==1.2.3", beside=("rich>=1", "b==1"), python="3.12")
+    notices = plan_of(launchable("context7", launch)).notices
+    assert "context7: the runner starts uvx a==1.2.3 and rich>=1 and b==1 (entry of context7), given no variable" in (
+        notices
+    )
+    (loose,) = [notice for notice in notices if "no exact version" in notice]
+    assert "uvx rich>=1 names" in loose and "write rich==1.2.3, with" in loose
+    assert any("asks for Python 3.12, and is started with the runner's own" in notice for notice in notices)
+
+
+@pytest.mark.parametrize("package", ["a==1.*", "a@1.2.x", "@s/a@^1.2.3", "a@>=1.2.3 <2", "a@1.2.3 - 1.2.5"])
+def test_a_range_is_no_exact_version(package: str) -> None:
+    (loose,) = [line for line in plan_of(launchable("context7", Launch("npx", package))).notices if "no exact" in line]
+    assert f"write {'@s/a' if '@s' in package else 'a'}@1.2.3," in loose
