@@ -143,6 +143,10 @@ class Asker:
         self, place: Place, resolved: Sequence[str], askers: Sequence[Sighting]
     ) -> tuple[Credential | None, str]:
         """What may be shown there once it has proved what it is; or why a configured secret is withheld."""
+        if place.headers:
+            if place.secure or all(_is_loopback(address) for address in resolved):
+                return Credential(headers=place.headers), ""
+            return None, "its headers are sent over https or to the loopback only"
         withheld = ""
         for sighting in askers:
             service = sighting.candidate.service
@@ -163,6 +167,11 @@ class Asker:
 
 def _has_proved(visit: Visit) -> bool:
     return any(answer.verdict in _PROVED for answer, _ in visit.answers.values())
+
+
+def _is_loopback(text: str) -> bool:
+    address = plain_address(text)
+    return address is not None and address.is_loopback
 
 
 def _answers(here: Sequence[Sighting], answer: Answer) -> dict[Protocol, tuple[Answer, float]]:

@@ -99,6 +99,8 @@ class Reach:
 class Launch:
     """A server that speaks stdio, as a runner would start it: `npx` or `uvx`, the package, and which of its programs.
 
+    `beside` are packages that are installed with it, `python` is the version of Python that was asked for, `options`
+    are the installer's own.
     `arguments` and `environment` may hold secrets: they are never printed, and no report carries them. `told` is every
     word after the program where anybody may know them, None where only the file may; `variables` pairs a variable of
     the package's with the one of this machine that it is taken from. `sets` names all variables that it is given,
@@ -111,9 +113,17 @@ class Launch:
     sets: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     told: tuple[str, ...] | None = field(default=None, repr=False)
+    beside: tuple[str, ...] = ()
+    python: str | None = None
+    options: tuple[str, ...] = ()
     binary: str | None = field(default=None, compare=False)
     arguments: tuple[str, ...] = field(default=(), repr=False, compare=False)
     environment: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def starts(self) -> str:
+        """What is started, with all that comes along."""
+        return " ".join((self.program, " and ".join((self.package, *self.beside))))
 
 
 @dataclass(frozen=True)
@@ -144,7 +154,9 @@ class Candidate:
     `launch` is set where a runner, or this host, could start it; `key` then finds it again: the whole place of its
     entry, of which `evidence` may be cut. `named_by` is a fact, unlike `evidence`, which is prose.
     `awaits_approval`: an entry of the project's that is left alone until somebody approves it. `is_guess`: nothing
-    points to it but that such services commonly listen there.
+    points to it but that such services commonly listen there. `turned_off`: Claude Code's settings say that it is not
+    to be used. `headers` are what a request to it carries, with secrets that no report holds; `header_names` are their
+    names. `withheld` says why one carries less than its entry has.
     """
 
     service: str
@@ -158,6 +170,10 @@ class Candidate:
     named_by: NamedBy = NamedBy.NOBODY
     awaits_approval: bool = False
     is_guess: bool = False
+    turned_off: bool = False
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
+    header_names: tuple[str, ...] = ()
+    withheld: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -368,6 +384,8 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
         "named_by": candidate.named_by.value,
         "awaits_approval": candidate.awaits_approval,
         "is_guess": candidate.is_guess,
+        "turned_off": candidate.turned_off,
+        "header_names": list(candidate.header_names),
         "elapsed_ms": round(finding.elapsed_ms, 1),
         "version": finding.version,
         "ownership": finding.ownership.value,
@@ -396,6 +414,9 @@ def _launch_to_json(launch: Launch | HostLaunch) -> dict[str, Any]:
         "sets": list(launch.sets),
         "takes": list(launch.takes),
         "told": None if launch.told is None else list(launch.told),
+        "beside": list(launch.beside),
+        "python": launch.python,
+        "options": list(launch.options),
     }
 
 
@@ -407,7 +428,10 @@ def _launch_from_json(value: Mapping[str, Any] | None) -> Launch | HostLaunch | 
     pairs = tuple((str(own), str(machine)) for own, machine in value["variables"])
     told = None if value["told"] is None else tuple(str(word) for word in value["told"])
     sets, takes = (tuple(str(name) for name in value[key]) for key in ("sets", "takes"))
-    return Launch(str(value["program"]), str(value["package"]), pairs, sets, takes, told)
+    # A snapshot that was committed before there were any says nothing of them.
+    beside, options = (tuple(str(word) for word in value.get(key, ())) for key in ("beside", "options"))
+    python = value.get("python")
+    return Launch(str(value["program"]), str(value["package"]), pairs, sets, takes, told, beside, python, options)
 
 
 def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:
@@ -425,6 +449,8 @@ def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:
             awaits_approval=bool(value["awaits_approval"]),
             # A snapshot that was committed before it was told says nothing of it.
             is_guess=bool(value.get("is_guess", False)),
+            turned_off=bool(value.get("turned_off", False)),
+            header_names=tuple(str(name) for name in value.get("header_names", ())),
         ),
         verdict=Verdict(value["verdict"]),
         reason=str(value["reason"]),

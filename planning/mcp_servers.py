@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from catalog import FINDABLE, LAST_PORT, RUNNER, container_name, host_name, host_port, volume_name
 from discovery.config import DiscoveryConfig
 from discovery.report import Finding, HostLaunch, Launch, Report, Verdict
-from planning.plan import CERTIFICATES_FILE, FILES_PATH, HostCommand, InRunner, Omit, Replica, Workload
+from planning.plan import CERTIFICATES_FILE, FILES_PATH, EntryHeaders, HostCommand, InRunner, Omit, Replica, Workload
 from settings import StackSettings
 
 # MiB, measured with context7, perplexity and sentry: the runner by itself, and what a server in it needs.
@@ -91,7 +91,13 @@ def fit_into_runner(
         runner=_runner(settings, memory_mb) if started else None,
         notices=(
             *(_started(name, server) for name, server in started.items()),
-            *(_loose(name, server) for name, server in started.items() if not _is_exact(server)),
+            *(
+                _loose(name, server, package)
+                for name, server in started.items()
+                for package in (server.package, *server.beside)
+                if _EXACT.fullmatch(package) is None
+            ),
+            *(_other_python(name, server) for name, server in started.items() if server.python),
         ),
     )
 
@@ -100,9 +106,12 @@ def _in_runner(name: str, finding: Finding, launch: Launch) -> InRunner:
     return InRunner(
         endpoint=f"http://{RUNNER.name}:{RUNNER.port}/servers/{name}/mcp",
         source=finding.candidate.source.value,
-        reason=f"{finding.candidate.evidence}: the runner starts {launch.program} {launch.package}",
+        reason=f"{finding.candidate.evidence}: the runner starts {launch.starts}",
         program=launch.program,
         package=launch.package,
+        starts=launch.starts,
+        beside=launch.beside,
+        python=launch.python,
         evidence=finding.candidate.evidence,
         key=finding.candidate.key,
         arguments=launch.told,
@@ -147,6 +156,12 @@ def _one_a_port(chosen: Mapping[str, Choice]) -> dict[str, Choice]:
     return kept
 
 
+def told_headers(servers: Mapping[str, EntryHeaders]) -> Iterator[str]:
+    """One line for each server that agents ask with headers of its entry: names only, no value."""
+    for name, headers in servers.items():
+        yield f"{name}: agents send it {', '.join(headers.names)}, as {headers.key} says"
+
+
 def announced(servers: Iterable[HostCommand]) -> Iterator[str]:
     """One line for each command of this host, so that nobody agrees to it unseen."""
     for server in servers:
@@ -174,22 +189,25 @@ def _started(name: str, server: InRunner) -> str:
     """One line for each package that is started, so that nobody agrees to it unseen: names only, no value."""
     given = f"given {', '.join(server.sets)}" if server.sets else "given no variable"
     taken = f", taken from this machine's {', '.join(server.takes)}" if server.takes else ""
-    return f"{name}: the runner starts {server.program} {server.package} ({server.evidence}), {given}{taken}"
+    return f"{name}: the runner starts {server.starts} ({server.evidence}), {given}{taken}"
 
 
 # name==1.2, name@1.2.3: to npm, fewer than three numbers are a range
-_EXACT = re.compile(r".+(==[0-9][^,]*|@[0-9]+\.[0-9]+\.[0-9A-Za-z.+-]+)")
+_EXACT = re.compile(r".+(==[0-9][0-9A-Za-z.+!-]*|@[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?)")
+# What comes after a package's name: @latest, >=1.0
+_VERSION = re.compile(r"(?<=.)[@=<>~!].*")
 
 
-def _is_exact(server: InRunner) -> bool:
-    return _EXACT.fullmatch(server.package) is not None
-
-
-def _loose(name: str, server: InRunner) -> str:
+def _loose(name: str, server: InRunner, package: str) -> str:
     return (
-        f"{name}: {server.program} {server.package} names no exact version, so what runs changes with the registry; "
-        f"write {server.package.partition('@latest')[0]}@1.2.3, with the version that was tried"
+        f"{name}: {server.program} {package} names no exact version, so what runs changes with the registry; "
+        f"write {_VERSION.sub('', package)}{'@' if server.program == 'npx' else '=='}1.2.3, "
+        "with the version that was tried"
     )
+
+
+def _other_python(name: str, server: InRunner) -> str:
+    return f"{name}: asks for Python {server.python}, and is started with the runner's own; see that it runs there"
 
 
 def _runner(settings: StackSettings, memory_mb: int) -> Workload:

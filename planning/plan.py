@@ -76,6 +76,14 @@ class Deploy:
 
 
 @dataclass(frozen=True)
+class EntryHeaders:
+    """The names of the headers that requests to an MCP server carry, and the entry that has them (`Candidate.key`)."""
+
+    names: tuple[str, ...]
+    key: str
+
+
+@dataclass(frozen=True)
 class Reuse:
     """Something that runs already serves.
 
@@ -94,6 +102,7 @@ class Reuse:
     version: str | None = None
     holds: tuple[str, ...] | None = None
     named: bool = False
+    headers: EntryHeaders | None = None
 
     @property
     def known_as(self) -> str | None:
@@ -120,6 +129,7 @@ class Relay:
     version: str | None = None
     holds: tuple[str, ...] | None = None
     named: bool = False
+    headers: EntryHeaders | None = None
 
     @property
     def known_as(self) -> str | None:
@@ -141,7 +151,8 @@ class InRunner:
 
     `arguments` (every word after `program`) and `variables` (the package's own, and the one of this machine it is taken
     from) hold nothing secret; `arguments` is None where that can't be known. `sets` names all variables that the
-    package is given, `takes` all of this machine's that something of it is made of.
+    package is given, `takes` all of this machine's that something of it is made of. `beside` are packages that are
+    installed with it, `python` is the version of Python that was asked for; `starts` says it all in one line.
     """
 
     endpoint: str
@@ -149,8 +160,11 @@ class InRunner:
     reason: str
     program: str
     package: str
+    starts: str
     evidence: str
     key: str
+    beside: tuple[str, ...] = ()
+    python: str | None = None
     arguments: tuple[str, ...] | None = None
     variables: tuple[tuple[str, str], ...] = ()
     sets: tuple[str, ...] = ()
@@ -323,6 +337,12 @@ class Plan:
     def in_runner(self) -> Mapping[str, InRunner]:
         """What the runner starts, by name."""
         return {name: decision for name, decision in self.decisions.items() if isinstance(decision, InRunner)}
+
+    @property
+    def headers(self) -> Mapping[str, EntryHeaders]:
+        """The servers that are asked with headers of their entry, by name."""
+        used = {name: one for name, one in self.decisions.items() if isinstance(one, Reuse | Relay)}
+        return {name: decision.headers for name, decision in used.items() if decision.headers is not None}
 
     @property
     def host_commands(self) -> tuple[HostCommand, ...]:

@@ -30,6 +30,11 @@ def agent_file(definition: AgentDefinition) -> str:
     return f"{FILES_PATH}/agents/{definition.name}.json"
 
 
+def header_file(name: str) -> str:
+    """Where the headers of requests to an MCP server lie inside the application's container: a JSON map."""
+    return f"{SECRETS_PATH}/headers-{name}.json"
+
+
 def plan_document(plan: Plan, secrets: tuple[str, ...]) -> str:
     """JSON text, sorted by key. `secrets` names the services whose credential the application may read."""
     document = {
@@ -67,9 +72,11 @@ def _service(name: str, decision: Decision, secrets: tuple[str, ...]) -> dict[st
             }
         case Reuse(endpoint=endpoint, source=source):
             reused = {"source": source, "endpoint": endpoint, "stand_in": None, "host": decision.known_as}
+            reused |= {"headers": header_file(name)} if decision.headers else {}
             return common | reused | {"action": "reuse"}
         case Relay(endpoint=endpoint, source=source):
             relayed = {"source": source, "endpoint": endpoint, "stand_in": None, "host": decision.known_as}
+            relayed |= {"headers": header_file(name)} if decision.headers else {}
             return common | relayed | {"action": "relay"}
         case InRunner(endpoint=endpoint, source=source) | HostCommand(endpoint=endpoint, source=source):
             return common | {"action": "deploy", "source": source, "endpoint": endpoint, "stand_in": None}

@@ -18,27 +18,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from discovery.readers import expansion, host_records
-from discovery.readers.launches import LaunchError, variables_in
+from discovery.readers.commands import LaunchError, variables_of, words_of
 from discovery.report import Candidate, HostLaunch
 from discovery.request import Request
 
-MAX_WORDS = 256
 _KEY_BYTES = 32
 _FINGERPRINT_DIGITS = 16
 
 
 def launch_of(server: Mapping[str, object], environment: Mapping[str, str]) -> HostLaunch:
     """How Claude Code would start `server`, an entry of an `mcpServers` document. Raises `LaunchError`."""
-    command, words = server.get("command"), server.get("args", [])
-    if not isinstance(command, str) or not command:
-        raise LaunchError("has no command")
-    if not isinstance(words, list) or len(words) > MAX_WORDS or not all(isinstance(word, str) for word in words):
-        raise LaunchError(f"has args that are no list of at most {MAX_WORDS} texts")
+    command, *words = words_of(server)
     try:
         return HostLaunch(
             command=expansion.expand(command, environment),
             arguments=tuple(expansion.expand(word, environment) for word in words),
-            environment={name: expansion.expand(text, environment) for name, text in variables_in(server.get("env"))},
+            environment={name: expansion.expand(text, environment) for name, text in variables_of(server).items()},
         )
     except expansion.ExpansionError as error:
         raise LaunchError(f"its command {error}") from error

@@ -1,23 +1,38 @@
 """`mcpServers` documents, as Claude Code and its neighbours write them, turned into candidates.
 
 The files belong to others and are read leniently: what cannot be used becomes a warning or a candidate with its
-problem. Commands found in them are never run here. Of headers not even the names leave this module; a command's
-arguments and variables do in a candidate's `launch` only, which nobody prints. A project's documents come from whoever
-pushed last: what they name waits for approval (`approval.py`), and their texts are given no variable that is not.
+problem. Commands found in them are never run here. A command's arguments and variables leave this module in a
+candidate's `launch` only, the values of headers in its `headers`, which nobody prints. A project's documents come from
+whoever pushed last: what they name waits for approval (`approval.py`), and their texts are given no variable that is
+not. What Claude Code's settings turn off is listed with that reason (`claude_settings.py`).
 """
 
 from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import catalog
 from discovery.approval import COMMAND, Approver, Entry, is_loopback
-from discovery.config import is_name
-from discovery.readers import expansion, host_launches, launches
+from discovery.readers import (
+    claude_settings,
+    commands,
+    container_run,
+    entry_forms,
+    expansion,
+    host_launches,
+    launches,
+    mcp_remote,
+    package_runners,
+)
+from discovery.readers.claude_settings import ClaudeSettings
+from discovery.readers.commands import Command, LaunchError
+from discovery.readers.package_runners import Called
+from discovery.readers.server_names import service_names
 from discovery.report import Candidate, HostLaunch, Launch, NamedBy, Source
 from discovery.request import Gathered
 from reading import endpoints, safe_files
@@ -27,9 +42,14 @@ MAX_BYTES = 1024 * 1024
 MAX_SERVERS = 2000
 _MAX_LABEL = 120
 
+# Each ends at the end of the text at the latest, so that none is begun over and over.
+_COMMENT = r"//[^\n]*|/\*(?:[^*]|\*(?!/))*+(?:\*/|\Z)"
+# A string stays, a comment goes, and so does a comma that nothing follows.
+_COMMENTS = re.compile(rf'("(?:[^"\\]|\\.)*+(?:"|\Z))|{_COMMENT}|,(?=(?:\s|{_COMMENT})*[\]}}])', re.DOTALL)
+
 NEVER_RUN = "commands found in files are never run"
-_REMOTE_TYPES = ("http", "sse", "streamable-http", "streamableHttp")
-_CONFIGURED_AS = {name: service.name for service in catalog.FINDABLE.values() for name in service.configured_as}
+# Where Claude Code looks for a project's servers, whose settings approve what stands there by its name.
+CLAUDES_PROJECT_FILE = ".mcp.json"
 
 
 @dataclass(frozen=True)
@@ -37,7 +57,8 @@ class McpFile:
     """A document to read: where it is, what a person calls it, the tier its servers belong to, and what is trusted.
 
     `host_commands`: whether the stack may start its local commands on this host. `approver`: who says what a project's
-    document may do; None for the user's own.
+    document may do; None for the user's own. `settings` are Claude Code's; `managed`: the machine's administrator
+    wrote it.
     """
 
     path: Path
@@ -47,24 +68,13 @@ class McpFile:
     host_commands: bool = False
     max_bytes: int = MAX_BYTES
     approver: Approver | None = None
+    settings: ClaudeSettings = claude_settings.NOTHING
+    managed: bool = False
 
     @property
     def shown(self) -> str:
         """The label as messages say it: cut where the path is long."""
         return one_line(self.label, _MAX_LABEL)
-
-
-def service_name(name: str) -> str | None:
-    """The service that a server called `name` in an `mcpServers` document would provide, or None for no usable name.
-
-    `redis` there is an MCP server *for* Redis, not Redis itself: it becomes `redis-mcp`.
-    """
-    text = re.sub(r"[^a-z0-9]+", "-", name[:200].lower()).strip("-")
-    if text in _CONFIGURED_AS:
-        return _CONFIGURED_AS[text]
-    if text in catalog.FINDABLE:
-        return f"{text}-mcp"
-    return text if is_name(text) else None
 
 
 def read_document(file: McpFile) -> tuple[Mapping[str, object] | None, tuple[str, ...]]:
@@ -74,14 +84,30 @@ def read_document(file: McpFile) -> tuple[Mapping[str, object] | None, tuple[str
         data = safe_files.read_file(file.path, rules)
         if data is None:
             return None, ()
-        document = json.loads(data.decode("utf-8-sig"))
+        document = _parsed(file, data.decode("utf-8-sig"))
     except safe_files.UnsafeFile as error:
         return None, (f"{file.shown} {error}: ignored",)
     except (ValueError, RecursionError) as error:  # a UnicodeDecodeError and a JSONDecodeError are ValueErrors
-        return None, (f"{file.shown} is not JSON ({_why(error)}): ignored",)
+        kind = "TOML" if file.path.suffix == ".toml" else "JSON"
+        return None, (f"{file.shown} is not {kind} ({_why(error)}): ignored",)
     if not isinstance(document, dict):
         return None, (f"{file.shown} holds {shown(document, 40)}, not a map of servers: ignored",)
     return document, ()
+
+
+def _parsed(file: McpFile, text: str) -> object:
+    """The document. A user's may be TOML, or JSON with comments and commas at the end. Raises `ValueError`."""
+    if file.path.suffix == ".toml":
+        return tomllib.loads(text)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        if file.approver is not None:
+            raise
+        plain = _COMMENTS.sub(lambda found: found[1] or "\n" * found[0].count("\n"), text)
+        if plain == text:
+            raise
+        return json.loads(plain)
 
 
 def servers_in(document: Mapping[str, object], stem: str) -> object:
@@ -89,11 +115,17 @@ def servers_in(document: Mapping[str, object], stem: str) -> object:
 
     A single server is called `stem`, after its file.
     """
-    if "mcpServers" in document:
-        return document["mcpServers"]
-    if isinstance(document.get("command"), str) or isinstance(document.get("url"), str):
+    for key in ("mcpServers", "servers"):
+        # VS Code's files have `servers`; a server that is called so has a command or an address itself.
+        if key in document and not _is_server(document[key]):
+            return document[key]
+    if _is_server(document):
         return {stem: document}
     return {name: value for name, value in document.items() if isinstance(value, dict)}
+
+
+def _is_server(value: object) -> bool:
+    return isinstance(value, dict) and any(isinstance(value.get(key), str) for key in ("command", "url"))
 
 
 def candidates(file: McpFile, servers: object, environment: Mapping[str, str], key: str = "mcpServers") -> Gathered:
@@ -103,25 +135,53 @@ def candidates(file: McpFile, servers: object, environment: Mapping[str, str], k
     found: list[Candidate] = []
     entries: list[Entry] = []
     warnings: list[str] = []
-    for name, server in list(servers.items())[:MAX_SERVERS]:
+    looked_at = dict(list(servers.items())[:MAX_SERVERS])
+    services = service_names(map(str, looked_at))
+    for name, server in looked_at.items():
         inner = f"{key}.{one_line(str(name), 64)}"
         where, place = f"{file.shown}: {inner}", f"{file.label}: {inner}"
-        service = service_name(str(name))
+        service = services.get(str(name))
         if service is None:
             warnings.append(f"{where} has no name that a service can have: ignored")
         elif not isinstance(server, dict):
             warnings.append(f"{where} is {shown(server, 40)}, not a server: ignored")
-        elif file.approver is None:
-            said = _said(service, file, server, environment)
-            found.append(said.candidate(service, file, place))
         else:
-            candidate, entry = _of_a_project(service, file, place, server, environment, file.approver)
+            candidate, entry = _candidate(_Named(str(name), service, place), file, server, environment)
             found.append(candidate)
             entries += [entry] if entry else []
             warnings += [waiting(candidate)] if candidate.awaits_approval else []
     if len(servers) > MAX_SERVERS:
         warnings.append(f"{file.shown}: {key} has {len(servers)} servers; only the first {MAX_SERVERS} are looked at")
     return Gathered(tuple(found), bounded(warnings, file.shown), entries=tuple(entries))
+
+
+@dataclass(frozen=True)
+class _Named:
+    """An entry's name in its file, the service that it is, and its whole place."""
+
+    name: str
+    service: str
+    place: str
+
+
+def _candidate(
+    named: _Named, file: McpFile, written: Mapping[str, object], environment: Mapping[str, str]
+) -> tuple[Candidate, Entry | None]:
+    """The candidate of an entry as it is `written`; and the entry, where it is a project's that could be approved."""
+    try:
+        server = entry_forms.plain(written)
+        of_project = file.approver is not None
+        refusal = file.settings.refusal(named.name, server, environment, of_project=of_project, managed=file.managed)
+    except entry_forms.FormError as error:
+        return _Said(problem=str(error)).candidate(named.service, file, named.place), None
+    except RecursionError:
+        return _Said(problem="nested too deeply").candidate(named.service, file, named.place), None
+    if refusal is not None:
+        return replace(_Said(problem=refusal).candidate(named.service, file, named.place), turned_off=True), None
+    if file.approver is not None:
+        return _of_a_project(named, file, written, server, environment, file.approver)
+    said = _said(named.service, file, server, environment)
+    return _with_headers(said, environment).candidate(named.service, file, named.place), None
 
 
 def waiting(candidate: Candidate) -> str:
@@ -131,11 +191,18 @@ def waiting(candidate: Candidate) -> str:
 
 @dataclass(frozen=True)
 class _Said:
-    """What one entry comes to: where it is, why it is not asked, how it is started."""
+    """What one entry comes to: where it is, why it is not asked, how it is started.
+
+    `server` is the entry of what is reached at an address, in its plain form; `headers` are what a request there
+    carries, once that may be; `withheld` says why it carries less than it could.
+    """
 
     endpoint: str = ""
     problem: str | None = None
     launch: Launch | HostLaunch | None = None
+    server: Mapping[str, object] = field(default_factory=dict, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    withheld: str = ""
 
     def candidate(self, service: str, file: McpFile, where: str) -> Candidate:
         """`where` is the entry's place, whole."""
@@ -149,40 +216,49 @@ class _Said:
             launch=self.launch,
             key=where,
             named_by=named_by,
+            headers=self.headers,
+            header_names=tuple(name for name, _ in self.headers),
+            withheld=self.withheld,
         )
 
 
 def _of_a_project(
-    service: str,
+    named: _Named,
     file: McpFile,
-    where: str,
+    written: Mapping[str, object],
     server: Mapping[str, object],
     environment: Mapping[str, str],
     approver: Approver,
 ) -> tuple[Candidate, Entry | None]:
     """The candidate of a project's entry, as far as that is approved; and the entry, where it could be."""
+    service, where = named.service, named.place
     names = frozenset(_names_in(server))
-    if len(names) > launches.MAX_VARIABLES or not all(map(launches.is_variable, names)):
+    if len(names) > commands.MAX_VARIABLES or not all(map(commands.is_variable, names)):
         # Whoever approves it has to see every name.
-        problem = f"refers to more than {launches.MAX_VARIABLES} variables, or to what can't be one's name"
+        problem = f"refers to more than {commands.MAX_VARIABLES} variables, or to what can't be one's name"
         return _Said(problem=problem).candidate(service, file, where), None
     # What it would do is known without the value of any variable.
     would = _said(service, file, server, dict.fromkeys(names, ""))
     launch = would.launch if isinstance(would.launch, Launch) else None
     if launch is None and would.problem is not None:
         return would.candidate(service, file, where), None
-    does = f"start {launch.program} {launch.package}" if launch else f"call {would.endpoint}"
+    does = f"start {launch.starts}" if launch else f"call {would.endpoint}"
     try:
-        entry = approver.entry(service, where, server, does, launch.takes if launch else ())
+        entry = approver.entry(service, where, written, does, launch.takes if launch else names)
     except RecursionError:
         return replace(would, problem="nested too deeply", launch=None).candidate(service, file, where), None
+    by_settings = file.label == CLAUDES_PROJECT_FILE and file.settings.approves(named.name)
+    entry = replace(entry, name=named.name, approved_by_settings=by_settings)
     grant = approver.grant(entry)
     if not grant.approved and (launch or approver.only_approved or not is_loopback(would.endpoint)):
         waits = replace(would, problem=approver.waits(entry), launch=None)
         return replace(waits.candidate(service, file, where), awaits_approval=True), entry
-    if launch is None:
-        return would.candidate(service, file, where), entry
     given = {name: value for name, value in environment.items() if name in grant.variables}
+    if launch is None:
+        if grant.approved:
+            return _with_headers(would, given).candidate(service, file, where), entry
+        kept_back = f"its headers wait for approval: {COMMAND} {service}" if would.server.get("headers") else ""
+        return replace(would, withheld=kept_back).candidate(service, file, where), entry
     if withheld := [name for name in _names_in(server, needed=True) if name not in grant.variables]:
         problem = f"needs {one_line(withheld[0], 60)}, which nobody names for it; {how_to_name(service)}"
         return replace(would, problem=problem, launch=None).candidate(service, file, where), entry
@@ -195,26 +271,34 @@ def how_to_name(service: str) -> str:
 
 
 def _names_in(server: Mapping[str, object], *, needed: bool = False) -> Iterator[str]:
-    """The variables of this machine that a command's arguments and `env` refer to; `needed`: without a default."""
-    args, variables = server.get("args"), server.get("env")
-    texts = [*(args if isinstance(args, list) else ()), *(variables.values() if isinstance(variables, dict) else ())]
-    for text in texts:
-        if isinstance(text, str):
-            yield from expansion.needed_in(text) if needed else expansion.names_in(text)
+    """The variables of this machine that a command, its `env` and headers refer to; `needed`: without a default."""
+    written = server.get("headers")
+    of_headers = written.values() if isinstance(written, dict) else ()
+    for text in (*commands.texts_in(server), *(text for text in of_headers if isinstance(text, str))):
+        yield from expansion.needed_in(text) if needed else expansion.names_in(text)
 
 
 def _said(service: str, file: McpFile, server: Mapping[str, object], environment: Mapping[str, str]) -> _Said:
-    kind, url, command = server.get("type"), server.get("url"), server.get("command")
-    if server.get("disabled") is True:
-        return _Said(problem="disabled in its file")
-    if isinstance(url, str) and (kind is None or kind in _REMOTE_TYPES):
-        return _remote(url, file, environment)
-    if isinstance(command, str) and kind in (None, "stdio"):
-        program, words = _program(command, server)
-        if program in launches.PROGRAMS:
-            return _package(program, words, file, server, environment)
-        return _host_command(service, file, program, server, environment)
-    return _Said(problem=f"neither a url with a known type nor a stdio command (type {shown(kind, 40)})")
+    """What an entry in its plain form (`entry_forms.plain`) comes to, without its headers."""
+    url = server.get("url")
+    if isinstance(url, str):
+        return replace(_remote(url, file, environment), server=server)
+    return _started(service, file, server, environment)
+
+
+def _with_headers(said: _Said, environment: Mapping[str, str]) -> _Said:
+    """The same with the headers of the entry, where it is one that is reached at an address."""
+    if said.problem is not None or said.launch is not None or not said.endpoint:
+        return said
+    if "headersHelper" in said.server:
+        return replace(said, withheld="its headersHelper is a command, which is never run here; write headers instead")
+    try:
+        found = entry_forms.headers(said.server, environment)
+    except entry_forms.FormError as error:
+        return replace(said, withheld=f"its {error}")
+    if not found and "oauth" in said.server:
+        return replace(said, withheld="it logs in by OAuth in a browser; give its entry a token in headers")
+    return replace(said, headers=found, withheld="" if found else "give its entry a key in headers")
 
 
 def _remote(url: str, file: McpFile, environment: Mapping[str, str]) -> _Said:
@@ -235,49 +319,48 @@ def _remote(url: str, file: McpFile, environment: Mapping[str, str]) -> _Said:
         return _Said(problem=f"its url {shown(url)} {error}")
 
 
-def _program(command: str, server: Mapping[str, object]) -> tuple[str, list[str]]:
-    """The program that a command starts, by its name alone, and the words that follow."""
-    args = server.get("args")
-    words = [word for word in args if isinstance(word, str)][:64] if isinstance(args, list) else []
-    program = _name_of(command)
-    if program == "cmd" and [word.lower() for word in words[:1]] == ["/c"] and len(words) > 1:
-        return _name_of(words[1]), words[2:]
-    return program, words
-
-
-def _name_of(command: str) -> str:
-    return PurePosixPath(command.replace("\\", "/")[:4096]).name.lower().removesuffix(".exe").removesuffix(".cmd")
-
-
-def _package(
-    program: str, words: list[str], file: McpFile, server: Mapping[str, object], environment: Mapping[str, str]
-) -> _Said:
-    """What is said of a stdio server that comes as a package."""
-    package = _npx_package(words) if program == "npx" else None
-    if package is not None and package.partition("@")[0] == "mcp-remote":
-        # A bridge from stdio to a server that speaks HTTP already: that server is the one to ask.
-        url = next((word for word in words if word.startswith(("http://", "https://"))), "")
-        return _remote(url, file, environment)
-    if program == "npx" and package is None:
-        return _Said(problem=f"runs npx without a package one can tell: {NEVER_RUN}")
-    endpoint = f"npx:{package}" if package else ""
+def _started(service: str, file: McpFile, server: Mapping[str, object], environment: Mapping[str, str]) -> _Said:
+    """What is said of a stdio server: a package, a bridge to another server, or a command of this host."""
     try:
-        launch = launches.launch_of(program, words, server.get("env"), environment)
-    except launches.LaunchError as error:
-        return _Said(endpoint, f"{error}: {NEVER_RUN}")
-    if program == "uvx":
-        return _Said("", f"speaks stdio through {shown(program, 40)}: {NEVER_RUN} during discovery", launch)
-    return _Said(endpoint, "stdio: not started during discovery", launch)
+        if folder := commands.claudes_folder(server):
+            raise LaunchError(f"needs {folder}, a folder that only Claude Code names; write its path out")
+        command = commands.unwrapped(commands.words_of(server))
+        called = package_runners.read(command)
+        if called is None:
+            return _host_command(service, file, command, server, environment)
+        variables = {**commands.variables_of(server), **command.variables}
+        if called.name == mcp_remote.PACKAGE:
+            return _said(service, file, mcp_remote.bridged(called, variables), environment)
+    except LaunchError as error:
+        return _Said(problem=str(error))
+    return _package(called, variables, environment)
+
+
+def _package(called: Called, variables: Mapping[str, str], environment: Mapping[str, str]) -> _Said:
+    """What is said of a stdio server that comes as a package."""
+    of_npm = called.program == "npx"
+    # An endpoint is one word, which a range of versions need not be.
+    endpoint = f"npx:{called.package if endpoints.is_package(called.package) else called.name}" if of_npm else ""
+    try:
+        launch = launches.launch_of(called, variables, environment)
+    except LaunchError as error:
+        return _Said(endpoint, str(error))
+    if of_npm:
+        return _Said(endpoint, "stdio: not started during discovery", launch)
+    return _Said("", f"speaks stdio through {shown(called.program, 40)}: {NEVER_RUN} during discovery", launch)
 
 
 def _host_command(
-    service: str, file: McpFile, program: str, server: Mapping[str, object], environment: Mapping[str, str]
+    service: str, file: McpFile, command: Command, server: Mapping[str, object], environment: Mapping[str, str]
 ) -> _Said:
     """What is said of a stdio server that is a command of this host.
 
     What a project brings along comes from others with the next `git pull`, so no key of a stack lets it run here.
     """
-    speaks = f"speaks stdio through {shown(program, 40)}"
+    speaks = f"speaks stdio through {shown(command.program, 40)}"
+    image = container_run.image_of(command)
+    if image is not None and not (file.source is Source.USER and file.host_commands):
+        return _Said(problem=_runs(image, "" if file.source is not Source.USER else ", or set allowHostCommands"))
     if file.source is not Source.USER:
         return _Said(problem=f"{speaks}: {NEVER_RUN}, and of a project's files not by allowHostCommands either")
     if service in catalog.SERVICES:
@@ -287,24 +370,16 @@ def _host_command(
     try:
         launch = host_launches.launch_of(server, environment)
         return _Said(problem=f"{speaks}: a command of this host, not started during discovery", launch=launch)
-    except launches.LaunchError as error:
+    except LaunchError as error:
         return _Said(problem=f"{speaks}: {error}")
 
 
-def _npx_package(words: list[str]) -> str | None:
-    """The package in npx's arguments: that of `--package`, or else the first that is no option."""
-    arguments = iter(words)
-    package = None
-    for word in arguments:
-        if word in ("-p", "--package"):
-            package = next(arguments, None)
-        elif word.startswith("--package="):
-            package = word.removeprefix("--package=")
-        elif not word.startswith("-"):
-            package = word
-        if package is not None:
-            break
-    return package if package is not None and endpoints.is_package(package) else None
+def _runs(image: str, otherwise: str) -> str:
+    named = f"the image {image}" if image else "an image one cannot tell"
+    return (
+        f"runs {named} in a container, which no stack starts; "
+        f"name its url behind an HTTP bridge, or its npx or uvx package{otherwise}"
+    )
 
 
 def _why(error: Exception) -> str:

@@ -39,7 +39,10 @@ CHILD_GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError)
 
 @dataclass(frozen=True)
 class Specification:
-    """What to run: `npx` or `uvx`, the package, which of its programs. `hidden` are texts that no log may show."""
+    """What to run: `npx` or `uvx`, the package, which of its programs. `hidden` are texts that no log may show.
+
+    `beside` are packages that are installed with it, `options` are for the installer.
+    """
 
     name: str
     file: Path
@@ -47,20 +50,32 @@ class Specification:
     package: str
     binary: str | None
     hidden: tuple[str, ...]
+    beside: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, name: str, file: Path) -> Specification:
-        """`{"program", "package", "binary", "arguments", "environment"}`, as the deployment wrote it."""
+        """`{"program", "package", "beside", "options", "binary", "arguments", "environment"}`, as it was deployed."""
         document = json.loads(file.read_text(encoding="utf-8"))
         hidden = (*document["environment"].values(), *document["arguments"])
         # Longest first, so that a part of a secret is not replaced before the whole of it.
         hidden = tuple(sorted((text for text in hidden if len(text) > 3), key=len, reverse=True))
-        return cls(name, file, document["program"], document["package"], document["binary"], hidden)
+        return cls(
+            name=name,
+            file=file,
+            program=document["program"],
+            package=document["package"],
+            binary=document["binary"],
+            hidden=hidden,
+            beside=tuple(document["beside"]),
+            options=tuple(document["options"]),
+        )
 
     async def command(self) -> Command:
         """How to start it, once it is installed. Raises `PackageError`."""
+        wanted = packages.Wanted(self.package, self.beside, self.options)
         install = packages.npm_package if self.program == "npx" else packages.python_package
-        return await install(self.package, self.binary)
+        return await install(wanted, self.binary)
 
     def without_secrets(self, text: str) -> str:
         """`text` as it may be shown: one short line."""

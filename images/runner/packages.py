@@ -36,6 +36,27 @@ class PackageError(Exception):
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """A package, those that are installed with it, and the installer's options (`--prerelease=allow`)."""
+
+    package: str
+    beside: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        return (self.package, *self.beside)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every package is named with its one version."""
+        return all(map(is_exact, self.packages))
+
+    def __str__(self) -> str:
+        return " with ".join(self.packages)
+
+
+@dataclass(frozen=True)
 class Command:
     """A program and its arguments, and the variables it needs beyond the common ones."""
 
@@ -44,37 +65,45 @@ class Command:
     environment: dict[str, str]
 
 
-async def npm_package(spec: str, binary: str | None) -> Command:
+async def npm_package(wanted: Wanted, binary: str | None) -> Command:
     """The npm package `name[@version]`, and which of its programs; None: the only one, or the one of its name."""
-    folder = await _installed("npm", spec, _npm(spec))
-    name = spec[:at] if (at := spec.rfind("@")) > 0 else spec
-    package = folder / "node_modules" / name
-    declared = json.loads((package / "package.json").read_text(encoding="utf-8")).get("bin", {})
+    modules = await _installed("npm", wanted, _npm(wanted)) / "node_modules"
+    name = wanted.package[:at] if (at := wanted.package.find("@", 1)) > 0 else wanted.package
+    declared = json.loads((modules / name / "package.json").read_text(encoding="utf-8")).get("bin", {})
     # "bin": "./index.js" is short for a program of the package's own name
     programs = {name.rpartition("/")[2]: declared} if isinstance(declared, str) else declared
-    wanted = binary or (next(iter(programs)) if len(programs) == 1 else name.rpartition("/")[2])
-    if wanted not in programs:
-        raise PackageError(f"{spec} has no program {wanted!r}; it has {', '.join(programs) or 'none'}")
-    script = (package / programs[wanted]).resolve()
+    # Several names of one file are one program.
+    only = next(iter(programs)) if len(set(programs.values())) == 1 else None
+    called = binary or only or name.rpartition("/")[2]
+    # Those of the packages beside it, and of what they depend on, are there as well.
+    script = modules / name / programs[called] if called in programs else modules / ".bin" / called
+    if not script.is_file():
+        raise PackageError(f"{wanted} has no program {called!r}; it has {', '.join(programs) or 'none'}")
+    return _node(wanted.package, called, script)
+
+
+def _node(spec: str, program: str, path: Path) -> Command:
+    script = path.resolve()
     with script.open("rb") as opened:
         first_line = opened.readline(200)
+    if b"bun" in first_line:
+        raise PackageError(f"{spec}: its program {program} needs Bun, and the runner has Node.js; run it elsewhere")
     if b"node" not in first_line:
-        raise PackageError(f"{spec}: its program {wanted} is no Node.js script, and nothing else is run by npx here")
+        raise PackageError(f"{spec}: its program {program} is no Node.js script, and nothing else is run by npx here")
     options = (f"--max-old-space-size={NODE_HEAP}", "--require", str(PRELOAD / "node.cjs"))
     return Command("node", (*options, str(script)), {})
 
 
-async def python_package(spec: str, binary: str | None) -> Command:
+async def python_package(wanted: Wanted, binary: str | None) -> Command:
     """The Python package `name[extras][==version]`, and which of its programs; None: the one of its name."""
-    folder = await _installed("uv", spec, _uv(spec))
-    name = re.split(r"[\[=@]", spec, maxsplit=1)[0]
-    script = folder / "bin" / (binary or name)
+    folder = await _installed("uv", wanted, _uv(wanted))
+    script = folder / "bin" / (binary or re.split(r"[\[=@<>~!]", wanted.package, maxsplit=1)[0])
     if not script.is_file():
-        raise PackageError(f"{spec} has no program {script.name!r}")
+        raise PackageError(f"{wanted} has no program {script.name!r}")
     return Command(str(folder / "bin" / "python"), (str(script),), {"PYTHONPATH": str(PRELOAD)})
 
 
-def _npm(spec: str) -> tuple[str, ...]:
+def _npm(wanted: Wanted) -> tuple[str, ...]:
     options = ("--no-audit", "--no-fund", "--no-save", "--no-update-notifier", "--omit=dev", "--loglevel=error")
     # One more try, soon: a registry that is away is tried again by whoever asked, without holding up the others.
     patience = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=20000")
@@ -83,29 +112,33 @@ def _npm(spec: str) -> tuple[str, ...]:
         raise PackageError("Node.js is missing from this image")
     # The wheel's own `npm` looks for its parts in another place than where the wheel has them.
     npm = Path(node).parent.parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    return (node, str(npm), "install", "--prefix", "{folder}", *options, *patience, spec)
+    return (node, str(npm), "install", "--prefix", "{folder}", *options, *patience, "--", *wanted.packages)
 
 
-def _uv(spec: str) -> tuple[str, ...]:
-    # `name@1.2` is uvx's way of writing `name==1.2`
-    requirement = re.sub(r"@(?=[0-9])", "==", spec)
-    script = 'uv venv --quiet --clear --python "$1" "$2" && uv pip install --quiet --python "$2/bin/python" "$3"'
-    return ("sh", "-c", script, "uv", sys.executable, "{folder}", requirement)
+def _uv(wanted: Wanted) -> tuple[str, ...]:
+    # `name@1.2` is uvx's way of writing `name==1.2`, and `name@latest` that of `name`
+    requirements = [re.sub(r"@(?=[0-9])", "==", spec.removesuffix("@latest")) for spec in wanted.packages]
+    script = (
+        'python=$1 folder=$2; shift 2; uv venv --quiet --clear --python "$python" "$folder" '
+        '&& uv pip install --quiet --python "$folder/bin/python" "$@"'
+    )
+    return ("sh", "-c", script, "uv", sys.executable, "{folder}", *wanted.options, "--", *requirements)
 
 
 # One at a time: an installer needs as much memory as all else here together.
 _installing = asyncio.Lock()
 
 
-async def _installed(kind: str, spec: str, command: tuple[str, ...]) -> Path:
-    """The folder with the package; an exact version is fetched once, any other at every start where that works."""
-    folder = ROOT / kind / hashlib.sha256(spec.encode()).hexdigest()[:16]
+async def _installed(kind: str, wanted: Wanted, command: tuple[str, ...]) -> Path:
+    """The folder with the packages; exact versions are fetched once, any others at every start where that works."""
+    told = "\n".join((*wanted.packages, *wanted.options))
+    folder = ROOT / kind / hashlib.sha256(told.encode()).hexdigest()[:16]
     complete = folder / ".complete"
     async with _installing:
-        if complete.exists() and is_exact(spec):
+        if complete.exists() and wanted.is_exact:
             return folder
         try:
-            await _run(kind, spec, tuple(str(folder) if word == "{folder}" else word for word in command))
+            await _run(kind, str(wanted), tuple(str(folder) if word == "{folder}" else word for word in command))
         except PackageError:
             if complete.exists():
                 return folder
@@ -116,7 +149,7 @@ async def _installed(kind: str, spec: str, command: tuple[str, ...]) -> Path:
 
 def is_exact(spec: str) -> bool:
     """Whether the specification names one version: `@scope/name@1.2.3`, `name==1.2.3`."""
-    return re.fullmatch(r".+(==[0-9][^,]*|@[0-9]+\.[0-9]+\.[0-9A-Za-z.+-]+)", spec) is not None
+    return re.fullmatch(r".+(==[0-9][0-9A-Za-z.+!-]*|@[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?)", spec) is not None
 
 
 async def _run(kind: str, spec: str, command: tuple[str, ...]) -> None:

@@ -55,7 +55,8 @@ def run(settings: StackSettings, found: Iterable[Finding] = ()) -> Recorder:
     def program() -> None:
         secrets = {name: SecretText(secret.value) for name, secret in settings.secrets.items()}
         launches = {place: SecretText(text) for place, text in LAUNCHES.items()}
-        PromptCraftStack(plan, Contents(secrets, launches=launches, certificates="authorities"))
+        headers = {place: SecretText(text) for place, text in HEADERS.items()}
+        PromptCraftStack(plan, Contents(secrets, launches=launches, headers=headers, certificates="authorities"))
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -111,6 +112,16 @@ BY_NPX = (
     ),
 )
 LAUNCHES = {("context7", "npx package of context7"): '{"key": "launch-zzq"}'}
+BY_HEADERS = (
+    Finding(
+        Candidate(
+            "docs", Source.USER, "https://10.0.0.5:443/mcp", "~/.claude.json", key="its place", header_names=("X-Key",)
+        ),
+        Verdict.VERIFIED,
+        "said so",
+    ),
+)
+HEADERS = {("docs", "its place"): '{"X-Key": "header-zzq"}'}
 ON_THIS_HOST = (
     Finding(
         Candidate(
@@ -282,8 +293,9 @@ def test_no_resource_carries_a_secret_in_the_open() -> None:
     )
     plan = decide(report_of(), settings, DiscoveryConfig())
     assert "zzq" not in repr(plan) + repr(settings)
-    recorder = run(settings, BY_NPX)
+    recorder = run(settings, (*BY_NPX, *BY_HEADERS))
     assert "launch-zzq" in repr(recorder.resources)
+    assert "header-zzq" in repr(recorder.resources)
     for typ, name, inputs in recorder.resources:
         uploads = uploads_of(inputs)
         rest = {key: value for key, value in inputs.items() if key != "uploads"}

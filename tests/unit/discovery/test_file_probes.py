@@ -22,6 +22,7 @@ from discovery.probes.project_files import project_files
 from discovery.probes.user_files import user_files
 from discovery.readers import mcp_files
 from discovery.readers.mcp_files import McpFile
+from discovery.readers.server_names import service_name
 from discovery.report import Candidate, Launch, NamedBy, Source
 from discovery.request import ConfigError, Credential, Gathered, Request
 from reading import safe_files
@@ -60,12 +61,14 @@ def from_servers(servers: object, **environment: str) -> Gathered:
         (".", None),
         ("", None),
         ("\0", None),
-        ("x" * 300, None),
-        ("é", None),
+        ("x" * 300, f"{'x' * 48}-0d4e2c"),
+        ("é", "server-4a9955"),
+        ("天气", "server-4d9473"),
+        ("天气 api", "api-4671f6"),
     ],
 )
 def test_a_servers_name_names_a_service(name: str, service: str | None) -> None:
-    assert mcp_files.service_name(name) == service
+    assert service_name(name) == service
 
 
 @pytest.mark.parametrize(
@@ -108,10 +111,10 @@ def test_npx_is_known_by_its_package_and_not_started(server: dict[str, object], 
     [
         ({"command": "uvx", "args": ["geheim"]}, "'uvx': commands found in files are never run"),
         ({"command": "sh", "args": ["-c", "touch geheim"], "env": {"K": "geheim"}}, "never run"),
-        ({"command": "npx", "args": ["-c", "geheim; rm"]}, "without a package"),
+        ({"command": "npx", "args": ["-c", "geheim; rm"]}, "a line for a shell"),
         ({"command": "npx", "args": ["$(geheim)"]}, "without a package"),
         ({"command": "npx"}, "without a package"),
-        ({"command": "npx", "args": {"a": 1}}, "without a package"),
+        ({"command": "npx", "args": {"a": 1}}, "args that are no list"),
         ({"url": "http://h:${MISSING}/"}, "needs MISSING, which is not set"),
         ({"url": "http://h/${API_KEY}/mcp"}, "would carry API_KEY, a secret"),
         ({"url": "http://u:geheim@h"}, "user name or password"),
@@ -119,7 +122,7 @@ def test_npx_is_known_by_its_package_and_not_started(server: dict[str, object], 
         ({"url": "file:///etc/passwd"}, "wrong scheme"),
         ({"url": "http://169.254.169.254"}, "cannot be asked"),
         ({"type": "http"}, "neither a url"),
-        ({"type": "ws", "url": "ws://h"}, "neither a url"),
+        ({"type": "ws", "url": "ws://h"}, "over WebSocket"),
         ({"type": "http", "command": "x"}, "neither a url"),
         ({"type": 5, "url": "http://h"}, "neither a url"),
         ({"url": 5}, "neither a url"),
@@ -183,7 +186,7 @@ def test_any_document_is_candidates_and_warnings(servers: object) -> None:
     for candidate in gathered.candidates:
         assert candidate.problem is not None or candidate.endpoint.startswith(("http://", "https://"))
         assert f"{candidate.problem}{candidate.evidence}{candidate.endpoint}".isprintable()
-        assert mcp_files.service_name(candidate.service) is not None
+        assert service_name(candidate.service) is not None
     assert all(warning.isprintable() for warning in gathered.warnings)
 
 

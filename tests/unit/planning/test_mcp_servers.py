@@ -14,7 +14,7 @@ from discovery.report import Finding, HostLaunch, Launch, NamedBy, Obstacle, Rea
 from errors import ConfigError
 from gateway.plan import mcp_url
 from planning.decide import decide
-from planning.plan import HostCommand, InRunner, Omit, Plan, Relay, Reuse
+from planning.plan import EntryHeaders, HostCommand, InRunner, Omit, Plan, Relay, Reuse
 from rendering.mcp_config import mcp_config
 from rendering.plan_document import plan_document
 from tests.builders import finding, report_of, settings_of
@@ -300,3 +300,37 @@ def test_the_application_finds_hosted_servers_in_its_plan() -> None:
     server = json.loads(plan_document(plan, ()))["services"]["context7"]
     assert (server["protocol"], server["action"]) == ("mcp", "deploy")
     assert server["endpoint"] == "http://runner:8000/servers/context7/mcp"
+
+
+def _with_headers(found: Finding) -> Finding:
+    return replace(found, candidate=replace(found.candidate, header_names=("X-API-Key",)))
+
+
+def test_a_server_is_asked_with_the_headers_of_its_entry() -> None:
+    mine = _with_headers(finding("mine", endpoint="https://10.0.0.5:9000/mcp", evidence="~/.claude.json: mine"))
+    near = finding("context7", endpoint="http://127.0.0.1:9000/mcp", reach=Reach(Vantage.HOST_LOOPBACK))
+    plan = plan_of(mine, _with_headers(near), finding("plain"))
+    assert plan.headers["mine"] == EntryHeaders(("X-API-Key",), "~/.claude.json: mine")
+    assert plan.headers.keys() == {"mine", "context7"}
+    assert "mine: agents send it X-API-Key, as ~/.claude.json: mine says" in plan.notices
+    services = json.loads(plan_document(plan, ()))["services"]
+    for name in ("mine", "context7"):
+        assert services[name]["headers"] == f"/run/promptcraft/secrets/headers-{name}.json"
+    assert "headers" not in services["plain"]
+
+
+def test_what_comes_along_with_a_package_is_told_as_well() -> None:
+    launch = Launch("uvx", "a==1.2.3", beside=("rich>=1", "b==1"), python="3.12")
+    notices = plan_of(launchable("context7", launch)).notices
+    assert "context7: the runner starts uvx a==1.2.3 and rich>=1 and b==1 (entry of context7), given no variable" in (
+        notices
+    )
+    (loose,) = [notice for notice in notices if "no exact version" in notice]
+    assert "uvx rich>=1 names" in loose and "write rich==1.2.3, with" in loose
+    assert any("asks for Python 3.12, and is started with the runner's own" in notice for notice in notices)
+
+
+@pytest.mark.parametrize("package", ["a==1.*", "a@1.2.x", "@s/a@^1.2.3", "a@>=1.2.3 <2", "a@1.2.3 - 1.2.5"])
+def test_a_range_is_no_exact_version(package: str) -> None:
+    (loose,) = [line for line in plan_of(launchable("context7", Launch("npx", package))).notices if "no exact" in line]
+    assert f"write {'@s/a' if '@s' in package else 'a'}@1.2.3," in loose

@@ -75,10 +75,10 @@ def test_what_a_project_brings_along_is_never_run(tmp_path: Path) -> None:
     [
         ({**SERVER, "disabled": True}, "disabled"),
         ({**SERVER, "args": ["${MISSING}"]}, "needs MISSING, which is not set"),
-        ({**SERVER, "args": "geheim-1"}, "args that are no list"),
-        ({**SERVER, "args": ["geheim-1", 5]}, "args that are no list"),
-        ({**SERVER, "args": ["x"] * 257}, "args that are no list"),
-        ({**SERVER, "env": {"A=B": "geheim-1"}}, "an env with something other than variables"),
+        ({**SERVER, "args": "geheim-1"}, "args that are one text"),
+        ({**SERVER, "args": ["geheim-1", None]}, "null as word 3 of its command"),
+        ({**SERVER, "args": ["x"] * 257}, "258 words, of which 256 are read"),
+        ({**SERVER, "env": {"A=B": "geheim-1"}}, "a name that no variable can have"),
         ({**SERVER, "command": ""}, "has no command"),
     ],
 )
