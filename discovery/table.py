@@ -111,7 +111,7 @@ def _explain_agent(name: str, agent: AgentReport, console: Console) -> None:
             console.print(Text(line, "yellow"), soft_wrap=True)
         console.print(Text(f"model: {chosen.model or 'not said'}"))
         for note in chosen.notes:
-            console.print(Text(f"left aside: {note}"), soft_wrap=True)
+            console.print(Text(f"note: {note}"), soft_wrap=True)
     table = _table("Definitions, in order of priority", "tier", "verdict")
     for heading in ("file", "reason"):
         table.add_column(heading, overflow="fold")

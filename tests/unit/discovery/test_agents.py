@@ -210,17 +210,17 @@ def test_what_is_read_of_one_folder_is_bounded(tmp_path: Path, monkeypatch: pyte
 
 def test_what_does_not_fit_is_left_out_by_the_look(tmp_path: Path) -> None:
     """The user's own come first; a smaller one still fits, and the deployment takes the rest."""
-    for number in range(36):
+    for number in range(18):
         write(tmp_path / f"home/.claude/agents/a{number:02}.md", markdown(f"a{number:02}") + "x" * 250_000)
     define(tmp_path, CORE)
 
     reports, warnings = resolve(tmp_path)
 
     left_out = [name for name, report in reports.items() if report.selected is None]
-    assert left_out == ["a33", "a34", "a35"]
-    assert "all agents together may hold 8 MiB" in str(reports["a35"].shadowed[0].problem)
-    assert warnings == ("agents: 3 left out, since all together may hold 8 MiB: a33, a34, a35",)
-    assert len(texts(tmp_path, reports)) == 34
+    assert left_out == ["a16", "a17"]
+    assert "all agents together may hold 4 MiB" in str(reports["a17"].shadowed[0].problem)
+    assert warnings == ("agents: 2 left out, since all together may hold 4 MiB: a16, a17",)
+    assert len(texts(tmp_path, reports)) == 17
 
 
 def test_two_names_with_one_id_are_told_apart(tmp_path: Path) -> None:

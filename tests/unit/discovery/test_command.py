@@ -163,7 +163,7 @@ def test_an_agent_is_explained_with_what_it_shadows_and_who_wrote_it() -> None:
     text = said(lambda console: table.explain(report, "code-reviewer", console))
     assert "code-reviewer, called 'Code Reviewer' uses .claude/agents/b.md (claude_project)" in text
     assert "whoever pushed last" in text
-    assert "left aside: x" in text
+    assert "note: x" in text
     assert ".claude/agents/b.md comes before it" in text
     assert "has no description" in text
     assert "needs qdrant: missing" in text
