@@ -156,7 +156,8 @@ class Candidate:
     `awaits_approval`: an entry of the project's that is left alone until somebody approves it. `is_guess`: nothing
     points to it but that such services commonly listen there. `turned_off`: Claude Code's settings say that it is not
     to be used. `headers` are what a request to it carries, with secrets that no report holds; `header_names` are their
-    names. `withheld` says why one carries less than its entry has.
+    names. `withheld` says why one carries less than its entry has. `answer_seconds` is what its entry allows for an
+    answer, None where it says nothing.
     """
 
     service: str
@@ -174,6 +175,7 @@ class Candidate:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
     header_names: tuple[str, ...] = ()
     withheld: str = field(default="", compare=False)
+    answer_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -381,6 +383,7 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
         "is_guess": candidate.is_guess,
         "turned_off": candidate.turned_off,
         "header_names": list(candidate.header_names),
+        "answer_seconds": candidate.answer_seconds,
         "elapsed_ms": round(finding.elapsed_ms, 1),
         "version": finding.version,
         "ownership": finding.ownership.value,
@@ -446,6 +449,7 @@ def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:
             is_guess=bool(value.get("is_guess", False)),
             turned_off=bool(value.get("turned_off", False)),
             header_names=tuple(str(name) for name in value.get("header_names", ())),
+            answer_seconds=value.get("answer_seconds"),
         ),
         verdict=Verdict(value["verdict"]),
         reason=str(value["reason"]),

@@ -118,6 +118,7 @@ def _in_runner(name: str, finding: Finding, launch: Launch) -> InRunner:
         variables=launch.variables,
         sets=launch.sets,
         takes=launch.takes,
+        answer_seconds=finding.candidate.answer_seconds,
     )
 
 

@@ -103,6 +103,7 @@ class Reuse:
     holds: tuple[str, ...] | None = None
     named: bool = False
     headers: EntryHeaders | None = None
+    answer_seconds: float | None = None
 
     @property
     def known_as(self) -> str | None:
@@ -130,6 +131,7 @@ class Relay:
     holds: tuple[str, ...] | None = None
     named: bool = False
     headers: EntryHeaders | None = None
+    answer_seconds: float | None = None
 
     @property
     def known_as(self) -> str | None:
@@ -169,6 +171,7 @@ class InRunner:
     variables: tuple[tuple[str, str], ...] = ()
     sets: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    answer_seconds: float | None = None
 
 
 @dataclass(frozen=True)

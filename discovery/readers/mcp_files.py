@@ -179,9 +179,11 @@ def _candidate(
     if refusal is not None:
         return replace(_Said(problem=refusal).candidate(named.service, file, named.place), turned_off=True), None
     if file.approver is not None:
-        return _of_a_project(named, file, written, server, environment, file.approver)
+        found, entry = _of_a_project(named, file, written, server, environment, file.approver)
+        return replace(found, answer_seconds=entry_forms.answer_seconds(server)), entry
     said = _said(named.service, file, server, environment)
-    return _with_headers(said, environment).candidate(named.service, file, named.place), None
+    candidate = _with_headers(said, environment).candidate(named.service, file, named.place)
+    return replace(candidate, answer_seconds=entry_forms.answer_seconds(server)), None
 
 
 def waiting(candidate: Candidate) -> str:

@@ -319,6 +319,14 @@ def test_a_server_is_asked_with_the_headers_of_its_entry() -> None:
     assert "headers" not in services["plain"]
 
 
+@pytest.mark.parametrize("found", [finding("docs"), launchable("docs")])
+def test_an_entrys_timeout_reaches_the_application(found: Finding) -> None:
+    timed = replace(found, candidate=replace(found.candidate, answer_seconds=2.5))
+    document = json.loads(plan_document(plan_of(timed), ()))
+    assert document["services"]["docs"]["answer_seconds"] == 2.5
+    assert "answer_seconds" not in json.loads(plan_document(plan_of(found), ()))["services"]["docs"]
+
+
 def test_what_comes_along_with_a_package_is_told_as_well() -> None:
     launch = Launch("uvx", "a==1.2.3", beside=("rich>=1", "b==1"), python="3.12")
     notices = plan_of(launchable("context7", launch)).notices
