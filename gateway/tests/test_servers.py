@@ -66,8 +66,8 @@ def test_a_server_is_asked_with_the_headers_that_lie_in_its_file(running: Gatewa
 
 
 def test_an_answer_may_take_what_the_servers_entry_allows(running: Gateway) -> None:
-    answer = run(running, "patient", "anything")
-    assert answer.status_code == 502 and answer.elapsed.total_seconds() < 30, answer.text
+    answered = run(running, "patient", "anything").json()
+    assert answered["status"] == "failed" and answered["duration_ms"] < 30_000, answered
 
 
 def test_every_mcp_server_is_asked_who_it_is_and_what_it_can_do(running: Gateway) -> None:
