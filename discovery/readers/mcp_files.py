@@ -180,10 +180,15 @@ def _candidate(
         return replace(_Said(problem=refusal).candidate(named.service, file, named.place), turned_off=True), None
     if file.approver is not None:
         found, entry = _of_a_project(named, file, written, server, environment, file.approver)
-        return replace(found, answer_seconds=entry_forms.answer_seconds(server)), entry
+        return _timed(found, server), entry
     said = _said(named.service, file, server, environment)
     candidate = _with_headers(said, environment).candidate(named.service, file, named.place)
-    return replace(candidate, answer_seconds=entry_forms.answer_seconds(server)), None
+    return _timed(candidate, server), None
+
+
+def _timed(candidate: Candidate, server: Mapping[str, object]) -> Candidate:
+    seconds = entry_forms.answer_seconds(server)
+    return candidate if seconds is None else replace(candidate, answer_seconds=seconds)
 
 
 def waiting(candidate: Candidate) -> str:
