@@ -51,14 +51,18 @@ class Carrier(pulumi.ComponentResource):
 
 
 def _fill(volume: str, image: str, marks: dict[str, str]) -> str:
-    """The shell command that copies the carrier out of its image. Root without capabilities owns a new volume."""
+    """The shell command that copies the carrier out of its image. Root without capabilities owns a new volume.
+
+    A program that runs can't be written to, so a newer one takes its name.
+    """
+    copy = f"/bin/busybox cp /bin/busybox {CARRIER}.new && /bin/busybox mv {CARRIER}.new {CARRIER}"
     return shlex.join(
         [
             *("docker", "run", "--rm", "--network=none", "--read-only", "--user=0:0", "--cap-drop=ALL"),
             *("--security-opt=no-new-privileges:true", "--log-driver=none", "--memory=16m", "--memory-swap=16m"),
             *("--pids-limit=8", f"--volume={volume}:{CARRIER_PATH}"),
             *(f"--label={name}={value}" for name, value in marks.items()),
-            *("--entrypoint=/bin/busybox", image, "cp", "/bin/busybox", CARRIER),
+            *("--entrypoint=/bin/busybox", image, "sh", "-c", copy),
         ]
     )
 

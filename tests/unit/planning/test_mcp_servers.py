@@ -323,7 +323,7 @@ IN_AN_IMAGE = Launch("docker", "acme/docs:1.2", sets=("TOKEN",), environment={"T
 
 
 def test_a_server_in_an_image_of_its_own_has_a_container_and_its_memory() -> None:
-    own = {"memory_budget_mb": 2000, "memory_limits": {"docs-stdio": 96}}
+    own: dict[str, Any] = {"memory_budget_mb": 2000, "memory_limits": {"docs-stdio": 96}}
     plan = plan_of(launchable("docs", IN_AN_IMAGE, Source.USER), **own)
     workload = plan.stdio_servers["docs"]
     assert (workload.service, workload.image.reference, workload.memory_mb) == ("docs-stdio", "acme/docs:1.2", 96)
