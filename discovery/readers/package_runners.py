@@ -239,7 +239,8 @@ class _Reading:
             return None
         if not rest and not self._packages:
             raise self._refused("without a package one can tell; name it")
-        binary = rest.pop(0) if self._packages and rest else None
+        # Windows' name of a program is its own with an end.
+        binary = re.sub(r"(?i)\.exe$", "", rest.pop(0)) if self._packages and rest else None
         if binary is not None and _BINARY.fullmatch(binary) is None:
             raise self._refused("with a program that has no plain name; write it as its package calls it")
         packages = [self._package(text) for text in self._packages or [rest.pop(0)]]

@@ -69,6 +69,7 @@ def test_what_starts_packages_of_npm(line: str, package: str, binary: str | None
         ("uvx -q --refresh --isolated --no-cache a", "a", None, ()),
         ("uvx --color never a", "a", None, ()),
         ("uv tool run a x", "a", None, ("x",)),
+        ("uv tool run --from a.b@latest a.b.exe", "a.b@latest", "a.b", ()),
         ("uv run --with a b --c", "a", "b", ("--c",)),
         ("uv run --no-project --with a -- b", "a", "b", ()),
         ("pipx run a x", "a", None, ("x",)),
