@@ -209,7 +209,7 @@ def _handed_on(server: Mapping[str, object]) -> tuple[str, ...]:
     with suppress(LaunchError):
         command = commands.unwrapped(commands.words_of(server))
         if container_run.is_run(command):
-            own = {**commands.variables_of(server), **command.variables}
+            own = _own_variables(server, command)
             return tuple(name for name in container_run.variables_in(command) if name not in own)
     return ()
 
@@ -254,7 +254,7 @@ def _started(service: str, file: McpFile, server: Mapping[str, object], environm
         called = package_runners.read(command)
         if called is None:
             return _host_command(service, file, command, server, environment)
-        variables = {**commands.variables_of(server), **command.variables}
+        variables = _own_variables(server, command)
         if called.name == mcp_remote.PACKAGE:
             return _said(service, file, mcp_remote.bridged(called, variables), environment)
     except LaunchError as error:
@@ -262,9 +262,14 @@ def _started(service: str, file: McpFile, server: Mapping[str, object], environm
     return _package(called, variables, environment)
 
 
+def _own_variables(server: Mapping[str, object], command: Command) -> dict[str, str]:
+    """What an entry sets for its command, by `env` of its own or by the program. Raises `LaunchError`."""
+    return {**commands.variables_of(server), **command.variables}
+
+
 def _container(command: Command, server: Mapping[str, object], environment: Mapping[str, str]) -> _Said:
     """What is said of a stdio server that comes as an image. Raises `LaunchError`."""
-    container = container_run.read(command, {**commands.variables_of(server), **command.variables})
+    container = container_run.read(command, _own_variables(server, command))
     launch = launches.container_launch(container, environment)
     return _Said(
         problem=f"speaks stdio in a container of {launch.package}: not started during discovery", launch=launch
