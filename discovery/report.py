@@ -95,9 +95,15 @@ class Reach:
         return self.vantage in (Vantage.ANYWHERE, Vantage.CONTAINER_NETWORK)
 
 
+# The program of a launch that is a container: its package is the image.
+CONTAINER = "docker"
+
+
 @dataclass(frozen=True)
 class Launch:
     """A server that speaks stdio, as a runner would start it: `npx` or `uvx`, the package, and which of its programs.
+
+    Or as a container: `docker`, the image, and the entrypoint where it is another than the image's.
 
     `beside` are packages that are installed with it, `python` is the version of Python that was asked for, `options`
     are the installer's own.
