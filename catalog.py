@@ -46,6 +46,7 @@ class Asked(StrEnum):
     REDIS = "redis"
     NGINX = "nginx"  # HTTP as bash asks, which leaves nginx's own figures as well
     RELAY = "relay"  # whether it listens
+    CARRIER = "carrier"  # whether it listens, where no connection may be made
 
 
 # Checks without an answer in a row until what hangs is ended. The replicas of the application answer for each other:
@@ -453,6 +454,31 @@ RELAY = Service(
     pids=16,
     tmpfs_mb=MappingProxyType({"/tmp": 1}),
 )
+# A server that speaks stdio and comes as an image: what it may use, whatever it is. `memoryLimits` may say other.
+STDIO = Service(
+    name="stdio",
+    title="MCP server",
+    protocol=Protocol.MCP,
+    ports=(Port(9000),),
+    # It listens: a connection would start the server, whose own health is what the runner's handshake finds.
+    health_check=HealthCheck(Asked.CARRIER, 9000, interval=5),
+    memory_mb=128,
+    cpu_cores=0.5,
+    user="10001:10001",
+    disk_gb=0.0,
+    pids=64,
+    tmpfs_mb=MappingProxyType({"/tmp": 16}),
+)
+# Where the program lies that carries bytes between the network and such a server.
+CARRIER_PATH = "/run/carrier"
+CARRIER = f"{CARRIER_PATH}/busybox"
+
+
+def stdio_name(service: str) -> str:
+    """The name of the container with a server that speaks stdio, under which the runner reaches it."""
+    return f"{service}-{STDIO.name}"
+
+
 # Added to a service's port: below the ports that the kernel hands out (32768), and nobody's custom.
 _RELAYED = 15000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +21,7 @@ from components.promptcraft import PromptCraft
 from components.relay import LoopbackRelay
 from components.runner import Runner
 from components.service import Declared, ServiceComponent
+from components.stdio import Carrier, StdioServer
 from planning.contents import Contents
 from planning.plan import Plan, Relay, Workload
 from rendering.mcp_config import mcp_config, urls
@@ -61,8 +63,15 @@ class PromptCraftStack(pulumi.ComponentResource):
 
         for server in plan.host_commands:
             CommandOfThisHost(server, plan, network, children)
+        if plan.carrier:
+            carrier = Carrier(plan.carrier, plan, children)
+            for name, workload in plan.stdio_servers.items():
+                launch = contents.launches[name, plan.in_runner[name].key]
+                running[workload.service] = StdioServer(workload, launch, carrier, plan, network, children).containers
         if plan.runner:
-            running["runner"] = Runner(declared(plan.runner), children).containers
+            # It connects to the others, and says at once of whom it can't.
+            needs = tuple(workload.service for workload in plan.stdio_servers.values())
+            running["runner"] = Runner(declared(replace(plan.runner, needs=needs)), children).containers
         for deploy in plan.deployments:
             service = deploy.workload.service
             running[service] = COMPONENTS[service](declared(deploy.workload), children).containers

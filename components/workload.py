@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pulumi
 import pulumi_docker as docker
@@ -12,7 +12,7 @@ from components.files import Files, WorkloadFiles
 from components.files_check import FilesCheck
 from components.labels import labels
 from components.network import StackNetwork
-from planning.plan import FILES_PATH, Plan, Replica, Workload
+from planning.plan import FILES_PATH, Image, Plan, Replica, Workload
 from rendering.health_checks import health_command, health_digest
 
 # Seconds. The longest a container may take to become healthy before `up` fails.
@@ -26,7 +26,8 @@ class ContainerWorkload(pulumi.ComponentResource):
     """The containers of one workload. `ready` holds them, for whoever must wait until they are healthy.
 
     Without a `network` they share the host's own, as only a relay must. `environment` adds what the plan can't know.
-    `check` is a command in the image that must take `files` before they are written and anything is replaced.
+    `check` is a command in the image that must take `files` before they are written and anything is replaced. `command`
+    may be made of the image's id. `entrypoint` takes the place of the image's own; it may lie in one of `volumes`.
     """
 
     ids: list[pulumi.Output[str]]
@@ -41,8 +42,10 @@ class ContainerWorkload(pulumi.ComponentResource):
         *,
         files: Files | None = None,
         check: Sequence[str] | None = None,
-        command: Sequence[str] | None = None,
+        command: Sequence[str] | Callable[[pulumi.Output[str]], pulumi.Output[list[str]]] | None = None,
         environment: Mapping[str, pulumi.Input[str]] | None = None,
+        entrypoint: Sequence[str] | None = None,
+        volumes: Sequence[docker.ContainerVolumeArgs] = (),
         after: Sequence[pulumi.Resource] = (),
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
@@ -50,29 +53,17 @@ class ContainerWorkload(pulumi.ComponentResource):
         self._workload, self._plan, self._network = workload, plan, network
         self._environment = {**workload.environment, **(environment or {})}
         image = self._image()
-        volumes = [*self._data(), *self._files(image, files, check)]
-        containers = [self._container(replica, image, volumes, command, after) for replica in workload.replicas]
+        self._entrypoint = entrypoint
+        mounted = [*self._data(), *self._files(image, files, check), *volumes]
+        words = command(image) if callable(command) else list(command) if command else None
+        containers = [self._container(replica, image, mounted, words, after) for replica in workload.replicas]
         self.ids = [container.id for container in containers]
         self.pids = workload.pids
         self.ready = list(containers)
         self.register_outputs({"ids": self.ids})
 
     def _image(self) -> pulumi.Output[str]:
-        """The image's id: a name would be read back as an id, and so replace the container on every `up`."""
-        image = self._workload.image
-        build = (
-            docker.RemoteImageBuildArgs(context=image.build, dockerfile="Dockerfile", tags=[image.reference])
-            if image.build
-            else None
-        )
-        return docker.RemoteImage(
-            f"{self._workload.service}-image",
-            name=image.reference,
-            build=build,
-            # An image may serve others too; ours to use, not to delete.
-            keep_locally=True,
-            opts=pulumi.ResourceOptions(parent=self),
-        ).image_id
+        return image_id(self._workload.service, self._workload.image, self)
 
     def _networks(self) -> Iterator[docker.ContainerNetworksAdvancedArgs]:
         if self._network is None:
@@ -139,7 +130,7 @@ class ContainerWorkload(pulumi.ComponentResource):
         replica: Replica,
         image: pulumi.Input[str],
         volumes: list[docker.ContainerVolumeArgs],
-        command: Sequence[str] | None,
+        command: pulumi.Input[Sequence[pulumi.Input[str]]] | None,
         after: Sequence[pulumi.Resource],
     ) -> docker.Container:
         workload = self._workload
@@ -151,7 +142,8 @@ class ContainerWorkload(pulumi.ComponentResource):
             replica.name.removeprefix(f"promptcraft-{self._plan.stack}-"),
             name=replica.name,
             image=image,
-            command=list(command) if command else None,
+            command=command,
+            entrypoints=list(self._entrypoint) if self._entrypoint else None,
             envs=[pulumi.Output.concat(name, "=", value) for name, value in sorted(self._environment.items())],
             labels=[docker.ContainerLabelArgs(label=label, value=value) for label, value in sorted(marks.items())],
             ports=[
@@ -187,6 +179,23 @@ class ContainerWorkload(pulumi.ComponentResource):
             healthcheck=_health_check(workload.health_check),
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True, depends_on=list(after)),
         )
+
+
+def image_id(name: str, image: Image, parent: pulumi.Resource) -> pulumi.Output[str]:
+    """The image's id: a name would be read back as an id, and so replace the container on every `up`."""
+    build = (
+        docker.RemoteImageBuildArgs(context=image.build, dockerfile="Dockerfile", tags=[image.reference])
+        if image.build
+        else None
+    )
+    return docker.RemoteImage(
+        f"{name}-image",
+        name=image.reference,
+        build=build,
+        # An image may serve others too; ours to use, not to delete.
+        keep_locally=True,
+        opts=pulumi.ResourceOptions(parent=parent),
+    ).image_id
 
 
 def _health_check(check: HealthCheck) -> docker.ContainerHealthcheckArgs:

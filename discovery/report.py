@@ -95,9 +95,15 @@ class Reach:
         return self.vantage in (Vantage.ANYWHERE, Vantage.CONTAINER_NETWORK)
 
 
+# The program of a launch that is a container: its package is the image.
+CONTAINER = "docker"
+
+
 @dataclass(frozen=True)
 class Launch:
     """A server that speaks stdio, as a runner would start it: `npx` or `uvx`, the package, and which of its programs.
+
+    Or as a container: `docker`, the image, and the entrypoint where it is another than the image's.
 
     `beside` are packages that are installed with it, `python` is the version of Python that was asked for, `options`
     are the installer's own.
@@ -156,7 +162,8 @@ class Candidate:
     `awaits_approval`: an entry of the project's that is left alone until somebody approves it. `is_guess`: nothing
     points to it but that such services commonly listen there. `turned_off`: Claude Code's settings say that it is not
     to be used. `headers` are what a request to it carries, with secrets that no report holds; `header_names` are their
-    names. `withheld` says why one carries less than its entry has.
+    names. `withheld` says why one carries less than its entry has. `answer_seconds` is what its entry allows for an
+    answer, None where it says nothing.
     """
 
     service: str
@@ -174,6 +181,7 @@ class Candidate:
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
     header_names: tuple[str, ...] = ()
     withheld: str = field(default="", compare=False)
+    answer_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -386,6 +394,7 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
         "is_guess": candidate.is_guess,
         "turned_off": candidate.turned_off,
         "header_names": list(candidate.header_names),
+        "answer_seconds": candidate.answer_seconds,
         "elapsed_ms": round(finding.elapsed_ms, 1),
         "version": finding.version,
         "ownership": finding.ownership.value,
@@ -451,6 +460,7 @@ def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:
             is_guess=bool(value.get("is_guess", False)),
             turned_off=bool(value.get("turned_off", False)),
             header_names=tuple(str(name) for name in value.get("header_names", ())),
+            answer_seconds=value.get("answer_seconds"),
         ),
         verdict=Verdict(value["verdict"]),
         reason=str(value["reason"]),

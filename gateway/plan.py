@@ -22,7 +22,8 @@ class PlannedService(_Model):
     """One service: what was decided and where it is.
 
     `credential` is the path of a file with its secret; `host` the Host to ask for where it is not the endpoint's;
-    `header_file` (`headers` in the plan) that of a JSON map with more headers for an MCP server.
+    `header_file` (`headers` in the plan) that of a JSON map with more headers for an MCP server;
+    `answer_seconds` is what its entry allows for an answer.
     """
 
     action: Literal["deploy", "reuse", "relay", "omit"]
@@ -34,6 +35,7 @@ class PlannedService(_Model):
     credential: Path | None = None
     host: str | None = None
     header_file: Path | None = Field(default=None, alias="headers")
+    answer_seconds: float | None = Field(default=None, gt=0)
 
     @property
     def is_used(self) -> bool:

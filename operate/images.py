@@ -13,7 +13,7 @@ from pathlib import Path
 
 from catalog import EXPORTERS_IMAGE, FINDABLE, RUNNER, SERVICES
 from discovery import deploy_look
-from discovery.report import ServiceReport, Vantage
+from discovery.report import CONTAINER, Launch, ServiceReport, Vantage
 from settings import StackSettings
 
 
@@ -38,5 +38,8 @@ def _for_what_was_found(
     if any(found is not None and found.reach.vantage is Vantage.HOST_LOOPBACK for found in selected):
         yield "nginx"
     others = (finding for name, service in services.items() if name not in FINDABLE for finding in service.findings)
-    if settings.config.runner and any(finding.candidate.launch for finding in others):
+    launches = [finding.candidate.launch for finding in others if finding.candidate.launch]
+    if settings.config.runner and launches:
         yield RUNNER.name
+        if any(isinstance(launch, Launch) and launch.program == CONTAINER for launch in launches):
+            yield EXPORTERS_IMAGE

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from catalog import FINDABLE, MODELS, SERVICES
+from catalog import EXPORTERS_IMAGE, FINDABLE, MODELS, SERVICES
 from discovery.config import DiscoveryConfig
 from discovery.report import AgentReport, Finding, Report
 from errors import ConfigError
@@ -56,7 +56,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
     budget = _budget([*runs, *exporters], settings)
     fit = fit_into_runner(servers, asked_for(settings, config), settings, budget.spare_mb)
     decisions |= fit.decisions
-    runner = [fit.runner] if fit.runner else []
+    runner = [*([fit.runner] if fit.runner else []), *fit.containers]
     for workload in runner:
         budget = budget.with_one_more(workload)
 
@@ -92,6 +92,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         protect_data=settings.config.environment == "production",
         exporters=exporters,
         runner=fit.runner,
+        carrier=settings.images[EXPORTERS_IMAGE] if fit.containers else None,
         edge=edge_of(settings),
         models=models.models,
     )

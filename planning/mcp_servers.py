@@ -11,11 +11,22 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from catalog import FINDABLE, LAST_PORT, RUNNER, container_name, host_name, host_port, volume_name
+from catalog import (
+    FINDABLE,
+    LAST_PORT,
+    RUNNER,
+    STDIO,
+    container_name,
+    host_name,
+    host_port,
+    stdio_name,
+    volume_name,
+)
 from discovery.config import DiscoveryConfig
-from discovery.report import Finding, HostLaunch, Launch, Report, Verdict
+from discovery.report import CONTAINER, Finding, HostLaunch, Launch, Report, Verdict
 from planning.plan import CERTIFICATES_FILE, FILES_PATH, EntryHeaders, HostCommand, InRunner, Omit, Replica, Workload
 from settings import StackSettings
+from settings.images import Image
 
 # MiB, measured with context7, perplexity and sentry: the runner by itself, and what a server in it needs.
 _RUNNER_MB = 64
@@ -27,11 +38,17 @@ Choice = Finding | InRunner | HostCommand | Omit
 
 @dataclass(frozen=True)
 class RunnerFit:
-    """The servers that the runner starts, those that are left out, and the runner where one is needed."""
+    """The servers that the runner starts or reaches, those that are left out, and the runner where one is needed."""
 
     decisions: Mapping[str, InRunner | Omit]
     runner: Workload | None
     notices: tuple[str, ...]
+
+    @property
+    def containers(self) -> tuple[Workload, ...]:
+        """Those that servers of the runner have for themselves."""
+        servers = (choice for choice in self.decisions.values() if isinstance(choice, InRunner))
+        return tuple(server.container for server in servers if server.container)
 
 
 def asked_for(settings: StackSettings, config: DiscoveryConfig) -> frozenset[str]:
@@ -62,7 +79,7 @@ def servers_of(
                 return finding
             match finding.candidate.launch:
                 case Launch() as launch:
-                    return _in_runner(name, finding, launch)
+                    return _in_runner(name, finding, launch, settings)
                 case HostLaunch() as launch if settings.config.allow_host_commands:
                     return _host_command(name, finding, launch, report, settings)
         return Omit(_why_not(findings))
@@ -81,7 +98,14 @@ def fit_into_runner(
     by_need = sorted(startable, key=lambda name: name not in asked)
     fitting = by_need if memory_mb <= spare_mb or not startable.keys().isdisjoint(asked) else []
     fitting = fitting[: max(0, (memory_mb - _RUNNER_MB) // _SERVER_MB)] if settings.config.runner else []
-    started = {name: startable[name] for name in fitting}
+    started: dict[str, InRunner] = {}
+    for name in fitting:
+        container = startable[name].container
+        memory_mb_of_its_own = container.memory_mb if container else 0
+        # What was asked for and does not fit is an error that says so.
+        if name in asked or memory_mb + memory_mb_of_its_own <= spare_mb:
+            started[name] = startable[name]
+            spare_mb -= memory_mb_of_its_own
     left_out = {
         name: Omit(_left_out(settings, memory_mb)) for name in startable if name in asked and name not in started
     }
@@ -95,21 +119,23 @@ def fit_into_runner(
                 _loose(name, server, package)
                 for name, server in started.items()
                 for package in (server.package, *server.beside)
-                if _EXACT.fullmatch(package) is None
+                if server.container is None and _EXACT.fullmatch(package) is None
             ),
             *(_other_python(name, server) for name, server in started.items() if server.python),
         ),
     )
 
 
-def _in_runner(name: str, finding: Finding, launch: Launch) -> InRunner:
+def _in_runner(name: str, finding: Finding, launch: Launch, settings: StackSettings) -> InRunner:
+    how = "a container of its own runs" if launch.program == CONTAINER else "the runner starts"
     return InRunner(
         endpoint=f"http://{RUNNER.name}:{RUNNER.port}/servers/{name}/mcp",
         source=finding.candidate.source.value,
-        reason=f"{finding.candidate.evidence}: the runner starts {launch.starts}",
+        reason=f"{finding.candidate.evidence}: {how} {launch.starts}",
         program=launch.program,
         package=launch.package,
         starts=launch.starts,
+        container=_container(name, launch, settings) if launch.program == CONTAINER else None,
         beside=launch.beside,
         python=launch.python,
         evidence=finding.candidate.evidence,
@@ -118,6 +144,7 @@ def _in_runner(name: str, finding: Finding, launch: Launch) -> InRunner:
         variables=launch.variables,
         sets=launch.sets,
         takes=launch.takes,
+        answer_seconds=finding.candidate.answer_seconds,
     )
 
 
@@ -189,7 +216,8 @@ def _started(name: str, server: InRunner) -> str:
     """One line for each package that is started, so that nobody agrees to it unseen: names only, no value."""
     given = f"given {', '.join(server.sets)}" if server.sets else "given no variable"
     taken = f", taken from this machine's {', '.join(server.takes)}" if server.takes else ""
-    return f"{name}: the runner starts {server.starts} ({server.evidence}), {given}{taken}"
+    how = "a container of its own runs" if server.container else "the runner starts"
+    return f"{name}: {how} {server.starts} ({server.evidence}), {given}{taken}"
 
 
 # name==1.2, name@1.2.3: to npm, fewer than three numbers are a range
@@ -208,6 +236,23 @@ def _loose(name: str, server: InRunner, package: str) -> str:
 
 def _other_python(name: str, server: InRunner) -> str:
     return f"{name}: asks for Python {server.python}, and is started with the runner's own; see that it runs there"
+
+
+def _container(name: str, launch: Launch, settings: StackSettings) -> Workload:
+    """A server in an image of its own, as hardened as every other container."""
+    service = stdio_name(name)
+    return Workload(
+        service=service,
+        image=Image(launch.package),
+        replicas=(Replica(container_name(settings.stack, service)),),
+        user=STDIO.user,
+        memory_mb=settings.config.memory_limits.get(service, STDIO.memory_mb),
+        cpu_cores=STDIO.cpu_cores,
+        pids=STDIO.pids,
+        health_check=STDIO.health_check,
+        environment={"HOME": "/tmp"},
+        tmpfs_mb=STDIO.tmpfs_mb,
+    )
 
 
 def _runner(settings: StackSettings, memory_mb: int) -> Workload:

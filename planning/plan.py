@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from catalog import MODELS, SERVICES, HealthCheck
 from discovery.report import DEPLOYED, OMITTED, AgentReport, Remembered
-from settings.images import Image
+from settings.images import Image as Image
 
 # Where a workload keeps its files and secrets; read-only to it.
 FILES_PATH = "/run/promptcraft"
@@ -103,6 +103,7 @@ class Reuse:
     holds: tuple[str, ...] | None = None
     named: bool = False
     headers: EntryHeaders | None = None
+    answer_seconds: float | None = None
 
     @property
     def known_as(self) -> str | None:
@@ -130,6 +131,7 @@ class Relay:
     holds: tuple[str, ...] | None = None
     named: bool = False
     headers: EntryHeaders | None = None
+    answer_seconds: float | None = None
 
     @property
     def known_as(self) -> str | None:
@@ -152,7 +154,8 @@ class InRunner:
     `arguments` (every word after `program`) and `variables` (the package's own, and the one of this machine it is taken
     from) hold nothing secret; `arguments` is None where that can't be known. `sets` names all variables that the
     package is given, `takes` all of this machine's that something of it is made of. `beside` are packages that are
-    installed with it, `python` is the version of Python that was asked for; `starts` says it all in one line.
+    installed with it, `python` is the version of Python that was asked for; `starts` says it all in one line. With a
+    `container`, the server runs there, and the runner connects to it.
     """
 
     endpoint: str
@@ -163,12 +166,14 @@ class InRunner:
     starts: str
     evidence: str
     key: str
+    container: Workload | None = None
     beside: tuple[str, ...] = ()
     python: str | None = None
     arguments: tuple[str, ...] | None = None
     variables: tuple[tuple[str, str], ...] = ()
     sets: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    answer_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -291,7 +296,8 @@ class Plan:
     """What will be declared, and why.
 
     `notices` are the lines a person should read before agreeing; `exporters` run beside the services they read;
-    `runner` is what starts the servers that are `InRunner`, None where there are none. `authorities` (PEM) sign for
+    `runner` is what starts the servers that are `InRunner`, None where there are none; the image `carrier` has what
+    carries bytes to those in a container of their own. `authorities` (PEM) sign for
     what is reused, besides the usual ones. `protect_data`: no deployment and no plain `pulumi destroy` may delete a
     data volume.
     """
@@ -307,6 +313,7 @@ class Plan:
     log_level: str = "INFO"
     exporters: tuple[Workload, ...] = ()
     runner: Workload | None = None
+    carrier: Image | None = None
     protect_data: bool = False
     authorities: str | None = field(default=None, repr=False)
     edge: Edge = Edge()
@@ -343,6 +350,11 @@ class Plan:
         """The servers that are asked with headers of their entry, by name."""
         used = {name: one for name, one in self.decisions.items() if isinstance(one, Reuse | Relay)}
         return {name: decision.headers for name, decision in used.items() if decision.headers is not None}
+
+    @property
+    def stdio_servers(self) -> Mapping[str, Workload]:
+        """The containers with servers that speak stdio, by the server's name."""
+        return {name: server.container for name, server in self.in_runner.items() if server.container}
 
     @property
     def host_commands(self) -> tuple[HostCommand, ...]:

@@ -64,6 +64,7 @@ def used(name: str, finding: Finding, settings: StackSettings) -> Reuse | Relay:
             holds=finding.holds,
             named=named,
             headers=headers,
+            answer_seconds=finding.candidate.answer_seconds,
         )
     return Reuse(
         endpoint=_where_it_answered(finding.reach.endpoint or endpoint, finding.path),
@@ -77,6 +78,7 @@ def used(name: str, finding: Finding, settings: StackSettings) -> Reuse | Relay:
         holds=finding.holds,
         named=named,
         headers=headers,
+        answer_seconds=finding.candidate.answer_seconds,
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 from typing import assert_never
 
-from catalog import Asked, HealthCheck
+from catalog import CARRIER, Asked, HealthCheck
 from planning.plan import SECRETS_PATH
 from rendering.template import TEMPLATES, Template
 
@@ -50,6 +50,10 @@ def health_command(check: HealthCheck) -> tuple[str, ...]:
         case Asked.RELAY:
             # It listens: whether the service behind it answers is for those to say who use it.
             return ("CMD", "bash", "-c", 'exec 3<>"/dev/tcp/$RELAY_ADDRESS/$RELAY_PORT"')
+        case Asked.CARRIER:
+            # 0A is LISTEN (include/net/tcp_states.h); a server in IPv4 or IPv6 stands in one of the two.
+            listens = f":{check.port:04X} [0-9A-F]*:0000 0A"
+            return ("CMD", CARRIER, "grep", "-q", listens, "/proc/net/tcp", "/proc/net/tcp6")
         case _:
             assert_never(check.asked)
 

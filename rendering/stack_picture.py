@@ -38,6 +38,7 @@ def _workloads(plan: Plan) -> list[Workload]:
         *(deploy.workload for deploy in plan.deployments),
         *plan.exporters,
         *([plan.runner] if plan.runner else []),
+        *plan.stdio_servers.values(),
     ]
 
 
@@ -133,6 +134,8 @@ def _uses(plan: Plan) -> Iterator[str]:
     for name, decision in plan.decisions.items():
         if isinstance(decision, Relay):
             yield f"{_node(decision.workload)} --> {_id(name)}"
+    if plan.runner:
+        yield from (f"{_node(plan.runner)} --> {_node(server)}" for server in plan.stdio_servers.values())
 
 
 def _asked_at(plan: Plan, name: str) -> str | None:

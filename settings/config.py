@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from catalog import LOCAL, MODELS, PROVIDERS, RUNNER, SERVICES
+from catalog import LOCAL, MODELS, PROVIDERS, RUNNER, SERVICES, stdio_name
 
 # The variables of the environment and of `.env`, and the stack key that each stands for.
 VARIABLES = {
@@ -63,7 +63,9 @@ def _model(target: str) -> str:
 
 
 def _limited(service: str) -> str:
-    return service if service == RUNNER.name else _known(service)
+    # The container of a server that comes as an image; which those are, only a look can say.
+    of_its_own = service.endswith(stdio_name("")) and _server(service)
+    return service if service == RUNNER.name or of_its_own else _known(service)
 
 
 def _server(name: str) -> str:
@@ -124,7 +126,7 @@ ServiceName = Annotated[str, AfterValidator(_known), called("service")]
 GatewayVariable = Annotated[str, AfterValidator(_gateway_variable), called("application variable")]
 # YAML reads 60 as a number; a variable is text.
 GatewayValue = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
-LimitedName = Annotated[str, AfterValidator(_limited), called("service or `runner`")]
+LimitedName = Annotated[str, AfterValidator(_limited), called("service, `runner` or `NAME-stdio`")]
 ServerName = Annotated[str, AfterValidator(_server), called("server name")]
 RegistryUrl = Annotated[str, AfterValidator(_registry), called("registry address")]
 VariableName = Annotated[str, AfterValidator(_variable), called("variable name")]
@@ -187,7 +189,7 @@ class StackConfig(BaseModel):
     allow_host_commands: bool
     other_tools: bool
     memory_limits: dict[LimitedName, Annotated[int, Field(ge=16, le=1_048_576)]] = Field(
-        examples=[{"redis": 256, "runner": 408}]
+        examples=[{"redis": 256, "runner": 408, "docs-stdio": 256}]
     )
     gateway: dict[GatewayVariable, GatewayValue] = Field(examples=[{"PROMPTCRAFT_QUEUE_SECONDS": "60"}])
     generated: dict[Annotated[str, called("secret")], Annotated[str, called("fingerprint")]] = Field(

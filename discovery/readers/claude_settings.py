@@ -111,6 +111,8 @@ class ClaudeSettings:
             return f"rejected in Claude Code: disabledMcpjsonServers of {where}"
         if where := self.switched_off.get(loose):
             return f"switched off in Claude Code: disabledMcpServers of {where}"
+        if not self.denied and not self.allowed:
+            return None
         named = _named(name, server, environment)
         for rule, where in self.denied:
             if rule.fits(named):

@@ -21,8 +21,8 @@ _MAX_WRAPPERS = 8
 # JavaScript writes numbers from here on with an exponent, and Python reads them as such.
 _LARGE = 1e21
 
-WRAPPERS = ("cmd", "powershell", "pwsh", "sh", "bash", "zsh", "env")
-STARTERS = ("npx", "npm", "pnpm", "pnpx", "yarn", "bun", "bunx", "uvx", "uv", "pipx", "docker", "podman")
+WRAPPERS = ("cmd", "powershell", "pwsh", "sh", "bash", "zsh", "env", "wsl")
+STARTERS = ("npx", "npm", "pnpm", "pnpx", "yarn", "bun", "bunx", "uvx", "uv", "pipx", "deno", "docker", "podman")
 
 # What Claude Code fills in for the servers of its plugins (code.claude.com/docs/en/mcp, plugins-reference).
 CLAUDES_FOLDERS = ("CLAUDE_PLUGIN_ROOT", "CLAUDE_PLUGIN_DATA", "CLAUDE_PROJECT_DIR")
@@ -124,7 +124,7 @@ def claudes_folder(server: Mapping[str, object]) -> str | None:
 
 
 def unwrapped(words: Sequence[str]) -> Command:
-    """The command that `words` come to: out of `cmd /c`, `powershell -Command`, `env`, `bash -c`, or one text."""
+    """The command that `words` come to, out of `cmd /c`, `powershell -Command`, `wsl`, `env`, `bash -c` or one text."""
     command = _command(words, {})
     for _ in range(_MAX_WRAPPERS):
         inner = _inner(command)
@@ -164,6 +164,12 @@ def _inner(command: Command) -> Command | None:
             inner = _simple_line(words[1].removeprefix("exec ")) if one_line_only else None
         case "env":
             return _of_env(command)
+        case "wsl":
+            if len(words) > 2 and words[0] in ("-d", "--distribution"):
+                del words[:2]
+            if words and words[0] in ("-e", "--exec", "--"):
+                del words[0]
+            inner = words if words and not words[0].startswith("-") else None
         case _:
             return None
     return _command(inner, command.variables) if inner else None
@@ -205,4 +211,4 @@ def _simple_line(line: str) -> list[str] | None:
 def _name_of(command: str) -> str:
     name = PurePosixPath(command.replace("\\", "/")[:4096]).name.lower()
     # Words after it can be keys, and a name is shown.
-    return "".join(name.split()[:1]).removesuffix(".exe").removesuffix(".cmd")
+    return re.sub(r"\.(?:exe|cmd|bat|ps1)$", "", "".join(name.split()[:1]))

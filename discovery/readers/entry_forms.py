@@ -16,6 +16,7 @@ from discovery.readers.commands import LaunchError, text_of
 from reading.text import one_line, shown
 
 MAX_HEADERS = 32
+_MAX_TIMEOUT = 24 * 60 * 60 * 1000  # milliseconds
 _URLS = ("url", "httpUrl", "serverUrl")
 _KINDS = ("type", "transport", "transportType")
 _REMOTE = frozenset({"http", "streamablehttp", "httpstream", "streamable", "sse", "remote"})
@@ -81,6 +82,17 @@ def headers(server: Mapping[str, object], environment: Mapping[str, str]) -> tup
             raise FormError(f"header {one_line(str(name), 40)} has no value that HTTP can carry; correct it")
         found.append((str(name), value))
     return tuple(found)
+
+
+def answer_seconds(server: Mapping[str, object]) -> float | None:
+    """What `timeout` (milliseconds) of an entry allows for an answer; None where it says nothing that can be meant.
+
+    Claude Code, too, leaves out less than a second.
+    """
+    value = server.get("timeout")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1000 <= value <= _MAX_TIMEOUT:
+        return None
+    return value / 1000
 
 
 def _kind(server: Mapping[str, object]) -> str | None:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 
 from discovery.readers import expansion
 from discovery.readers.commands import LaunchError
+from discovery.readers.container_run import Container
 from discovery.readers.package_runners import Called
-from discovery.report import Launch
+from discovery.report import CONTAINER, Launch
 
 # What would choose where packages come from. A server's own variables reach it, and not who installs it.
 _REGISTRIES = {
@@ -52,8 +53,33 @@ def launch_of(called: Called, variables: Mapping[str, str], environment: Mapping
         raise LaunchError(f"its command {error}") from error
 
 
+def container_launch(container: Container, environment: Mapping[str, str]) -> Launch:
+    """How a stack runs a server in an image of its own. Raises `LaunchError`."""
+    texts = (*container.arguments, *container.variables.values())
+    pairs = {name: expansion.variable_in(text) for name, text in container.variables.items()}
+    plain = not container.arguments and container.entrypoint is None and all(pairs.values())
+    given = [word for name in container.variables for word in ("-e", name)]
+    try:
+        return Launch(
+            program=CONTAINER,
+            package=container.image,
+            variables=tuple((name, taken) for name, taken in pairs.items() if taken),
+            sets=tuple(sorted(container.variables)),
+            takes=tuple(sorted({name for text in texts for name in expansion.names_in(text)})),
+            told=("run", "-i", "--rm", *given, container.image) if plain else None,
+            binary=container.entrypoint,
+            arguments=tuple(expansion.expand(word, environment) for word in container.arguments),
+            environment={name: expansion.expand(text, environment) for name, text in container.variables.items()},
+        )
+    except expansion.ExpansionError as error:
+        raise LaunchError(f"its command {error}") from error
+
+
 def file_text(launch: Launch) -> str:
-    """The launch as the runner reads it (`images/runner/hosted.py`). Secret as a whole: arguments hold keys as well."""
+    """The launch as its starter reads it, secret as a whole: arguments hold keys as well.
+
+    That is the runner for a package (`images/runner/hosted.py`); for a container see rendering/stdio_start.py.
+    """
     document = {
         "program": launch.program,
         "package": launch.package,

@@ -13,6 +13,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -179,9 +180,16 @@ def _candidate(
     if refusal is not None:
         return replace(_Said(problem=refusal).candidate(named.service, file, named.place), turned_off=True), None
     if file.approver is not None:
-        return _of_a_project(named, file, written, server, environment, file.approver)
+        found, entry = _of_a_project(named, file, written, server, environment, file.approver)
+        return _timed(found, server), entry
     said = _said(named.service, file, server, environment)
-    return _with_headers(said, environment).candidate(named.service, file, named.place), None
+    candidate = _with_headers(said, environment).candidate(named.service, file, named.place)
+    return _timed(candidate, server), None
+
+
+def _timed(candidate: Candidate, server: Mapping[str, object]) -> Candidate:
+    seconds = entry_forms.answer_seconds(server)
+    return candidate if seconds is None else replace(candidate, answer_seconds=seconds)
 
 
 def waiting(candidate: Candidate) -> str:
@@ -276,6 +284,17 @@ def _names_in(server: Mapping[str, object], *, needed: bool = False) -> Iterator
     of_headers = written.values() if isinstance(written, dict) else ()
     for text in (*commands.texts_in(server), *(text for text in of_headers if isinstance(text, str))):
         yield from expansion.needed_in(text) if needed else expansion.names_in(text)
+    yield from _handed_on(server)
+
+
+def _handed_on(server: Mapping[str, object]) -> tuple[str, ...]:
+    """The variables of this machine that `docker run -e NAME` hands on."""
+    with suppress(LaunchError):
+        command = commands.unwrapped(commands.words_of(server))
+        if container_run.is_run(command):
+            own = _own_variables(server, command)
+            return tuple(name for name in container_run.variables_in(command) if name not in own)
+    return ()
 
 
 def _said(service: str, file: McpFile, server: Mapping[str, object], environment: Mapping[str, str]) -> _Said:
@@ -325,15 +344,31 @@ def _started(service: str, file: McpFile, server: Mapping[str, object], environm
         if folder := commands.claudes_folder(server):
             raise LaunchError(f"needs {folder}, a folder that only Claude Code names; write its path out")
         command = commands.unwrapped(commands.words_of(server))
+        if container_run.is_run(command) and not file.host_commands:
+            return _container(command, server, environment)
         called = package_runners.read(command)
         if called is None:
             return _host_command(service, file, command, server, environment)
-        variables = {**commands.variables_of(server), **command.variables}
+        variables = _own_variables(server, command)
         if called.name == mcp_remote.PACKAGE:
             return _said(service, file, mcp_remote.bridged(called, variables), environment)
     except LaunchError as error:
         return _Said(problem=str(error))
     return _package(called, variables, environment)
+
+
+def _own_variables(server: Mapping[str, object], command: Command) -> dict[str, str]:
+    """What an entry sets for its command, by `env` of its own or by the program. Raises `LaunchError`."""
+    return {**commands.variables_of(server), **command.variables}
+
+
+def _container(command: Command, server: Mapping[str, object], environment: Mapping[str, str]) -> _Said:
+    """What is said of a stdio server that comes as an image. Raises `LaunchError`."""
+    container = container_run.read(command, _own_variables(server, command))
+    launch = launches.container_launch(container, environment)
+    return _Said(
+        problem=f"speaks stdio in a container of {launch.package}: not started during discovery", launch=launch
+    )
 
 
 def _package(called: Called, variables: Mapping[str, str], environment: Mapping[str, str]) -> _Said:
@@ -358,9 +393,6 @@ def _host_command(
     What a project brings along comes from others with the next `git pull`, so no key of a stack lets it run here.
     """
     speaks = f"speaks stdio through {shown(command.program, 40)}"
-    image = container_run.image_of(command)
-    if image is not None and not (file.source is Source.USER and file.host_commands):
-        return _Said(problem=_runs(image, "" if file.source is not Source.USER else ", or set allowHostCommands"))
     if file.source is not Source.USER:
         return _Said(problem=f"{speaks}: {NEVER_RUN}, and of a project's files not by allowHostCommands either")
     if service in catalog.SERVICES:
@@ -372,14 +404,6 @@ def _host_command(
         return _Said(problem=f"{speaks}: a command of this host, not started during discovery", launch=launch)
     except LaunchError as error:
         return _Said(problem=f"{speaks}: {error}")
-
-
-def _runs(image: str, otherwise: str) -> str:
-    named = f"the image {image}" if image else "an image one cannot tell"
-    return (
-        f"runs {named} in a container, which no stack starts; "
-        f"name its url behind an HTTP bridge, or its npx or uvx package{otherwise}"
-    )
 
 
 def _why(error: Exception) -> str:

@@ -150,6 +150,15 @@ _PIPX = _Grammar(
     python=_all("--python"),
     refused={**_UV_REFUSED, "--path": _HOSTS_PATH},
 )
+# Deno starts packages of npm as well, by `npm:PACKAGE`; anything else that it runs is a script's path or address.
+_DENO = _Grammar(
+    "npx",
+    flags=_all(
+        _QUIET,
+        "-A --allow-all --allow-net -N --allow-env -E --allow-read -R --allow-write -W --allow-run --allow-sys -S",
+        "--allow-ffi --allow-import -I --allow-scripts --no-prompt --no-lock --no-check --node-modules-dir",
+    ),
+)
 # How each program says "start a package": the words before its options, where it has such.
 _SUBCOMMANDS: Mapping[str, Mapping[tuple[str, ...], _Grammar]] = {
     "npx": {(): _NPX},
@@ -159,6 +168,7 @@ _SUBCOMMANDS: Mapping[str, Mapping[tuple[str, ...], _Grammar]] = {
     "yarn": {("dlx",): _NPX},
     "bunx": {(): _NPX},
     "bun": {("x",): _NPX},
+    "deno": {("run",): _DENO},
     "uvx": {(): _UVX},
     "uv": {("tool", "run"): _UVX, ("x",): _UVX, ("run",): _UV_RUN},
     "pipx": {("run",): _PIPX},
@@ -237,9 +247,14 @@ class _Reading:
             rest.pop(0)
         if self._grammar is _UV_RUN and (not self._packages or _is_a_script(rest)):
             return None
+        if self._grammar is _DENO:
+            if not rest or not rest[0].startswith("npm:"):
+                return None
+            rest[0] = rest[0].removeprefix("npm:").lstrip("/")
         if not rest and not self._packages:
             raise self._refused("without a package one can tell; name it")
-        binary = rest.pop(0) if self._packages and rest else None
+        # Windows' name of a program is its own with an end.
+        binary = re.sub(r"(?i)\.exe$", "", rest.pop(0)) if self._packages and rest else None
         if binary is not None and _BINARY.fullmatch(binary) is None:
             raise self._refused("with a program that has no plain name; write it as its package calls it")
         packages = [self._package(text) for text in self._packages or [rest.pop(0)]]
@@ -265,7 +280,7 @@ class _Reading:
             rest[:0] = [f"-{letter}" for letter in option[1:-1]]
             rest.insert(len(option) - 2, f"-{option[-1]}{separator}{value}")
             return True
-        if option in grammar.local or (grammar is _UV_RUN and not grammar.knows(option)):
+        if option in grammar.local or (grammar in (_UV_RUN, _DENO) and not grammar.knows(option)):
             return False
         if option in grammar.refused:
             raise LaunchError(f"{self._shown} {option} {grammar.refused[option]}")

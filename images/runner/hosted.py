@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import anyio
+import carried
 import packages
 from mcp.client.session import ClientSession
 from mcp.client.stdio import StdioServerParameters, stdio_client
@@ -41,7 +42,8 @@ CHILD_GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError)
 class Specification:
     """What to run: `npx` or `uvx`, the package, which of its programs. `hidden` are texts that no log may show.
 
-    `beside` are packages that are installed with it, `options` are for the installer.
+    `beside` are packages that are installed with it, `options` are for the installer. With an `address`, it runs in a
+    container of its own already.
     """
 
     name: str
@@ -52,11 +54,15 @@ class Specification:
     hidden: tuple[str, ...]
     beside: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    address: tuple[str, int] | None = None
 
     @classmethod
     def read(cls, name: str, file: Path) -> Specification:
         """`{"program", "package", "beside", "options", "binary", "arguments", "environment"}`, as it was deployed."""
         document = json.loads(file.read_text(encoding="utf-8"))
+        if "address" in document:
+            host, port = document["address"]
+            return cls(name, file, document["program"], document["package"], None, (), address=(host, port))
         hidden = (*document["environment"].values(), *document["arguments"])
         # Longest first, so that a part of a secret is not replaced before the whole of it.
         hidden = tuple(sorted((text for text in hidden if len(text) > 3), key=len, reverse=True))
@@ -121,6 +127,10 @@ class Hosted:
     async def _live(self) -> None:
         """Serve until the server is gone. Raises `PackageError`, or whatever the SDK makes of a broken server."""
         self._last_words = ""
+        if self.specification.address:
+            async with carried.connected(*self.specification.address) as streams:
+                await self._serve(streams)
+            return
         command = await self.specification.command()
         variables = {"PROMPTCRAFT_SERVER_FILE": str(self.specification.file)}
         child = StdioServerParameters(
@@ -130,18 +140,23 @@ class Hosted:
             cwd="/tmp",
         )
         with self._errors() as errors:
-            async with stdio_client(child, errlog=errors) as streams, ClientSession(*streams) as session:
-                async with asyncio.timeout(HANDSHAKE_SECONDS):
-                    proxy = await create_proxy_server(session)
-                _tell_losses(proxy, session)
-                # Nothing here lives longer than a request, so a restart costs no client its session.
-                manager = StreamableHTTPSessionManager(
-                    proxy, json_response=True, stateless=True, security_settings=self._security
-                )
-                async with manager.run():
-                    self._up(manager, f"{proxy.name} {proxy.version or ''}".strip())
-                    await _until_gone(session)
-                    self._manager = None
+            async with stdio_client(child, errlog=errors) as streams:
+                await self._serve(streams)
+
+    async def _serve(self, streams: carried.Streams) -> None:
+        """Speak for the server at the other end of `streams` until it is gone."""
+        async with ClientSession(*streams) as session:
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                proxy = await create_proxy_server(session)
+            _tell_losses(proxy, session)
+            # Nothing here lives longer than a request, so a restart costs no client its session.
+            manager = StreamableHTTPSessionManager(
+                proxy, json_response=True, stateless=True, security_settings=self._security
+            )
+            async with manager.run():
+                self._up(manager, f"{proxy.name} {proxy.version or ''}".strip())
+                await _until_gone(session)
+                self._manager = None
 
     def _up(self, manager: StreamableHTTPSessionManager, version: str) -> None:
         self._manager, self.version = manager, version

@@ -36,7 +36,12 @@ class Recorder(pulumi.runtime.Mocks):
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         self.resources.append((args.typ, args.name, args.inputs))
-        chosen = {"imageId": f"{args.name}-image-id", "ipamConfigs": [{"gateway": GATEWAY, "subnet": "10.99.0.0/24"}]}
+        chosen = {
+            "imageId": f"{args.name}-image-id",
+            "ipamConfigs": [{"gateway": GATEWAY, "subnet": "10.99.0.0/24"}],
+            # What an image says it would start.
+            "stdout": '[["/srv/docs"],["--all"]]',
+        }
         return f"{args.name}-id", dict(args.inputs) | chosen
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> Any:
@@ -111,17 +116,27 @@ BY_NPX = (
         reach=Reach(Vantage.PROCESS),
     ),
 )
-LAUNCHES = {("context7", "npx package of context7"): '{"key": "launch-zzq"}'}
 BY_HEADERS = (
     Finding(
         Candidate(
-            "docs", Source.USER, "https://10.0.0.5:443/mcp", "~/.claude.json", key="its place", header_names=("X-Key",)
+            "far", Source.USER, "https://10.0.0.5:443/mcp", "~/.claude.json", key="its place", header_names=("X-Key",)
         ),
         Verdict.VERIFIED,
         "said so",
     ),
 )
-HEADERS = {("docs", "its place"): '{"X-Key": "header-zzq"}'}
+HEADERS = {("far", "its place"): '{"X-Key": "header-zzq"}'}
+BY_IMAGE = (
+    Finding(
+        Candidate("docs", Source.USER, "", "entry of docs", launch=Launch("docker", "acme/docs:1.2"), key="docs"),
+        Verdict.SKIPPED,
+        "speaks stdio",
+    ),
+)
+LAUNCHES = {
+    ("context7", "npx package of context7"): '{"key": "launch-zzq"}',
+    ("docs", "docs"): '{"binary": null, "arguments": ["--key", "argument-zzq"], "environment": {"KEY": "launch-zzq"}}',
+}
 ON_THIS_HOST = (
     Finding(
         Candidate(
@@ -232,7 +247,12 @@ def test_a_command_of_this_host_is_started_and_stopped_by_name_and_known_to_the_
 
 @pytest.mark.parametrize(
     ("stack", "found", "count"),
-    [("production", (), len(PRODUCTION)), ("dev", ON_LOOPBACK, len(ALL)), ("cloud", BY_NPX, 2)],
+    [
+        ("production", (), len(PRODUCTION)),
+        ("dev", ON_LOOPBACK, len(ALL)),
+        ("cloud", BY_NPX, 2),
+        ("dev", BY_IMAGE, len(ALL) + 2),
+    ],
 )
 def test_every_container_is_hardened_alike(stack: str, found: tuple[Finding, ...], count: int) -> None:
     recorder = declared(stack, found)
@@ -261,6 +281,28 @@ def uploads_of(inputs: dict[str, Any]) -> list[dict[str, Any]]:
     uploads = inputs.get("uploads", [])
     found: list[dict[str, Any]] = uploads["value"] if isinstance(uploads, dict) else uploads
     return found
+
+
+def test_a_server_in_an_image_of_its_own_is_started_by_a_carrier() -> None:
+    recorder = declared("dev", BY_IMAGE)
+    resources = {(typ.rsplit(":", 1)[1], name): inputs for typ, name, inputs in recorder.resources}
+    server = resources["Container", "docs-stdio"]
+    assert server["entrypoints"] == ["/run/carrier/busybox"]
+    start = "/run/promptcraft/secrets/start.sh"
+    # Arguments take the place of the image's command, and are in the script.
+    carried = ["nc", "-ll", "-p", "9000", "-e", "/run/carrier/busybox", "sh", start, "/srv/docs"]
+    assert server["command"] == carried
+    assert [(volume["containerPath"], volume["readOnly"]) for volume in server["volumes"]] == [
+        ("/run/promptcraft", True),
+        ("/run/carrier", True),
+    ]
+    assert server["memory"] == 128 and not server.get("ports")
+    assert resources["RemoteImage", "docs-stdio-image"]["name"] == "acme/docs:1.2"
+    # The runner is told where it is, and nothing else.
+    (told,) = [
+        upload["content"] for upload in uploads_of(resources["Container", "runner-files"]) if "docs" in upload["file"]
+    ]
+    assert '"docs-stdio",\n    9000' in str(told) and "zzq" not in str(told)
 
 
 @pytest.mark.parametrize(("stand_in", "said"), [("a small store", "a small store"), (None, "")])
@@ -293,7 +335,7 @@ def test_no_resource_carries_a_secret_in_the_open() -> None:
     )
     plan = decide(report_of(), settings, DiscoveryConfig())
     assert "zzq" not in repr(plan) + repr(settings)
-    recorder = run(settings, (*BY_NPX, *BY_HEADERS))
+    recorder = run(settings, (*BY_NPX, *BY_IMAGE, *BY_HEADERS))
     assert "launch-zzq" in repr(recorder.resources)
     assert "header-zzq" in repr(recorder.resources)
     for typ, name, inputs in recorder.resources:
@@ -386,6 +428,7 @@ def test_type_tokens_stay_as_they_are() -> None:
         declared("production"),
         declared("dev", ON_LOOPBACK),
         declared("cloud", (*BY_NPX, *ON_THIS_HOST), allow_host_commands=True),
+        declared("dev", BY_IMAGE),
     )
     every = [resource for stack in stacks for resource in stack.resources]
     tokens = {typ for typ, _, _ in every if typ.startswith("promptcraft:")}
@@ -407,5 +450,7 @@ def test_type_tokens_stay_as_they_are() -> None:
         "promptcraft:relay:LoopbackRelay",
         "promptcraft:runner:Runner",
         "promptcraft:stack:PromptCraftStack",
+        "promptcraft:stdio:Carrier",
+        "promptcraft:stdio:StdioServer",
         "promptcraft:workload:ContainerWorkload",
     }

@@ -623,6 +623,30 @@ RULES = (
         "a variable that env sets is taken from this machine",
     ),
     (
+        "a container's image has an exact version",
+        (
+            "discovery/readers/container_run.py",
+            'if not match["digest"] and match["tag"] in (None, ":latest"):',
+            "if False:",
+        ),
+        "a container's image needs an exact version",
+    ),
+    (
+        "a container mounts nothing of this host",
+        ("discovery/readers/container_run.py", '("-v", "--volume", "--mount", "--volumes-from"), _MOUNT', "(), _MOUNT"),
+        "a container mounts nothing of this host",
+    ),
+    (
+        "a container has no rights over this host",
+        ("discovery/readers/container_run.py", "        if option in _REFUSED:", "        if False:"),
+        "a container has no rights over this host",
+    ),
+    (
+        "what a container hands on counts as the entry's",
+        ("discovery/readers/mcp_files.py", "    yield from _handed_on(server)\n", ""),
+        "a project's container waits for approval, with what it would be given",
+    ),
+    (
         "a name of a server names no variable",
         (
             "discovery/approval.py",

@@ -182,13 +182,47 @@ def _(world: World) -> None:
 
 
 @scenario(
-    "a container's image is named, with what to do instead",
-    starts_nothing("docs"),
-    says(
-        "runs the image ghcr.io/acme/docs:1.2 in a container, which no stack starts; name its url behind an HTTP "
-        "bridge, or its npx or uvx package, or set allowHostCommands"
-    ),
+    "a container is known by its image, and by what it takes of this machine",
+    starts("docs", "ghcr.io/acme/docs:1.2", "DOCS_TOKEN"),
 )
 def _(world: World) -> None:
-    words = ["run", "-i", "--rm", "-e", f"TOKEN={world.secret()}", "ghcr.io/acme/docs:1.2", "--token", world.secrets[0]]
-    _entry(world, "docker", words)
+    world.set(DOCS_TOKEN=world.secret())
+    _entry(world, "docker", ["run", "-i", "--rm", "-e", "DOCS_TOKEN", "ghcr.io/acme/docs:1.2", "stdio"])
+
+
+@scenario(
+    "a container's image needs an exact version",
+    starts_nothing("docs"),
+    says("runs the image ghcr.io/acme/docs in no exact version; write ghcr.io/acme/docs:TAG"),
+)
+def _(world: World) -> None:
+    _entry(world, "docker", ["run", "-i", "--rm", "-e", f"TOKEN={world.secret()}", "ghcr.io/acme/docs"])
+
+
+@scenario(
+    "a container mounts nothing of this host",
+    starts_nothing("docs"),
+    says("docker run --mount mounts something of this host, which no container of the stack's does; take it out"),
+)
+def _(world: World) -> None:
+    _entry(world, "docker", ["run", "-i", "--mount", "type=bind,src=/etc,dst=/etc", "acme/docs:1.2"])
+
+
+@scenario(
+    "a container has no rights over this host",
+    starts_nothing("docs"),
+    says("docker run --privileged would give it rights over this host; take it out"),
+)
+def _(world: World) -> None:
+    _entry(world, "docker", ["run", "-i", "--privileged", "acme/docs:1.2"])
+
+
+@scenario(
+    "a project's container waits for approval, with what it would be given",
+    starts_nothing("docs"),
+    says(r"docs waits for approval: .* \(it would start docker acme/docs:1.2 with DOCS_TOKEN"),
+)
+def _(world: World) -> None:
+    world.set(DOCS_TOKEN=world.secret())
+    words = ["run", "-i", "-e", "DOCS_TOKEN", "acme/docs:1.2"]
+    world.write("root/.mcp.json", {"mcpServers": {"docs": {"command": "docker", "args": words}}})

@@ -90,6 +90,14 @@ def test_a_url_is_an_endpoint(server: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [(2500, 2.5), (1000, 1.0), (999, None), (True, None), ("2500", None), (-1, None), (float("inf"), None)],
+)
+def test_a_timeout_counts_from_a_second_on(timeout: object, seconds: float | None) -> None:
+    assert one(from_servers({"a": {**HTTP, "timeout": timeout}})).answer_seconds == seconds
+
+
+@pytest.mark.parametrize(
     ("server", "package"),
     [
         ({"command": "npx", "args": ["-y", "@upstash/context7-mcp@1.2.3"]}, "@upstash/context7-mcp@1.2.3"),

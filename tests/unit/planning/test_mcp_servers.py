@@ -319,6 +319,14 @@ def test_a_server_is_asked_with_the_headers_of_its_entry() -> None:
     assert "headers" not in services["plain"]
 
 
+@pytest.mark.parametrize("found", [finding("docs"), launchable("docs")])
+def test_an_entrys_timeout_reaches_the_application(found: Finding) -> None:
+    timed = replace(found, candidate=replace(found.candidate, answer_seconds=2.5))
+    document = json.loads(plan_document(plan_of(timed), ()))
+    assert document["services"]["docs"]["answer_seconds"] == 2.5
+    assert "answer_seconds" not in json.loads(plan_document(plan_of(found), ()))["services"]["docs"]
+
+
 def test_what_comes_along_with_a_package_is_told_as_well() -> None:
     launch = Launch("uvx", "a==1.2.3", beside=("rich>=1", "b==1"), python="3.12")
     notices = plan_of(launchable("context7", launch)).notices
@@ -334,3 +342,37 @@ def test_what_comes_along_with_a_package_is_told_as_well() -> None:
 def test_a_range_is_no_exact_version(package: str) -> None:
     (loose,) = [line for line in plan_of(launchable("context7", Launch("npx", package))).notices if "no exact" in line]
     assert f"write {'@s/a' if '@s' in package else 'a'}@1.2.3," in loose
+
+
+IN_AN_IMAGE = Launch("docker", "acme/docs:1.2", sets=("TOKEN",), environment={"TOKEN": "geheim"})
+
+
+def test_a_server_in_an_image_of_its_own_has_a_container_and_its_memory() -> None:
+    own: dict[str, Any] = {"memory_budget_mb": 2000, "memory_limits": {"docs-stdio": 96}}
+    plan = plan_of(launchable("docs", IN_AN_IMAGE, Source.USER), **own)
+    workload = plan.stdio_servers["docs"]
+    assert (workload.service, workload.image.reference, workload.memory_mb) == ("docs-stdio", "acme/docs:1.2", 96)
+    assert workload.replicas[0].ports == () and workload.volume is None and not workload.join
+    assert plan.runner is not None and plan.carrier is not None
+    assert plan.budget.memory_mb == plan_of(**own).budget.memory_mb + plan.runner.memory_mb + 96
+    assert "docs: a container of its own runs docker acme/docs:1.2 (entry of docs), given TOKEN" in plan.notices
+    assert plan.decisions["docs"].reason == "entry of docs: a container of its own runs docker acme/docs:1.2"
+    assert "geheim" not in repr(plan)
+
+
+def test_without_an_image_nothing_is_carried() -> None:
+    plan = plan_of(launchable("context7"))
+    assert plan.carrier is None and not plan.stdio_servers
+
+
+def test_a_container_that_nobody_asked_for_never_breaks_the_budget() -> None:
+    found = (launchable("docs", IN_AN_IMAGE, Source.USER), launchable("context7"))
+    needed = plan_of(launchable("context7")).budget.memory_mb
+    plan = plan_of(*found, memory_budget_mb=needed + 127)
+    assert set(plan.in_runner) == {"context7"} and "docs" not in plan.decisions
+    assert set(plan_of(*found, memory_budget_mb=needed + 128).in_runner) == {"context7", "docs"}
+
+
+def test_a_container_that_was_asked_for_and_does_not_fit_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="docs-stdio 1 x 128"):
+        plan_of(launchable("docs", IN_AN_IMAGE, Source.USER), mcp_servers=["docs"], memory_budget_mb=600)

@@ -6,12 +6,12 @@ import hashlib
 import socket
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from catalog import REPLICATED_MISSES, SERVICES
+from catalog import CARRIER, REPLICATED_MISSES, SERVICES, STDIO
 from rendering.health_checks import ANSWER_SECONDS, END, UNANSWERED, ending_what_hangs, health_command, health_digest
 from tests.answering import answering
 
@@ -131,6 +131,15 @@ def test_redis_password_is_in_no_environment_and_no_argument(tmp_path: Path, mon
     moved = [part.replace("/run/promptcraft/secrets/redis", str(tmp_path / "password")) for part in command]
     assert look(moved, tmp_path) == (True, False)
     assert "pass word" not in (tmp_path / "spied").read_text()
+
+
+def test_a_carrier_is_well_while_it_listens(silent: int, closed: int) -> None:
+    for port, listens in ((silent, True), (closed, False)):
+        check = replace(STDIO.health_check, port=port)
+        command, program, *words = health_command(check)
+        assert (command, program) == ("CMD", CARRIER)
+        # The host's own grep plays busybox's.
+        assert (subprocess.run(words, check=False).returncode == 0) is listens
 
 
 @pytest.mark.parametrize("name", SERVICES)

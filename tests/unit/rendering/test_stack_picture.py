@@ -90,12 +90,16 @@ def test_mcp_servers_of_the_runner_of_this_host_and_by_address() -> None:
             "cloud",
             startable("context7", Launch("npx", "a@1.0.0")),
             startable("mine", HostLaunch("f")),
+            startable("docs", Launch("docker", "acme/docs:1.2")),
             finding("end", source=Source.USER, endpoint='http://h/"<i>'),
             allow_host_commands=True,
+            memory_budget_mb=1000,
         )
     )
     assert {
-        'runner_["runner<br>272 MiB, 1 CPU<br>context7"]',
+        'runner_["runner<br>272 MiB, 1 CPU<br>context7, docs"]',
+        'docs_stdio_["docs-stdio<br>128 MiB, 0.5 CPU"]',
+        "runner_ --> docs_stdio_",
         'mine_["mine<br>a command of this host"]',
         # `end` is a word of Mermaid's.
         'end_["end<br>http://h/#34;#60;i#62;"]',

@@ -50,6 +50,7 @@ def called(line: str | list[str]) -> Called | None:
         ("yarn dlx -p pkg tool", "pkg", "tool", ()),
         ("bunx -y pkg@latest", "pkg@latest", None, ()),
         ("bun x pkg", "pkg", None, ()),
+        ("deno run -A --allow-env=A,B npm:@scope/pkg@1.2.3 x", "@scope/pkg@1.2.3", None, ("x",)),
     ],
 )
 def test_what_starts_packages_of_npm(line: str, package: str, binary: str | None, arguments: tuple[str, ...]) -> None:
@@ -69,6 +70,7 @@ def test_what_starts_packages_of_npm(line: str, package: str, binary: str | None
         ("uvx -q --refresh --isolated --no-cache a", "a", None, ()),
         ("uvx --color never a", "a", None, ()),
         ("uv tool run a x", "a", None, ("x",)),
+        ("uv tool run --from a.b@latest a.b.exe", "a.b@latest", "a.b", ()),
         ("uv run --with a b --c", "a", "b", ("--c",)),
         ("uv run --no-project --with a -- b", "a", "b", ()),
         ("pipx run a x", "a", None, ("x",)),
@@ -138,6 +140,9 @@ def test_the_words_start_the_same(line: str, words: tuple[str, ...]) -> None:
         "uv pip install a",
         "pipx install a",
         "docker run -i a",
+        "deno run -A server.ts",
+        "deno run --config x npm:pkg",
+        "deno run jsr:@a/b",
     ],
 )
 def test_what_lies_on_this_host_is_no_package(line: str) -> None:
@@ -204,7 +209,7 @@ WORDS = st.lists(OPTION | PACKAGE | st.text(max_size=8) | st.from_regex(r"-{1,2}
 STARTS = st.sampled_from(
     [
         ("npx",), ("npm", "exec"), ("pnpm", "dlx"), ("yarn", "dlx"), ("bunx",), ("bun", "x"), ("pnpx",),
-        ("uvx",), ("uv", "tool", "run"), ("uv", "run"), ("pipx", "run"),
+        ("uvx",), ("uv", "tool", "run"), ("uv", "run"), ("pipx", "run"), ("deno", "run"),
     ]
 )  # fmt: skip
 # One word to any shell, but for the signs of a range of versions, of which no shell makes a command.
@@ -221,7 +226,7 @@ def test_any_words_are_a_plain_package_or_say_why(start: tuple[str, ...], words:
         assert str(error).isprintable()
         return
     if one is None:
-        assert start == ("uv", "run")
+        assert start in (("uv", "run"), ("deno", "run"))
         return
     for package in (one.package, *one.beside):
         assert package_in(one.program, package) == package

@@ -1,0 +1,61 @@
+"""The script that starts a server in an image of its own, run by a real shell."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catalog import CARRIER
+from planning.plan import SECRETS_PATH
+from rendering.stdio_start import carrier_command, hiding_script, start_script
+from tests.unit.asking import MANY
+
+# Says what it was given, on stdout as a server answers and on stderr as it logs.
+_SERVER = """
+import json, os, sys
+print(json.dumps([sys.stdin.read(), os.environ["OWN"], sys.argv[1:]]))
+print(os.environ["OWN"], *sys.argv[1:], file=sys.stderr)
+"""
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0\n\r"), max_size=20).filter(
+    lambda text: text.isprintable()
+)
+
+
+def started(folder: Path, own: str, *arguments: str) -> tuple[list[object], str]:
+    """What a server says on stdout and stderr; this machine's own shell and sed play busybox's."""
+    script, hiding = folder / "start.sh", folder / "hide.sed"
+    hiding.write_text(hiding_script(arguments, {"OWN": own}), encoding="utf-8")
+    text = start_script(arguments, {"OWN": own})
+    text = text.replace(f"{CARRIER} sed -f {SECRETS_PATH}/hide.sed", f"sed -f {hiding}")
+    script.write_text(text, encoding="utf-8")
+    command = ["sh", str(script), sys.executable, "-c", _SERVER]
+    done = subprocess.run(
+        command, input="asked", capture_output=True, encoding="utf-8", check=True, env={"PYTHONUTF8": "1"}
+    )
+    heard: list[object] = json.loads(done.stdout)
+    return heard, done.stderr
+
+
+@pytest.mark.parametrize("secret", ["geheim", 'it\'s "a" $(touch x) `id`; \\n', "a/b.c*[d]^$&\\1", " four "])
+def test_a_server_has_its_words_as_they_are_and_logs_none_of_them(tmp_path: Path, secret: str) -> None:
+    heard, logged = started(tmp_path, secret, "--key", secret)
+    assert heard == ["asked", secret, ["--key", secret]]
+    assert secret not in logged and "[hidden]" in logged
+
+
+@MANY
+@given(TEXTS, TEXTS)
+def test_any_words_arrive(tmp_path: Path, own: str, argument: str) -> None:
+    heard, logged = started(tmp_path, own, argument)
+    assert heard == ["asked", own, [argument]]
+    assert len(own) < 4 or own in "[hidden]" or own not in logged
+
+
+def test_the_carrier_listens_and_starts_the_script() -> None:
+    assert carrier_command()[-2:] == ("sh", "/run/promptcraft/secrets/start.sh")
