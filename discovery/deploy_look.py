@@ -175,7 +175,7 @@ def _is_the_same(found: Finding, chosen: Finding) -> bool:
 
 def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEFAULT_BUDGET_SECONDS) -> Request:
     """What a look of this stack is asked, with the stack's checkpoint read."""
-    environment = settings.environment
+    environment, origins = settings.environment, settings.origins
     home = Path.home()
     production = settings.config.environment == "production"
     # The real environment only: a project's `.env` must not say which file holds the approvals.
@@ -186,7 +186,7 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
         stack=settings.stack,
         project=settings.project,
         environment=environment,
-        origins=settings.origins,
+        origins=origins,
         taken=settings.taken,
         warnings=settings.warnings,
         port_offset=settings.config.port_offset,
@@ -214,7 +214,8 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
         },
         authorities=settings.authorities,
         checkpoint=read_checkpoint(root, settings.project, settings.stack, os.environ),
-        lock_dir=lock_folder(environment),
+        # A `.env` that came with the project must not bring its own locks along.
+        lock_dir=lock_folder({name: value for name, value in environment.items() if origins.get(name) != ".env"}),
         budget_seconds=budget_seconds,
     )
 

@@ -87,11 +87,12 @@ def place_of(endpoint: str) -> Place:
 
 @dataclass(frozen=True)
 class Response:
-    """An HTTP response: header names in lower case, at most `MAX_BODY` bytes of body."""
+    """An HTTP response: header names in lower case, and its body; `is_cut` where there was more of it."""
 
     status: int
     headers: Sequence[tuple[str, str]] = field(default_factory=tuple)
     body: bytes = b""
+    is_cut: bool = False
 
     def header(self, name: str) -> str:
         """The first header of this name (lower case), or ""."""
@@ -189,6 +190,7 @@ class HttpExchange:
         self._stream = stream
         self._connection = connection
         self._raw = 0
+        self._most_raw = _MAX_RAW
         self._first = b""
         self.head = Response(0)
         self.body = b""
@@ -204,7 +206,7 @@ class HttpExchange:
                 raise GarbledError(f"does not speak HTTP ({one_line(str(error), 80)})") from error
             if event is not h11.NEED_DATA:
                 return event
-            if self._raw > _MAX_RAW:
+            if self._raw > self._most_raw:
                 return h11.EndOfMessage()
             data = await self._stream.receive()
             self._raw += len(data)
@@ -229,12 +231,13 @@ class HttpExchange:
             if not isinstance(event, h11.InformationalResponse):
                 raise GarbledError("answers without a final HTTP status")
 
-    async def read_body(self, enough: Callable[[bytes], bool]) -> bytes:
-        """The body until `enough(body)`, its end, or `MAX_BODY` bytes. Raises `WireError`."""
-        while not self.ended and len(self.body) < MAX_BODY and not enough(self.body):
+    async def read_body(self, enough: Callable[[bytes], bool], most: int = MAX_BODY) -> bytes:
+        """The body until `enough(body)`, its end, or `most` bytes. Raises `WireError`."""
+        self._most_raw = 2 * most
+        while not self.ended and len(self.body) < most and not enough(self.body):
             event = await self._event()
             if isinstance(event, h11.Data):
-                self.body = (self.body + event.data)[:MAX_BODY]
+                self.body = (self.body + event.data)[:most]
             else:
                 self.ended = True
         return self.body
@@ -343,11 +346,12 @@ class Wire:
         headers: Sequence[tuple[str, str]] = (),
         body: bytes = b"",
         enough: Callable[[bytes], bool] = _whole,
+        most: int = MAX_BODY,
     ) -> Response:
-        """One request and its response, as much of it as `enough` wants. Raises `WireError`."""
+        """One request and its response, as much of it as `enough` wants, at most `most` bytes. Raises `WireError`."""
         if method == "GET" and not headers and path in self._foreseen:
             return await self._foreseen.pop(path)
-        return await self._ask(method, path, headers, body, enough)
+        return await self._ask(method, path, headers, body, enough, most)
 
     async def _ask(
         self,
@@ -356,10 +360,11 @@ class Wire:
         headers: Sequence[tuple[str, str]] = (),
         body: bytes = b"",
         enough: Callable[[bytes], bool] = _whole,
+        most: int = MAX_BODY,
     ) -> Response:
         async with self.exchange(method, path, headers, body) as exchange:
-            content = await exchange.read_body(enough)
-            return Response(exchange.head.status, exchange.head.headers, content)
+            content = await exchange.read_body(enough, most)
+            return Response(exchange.head.status, exchange.head.headers, content, is_cut=len(content) >= most)
 
     @asynccontextmanager
     async def foreseeing(self, *paths: str) -> AsyncIterator[None]:

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from errors import ConfigError
+from reading import safe_files
 from reading.text import shown
 from settings import layers
 from settings.config import StackConfig
@@ -24,6 +25,8 @@ from settings.secrets import GENERATED_VARIABLE, SECRET_KEYS, Secret, secrets_of
 from settings.stack import StackSettings
 from settings.stack_files import stack_files
 from settings.tls import Setting, read_tls
+
+_MAX_AUTHORITIES = 1024 * 1024  # bytes; a whole system's bundle has a quarter of that
 
 
 def load_settings(
@@ -77,7 +80,10 @@ def load_settings(
 
 def _authorities(root: Path, file: str, where: str) -> str:
     """The certificates in `file`, a path from the project's folder. Raises `ConfigError` where there are none."""
-    data = layers.read_file(root, file)
+    try:
+        data = safe_files.read_file(root / file, safe_files.Rules(max_bytes=_MAX_AUTHORITIES))
+    except safe_files.UnsafeFile as error:
+        raise ConfigError(f"{where}: caFile: {file!r} {error}; name a plain PEM file of authorities") from error
     if data is None:
         raise ConfigError(f"{where}: caFile: {file!r} does not exist; name a PEM file by its path from the project")
     try:

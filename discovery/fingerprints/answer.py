@@ -12,6 +12,7 @@ from typing import Any
 from discovery.report import Verdict
 from discovery.request import Credential
 from discovery.wire import Response, Wire
+from reading.safe_files import size
 from reading.text import one_line, shown
 
 # 4.5.1, 10.4.2-ubuntu, v1.12.0, 2.42.0+ds: digits and dots, then whatever a packager adds.
@@ -81,7 +82,8 @@ def not_the_service(response: Response, title: str) -> Answer:
         return auth_required(f"answers {response.status} before it says who it is")
     if response.status in _BUSY:
         return unhealthy(f"answers {response.status}")
-    return impostor(f"answers {response.status} over HTTP, but not as {title}")
+    cut = f" (read to {size(len(response.body))})" if response.is_cut else ""
+    return impostor(f"answers {response.status} over HTTP, but not as {title}{cut}")
 
 
 def refuses_the_name(response: Response) -> bool:

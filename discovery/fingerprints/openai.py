@@ -28,7 +28,8 @@ from discovery.request import Credential
 from discovery.wire import Response, Wire, WireError
 from reading.text import one_line
 
-_MAX_MODELS = 100
+_MAX_MODELS = 1000
+_MAX_LIST = 2 * 1024 * 1024  # bytes; gateways to many providers list hundreds of models with all that is known of them
 _MAX_NAME = 200
 _SHOWN = 3
 _WANTS_A_KEY = (401, 403)
@@ -48,7 +49,7 @@ class Product:
 
 
 def models_of(response: Response) -> tuple[str, ...] | None:
-    """The names of the models in their server's order, at most 100; None where the response is no list of models.
+    """The names of the models in their server's order; None where the response is no list of models.
 
     A name that could not be written down (of a pattern, or with a comma or a control character in it) is left out.
     """
@@ -57,7 +58,7 @@ def models_of(response: Response) -> tuple[str, ...] | None:
     names = [name for entry in entries or [] if isinstance(name := entry.get("id"), str)]
     if entries is None or len(names) != len(entries):
         return None
-    return tuple(dict.fromkeys(name for name in names if _is_usable(name)))[:_MAX_MODELS]
+    return tuple(dict.fromkeys(name for name in names if _is_usable(name)))
 
 
 def _entries(response: Response) -> list[dict[str, object]] | None:
@@ -85,7 +86,7 @@ async def identify(wire: Wire, credential: Credential | None) -> Answer:
 
 
 async def _identify(wire: Wire, credential: Credential | None, base: str, nowhere: str) -> Answer:
-    listed = await wire.ask("GET", f"{base}/v1/models")
+    listed = await wire.ask("GET", f"{base}/v1/models", most=_MAX_LIST)
     names = models_of(listed)
     if names is None and listed.status not in _WANTS_A_KEY:
         return not_the_service(listed, "a model server")
@@ -105,6 +106,9 @@ def _listing(product: Product, names: tuple[str, ...]) -> Answer:
     if not names:
         return replace(unhealthy(f"{product.name} has no model yet; give it one", product.version), title=product.title)
     shown = ", ".join(one_line(name, 40) for name in names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+    if len(names) > _MAX_MODELS:
+        shown += f" ({_MAX_MODELS} of its {len(names)} models are kept)"
+    names = names[:_MAX_MODELS]
     answer = verified(f"{product.name} with {shown}", product.version, holds=names)
     return replace(answer, title=product.title)
 
@@ -116,7 +120,8 @@ async def _with_key(wire: Wire, base: str, product: Product | None, credential: 
     title = product.name if product else "it"
     if credential is None or credential.secret is None:
         return auth_required(f"{title} wants a key; set modelsKey, or CUSTOM_API_KEY in .env")
-    keyed = await wire.ask("GET", f"{base}/v1/models", [("Authorization", f"Bearer {credential.secret}")])
+    headers = [("Authorization", f"Bearer {credential.secret}")]
+    keyed = await wire.ask("GET", f"{base}/v1/models", headers, most=_MAX_LIST)
     names = models_of(keyed)
     if keyed.status in _WANTS_A_KEY:
         return auth_required(f"{title} refused the configured key")

@@ -25,7 +25,7 @@ from discovery.wire import Response, Wire
 from reading.text import one_line
 
 TITLE = "qdrant - vector search engine"
-_MAX_COLLECTIONS = 100
+_MAX_COLLECTIONS = 2000
 _FIRST_WITH_HEALTH = (1, 5)  # /healthz, /livez and /readyz came with 1.5.0
 
 
@@ -38,14 +38,18 @@ def version_of(response: Response) -> str | None:
 
 
 def collections_of(response: Response) -> tuple[str, ...] | None:
-    """The names of the collections, sorted, at most 100; None where the response to `GET /collections` has no list."""
+    """The names of the collections, sorted; None where the response to `GET /collections` has no list, or over 2000.
+
+    A part of them would look like a loss of the others.
+    """
     # {"result": {"collections": [{"name": "docs"}]}, "status": "ok", "time": 0.0001}
     result = read_object(response.body).get("result")
     listed = result.get("collections") if isinstance(result, dict) else None
     if response.status != 200 or not isinstance(listed, list):
         return None
     names = (entry.get("name") for entry in listed if isinstance(entry, dict))
-    return tuple(sorted({one_line(name, 60) for name in names if isinstance(name, str)})[:_MAX_COLLECTIONS])
+    found = sorted({one_line(name, 60) for name in names if isinstance(name, str)})
+    return tuple(found) if len(found) <= _MAX_COLLECTIONS else None
 
 
 def _parts(version: str) -> tuple[int, ...]:

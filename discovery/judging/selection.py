@@ -137,5 +137,6 @@ def _problem(name: str, pin: Pin, service: ServiceReport, file: str) -> str:
         f"{finding.candidate.endpoint or finding.candidate.evidence} is {finding.verdict} ({finding.reason})"
         for finding in matching[:_MAX_LISTED]
     )
-    found = listed or "nothing of that kind was found"
+    more = len(matching) - _MAX_LISTED
+    found = f"{listed}; and {more} more" if more > 0 else listed or "nothing of that kind was found"
     return f"{file}: pin.{name}: {one_line(pin.text, 80)} cannot be honoured: {found}; mend it or remove the pin"

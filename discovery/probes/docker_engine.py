@@ -11,19 +11,21 @@ from discovery.report import Candidate, Source
 from discovery.request import Gathered, Request
 from discovery.world import Binding, Container, EngineState, Inventory
 from reading.addresses import plain_address
+from reading.text import one_line
 
 # Labels that name the service a container runs: ours, then the one docker-compose writes.
 SERVICE_LABELS = (LABEL_SERVICE, "com.docker.compose.service")
 # Networks whose addresses are not another container's to name (`bridge` has no DNS) or that have none.
 SPECIAL_NETWORKS = ("bridge", "host", "none", "ingress")
-_MAX_PORTS = 8
+_MAX_PORTS = 32
 
 
 def docker_engine(request: Request) -> Gathered:
     """Candidates of all running containers that look like a service, with the inventory they were taken from."""
     inventory = engine.inventory(request)
-    warnings = (inventory.problem,) if inventory.state is EngineState.BROKEN else ()
-    return Gathered(tuple(candidates(inventory)), warnings, inventory=inventory)
+    warnings = [inventory.problem] if inventory.state is EngineState.BROKEN else []
+    warnings += crowded(inventory)
+    return Gathered(tuple(candidates(inventory)), tuple(warnings), inventory=inventory)
 
 
 def candidates(inventory: Inventory) -> Iterator[Candidate]:
@@ -34,6 +36,15 @@ def candidates(inventory: Inventory) -> Iterator[Candidate]:
             continue
         for endpoint in endpoints_of(container, service, inventory.host):
             yield Candidate(service, Source.DOCKER, endpoint, f"container {container.name}", container.id)
+
+
+def crowded(inventory: Inventory) -> Iterator[str]:
+    """What to say of containers with more ports than are looked at."""
+    for container in inventory.containers:
+        service = service_of(container)
+        count = len(_all_ports_of(container, service)) if service and container.status == "running" else 0
+        if count > _MAX_PORTS:
+            yield f"container {one_line(container.name, 60)}: {count} ports; only the first {_MAX_PORTS} are looked at"
 
 
 def service_of(container: Container) -> str | None:
@@ -79,12 +90,16 @@ def network_of(container: Container) -> str | None:
 
 
 def _ports_of(container: Container, name: str) -> tuple[int, ...]:
+    return _all_ports_of(container, name)[:_MAX_PORTS]
+
+
+def _all_ports_of(container: Container, name: str) -> tuple[int, ...]:
     known = tuple(binding.container_port for binding in container.bindings)
     service = SERVICES.get(name)
     if service is not None and (service.port in known or not known):
         return (service.port,)
     usual = FINDABLE[name].known_ports if name in FINDABLE else ()
-    return tuple(dict.fromkeys(known or usual))[:_MAX_PORTS]
+    return tuple(dict.fromkeys(known or usual))
 
 
 def _published(bindings: tuple[Binding, ...], port: int, host: str) -> Iterator[tuple[bool, str, int]]:

@@ -24,7 +24,7 @@ RUNTIMES = frozenset({"node", "bun", "deno", "uv", "uvx", "mcp-proxy"})
 _PYTHON = re.compile(r"python(?:[0-9](?:\.[0-9]{1,2})?)?")
 _SUFFIXES = (".py", ".js", ".mjs", ".cjs", ".ts")
 _CONTAINER = re.compile(r"[0-9a-f]{64}")
-_MAX_WORDS = 64
+_MAX_WORDS = 1000
 _MAX_PARTS = 16
 _MAX_CANDIDATES = 200
 
@@ -70,7 +70,10 @@ def processes(request: Request) -> Gathered:
             evidence = f"process {one_line(program.name, 40)} on port {port}"
             endpoint = f"{scheme_of(service)}://{_reachable(address)}:{port}"
             found.append(Candidate(service, Source.EXTERNAL, endpoint, evidence, program.container_id))
-    return Gathered(tuple(dict.fromkeys(found))[:_MAX_CANDIDATES], listeners=tuple(listeners))
+    distinct = tuple(dict.fromkeys(found))
+    cut = f"{len(distinct)} sockets of programs known by name; only the first {_MAX_CANDIDATES} are looked at"
+    warnings = (cut,) if len(distinct) > _MAX_CANDIDATES else ()
+    return Gathered(distinct[:_MAX_CANDIDATES], warnings, listeners=tuple(listeners))
 
 
 def service_of(program: Program) -> str | None:

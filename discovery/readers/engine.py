@@ -39,7 +39,8 @@ class _StatusError(ValueError):
 def inventory(request: Request) -> Inventory:
     """All containers, networks and volumes of the engine; `BROKEN` with a `problem` where it cannot say."""
     try:
-        found = connection(request.environment, request.home)
+        # Not as `.env` says, which may have come with the project.
+        found = connection(request.machine_environment, request.home)
     except EngineConfigError as error:
         return Inventory(EngineState.BROKEN, problem=str(error))
     if found is None:
@@ -59,6 +60,9 @@ def _ask(found: Connection) -> Inventory:
         containers = _get(found, url, f"{version}/containers/json?all=1")
         networks = _get(found, url, f"{version}/networks")
         volumes = _get(found, url, f"{version}/volumes")
+        if isinstance(containers, list) and len(containers) > _MAX_CONTAINERS:
+            # What is left out could be this stack's own.
+            raise _StatusError(f"lists {len(containers)} containers, more than the {_MAX_CONTAINERS} that are read")
         host = "127.0.0.1" if url.scheme == "unix" or not url.hostname else url.hostname
     except (http.client.HTTPException, OSError, ValueError) as error:
         return _broken(found, _reason(error))
@@ -89,7 +93,7 @@ def _get(found: Connection, url: SplitResult, path: str) -> Any:
     finally:
         connection.close()
     if len(body) > _MAX_BODY:
-        raise _StatusError("answers without end")
+        raise _StatusError(f"answers with more than {_MAX_BODY // 1024**2} MiB")
     try:
         return json.loads(body)
     except RecursionError as error:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reading import safe_files
 from reading.text import one_line
 
-_MAX_CONTEXT_FILE = 64 * 1024
+_MAX_CONTEXT_FILE = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,13 @@ def _from_context(folder: Path, name: str) -> Connection:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """A small file of Docker's own as a map; empty where it is missing or something else."""
+    """A file of Docker's own as a map; empty where it is missing or something else. Raises `EngineConfigError`."""
     try:
-        if not path.is_file() or path.stat().st_size > _MAX_CONTEXT_FILE:
+        if not path.is_file():
             return {}
+        if path.stat().st_size > _MAX_CONTEXT_FILE:
+            shown = one_line(str(path), 80)
+            raise EngineConfigError(f"{shown} is larger than {safe_files.size(_MAX_CONTEXT_FILE)}; set DOCKER_HOST")
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}

@@ -393,6 +393,25 @@ RULES = (
         "a .env carries no variable of this machine to another one",
     ),
     (
+        "a .env does not name the engine",
+        (
+            "discovery/readers/engine.py",
+            "connection(request.machine_environment, request.home)",
+            "connection(request.environment, request.home)",
+        ),
+        "a .env names neither the engine nor where the locks are",
+    ),
+    (
+        "a .env does not say where the locks are",
+        ("discovery/deploy_look.py", 'if origins.get(name) != ".env"}', "}"),
+        "a .env names neither the engine nor where the locks are",
+    ),
+    (
+        "a long list of models is read",
+        ("discovery/fingerprints/openai.py", "_MAX_LIST = 2 * 1024 * 1024", "_MAX_LIST = 64 * 1024"),
+        "models: a gateway's list of half a megabyte is one, too",
+    ),
+    (
         "a line that nobody needs ends no run",
         (
             "settings/layers.py",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 from ..emulators import grafana, qdrant
 from ..impostors import locked_redis
 from ..namespace import another_host
-from ..scenario import EXTERNAL, Table, fails, lists, says, selects, selects_nothing
+from ..scenario import EXTERNAL, Table, fails, lists, lists_nothing, says, selects, selects_nothing
 from ..world import World
 
 scenario = Table()
@@ -124,6 +126,15 @@ def _(world: World) -> None:
     world.serve(qdrant(), 6333)
     world.write("root/.env", "QDRANT_HOST='127.0.0.1\n")
     world.set(QDRANT_HOST="127.0.0.1")
+
+
+@scenario("a .env names neither the engine nor where the locks are", lists_nothing("zen-mcp", 7000))
+def _(world: World) -> None:
+    world.must_not_be_asked(world.serve(qdrant(), 2375))
+    world.must_not_be_asked(world.serve(qdrant(), 7000))
+    world.lock("zen-mcp", 7000, os.getpid()).rename(world.root / ".mcp-zen-mcp.lock")
+    world.unset("MCP_LOCK_DIR")
+    world.write("root/.env", f"DOCKER_HOST=tcp://127.0.0.1:2375\nMCP_LOCK_DIR={world.root}\n")
 
 
 def _masked(variable: str, value: str) -> None:

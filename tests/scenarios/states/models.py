@@ -14,6 +14,12 @@ from ..world import Check, World
 
 scenario = Table()
 
+
+@scenario("models: a gateway's list of half a megabyte is one, too", selects("models", 4000, title="LiteLLM"))
+def _(world: World) -> None:
+    world.serve(litellm(*(f"provider/{'x' * 150}-{number}" for number in range(2500))), 4000)
+
+
 _LIST = {"object": "list", "data": [{"id": "tiny", "object": "model", "owned_by": "me"}]}
 
 

@@ -60,6 +60,13 @@ def test_qdrant_is_verified_with_its_version() -> None:
     assert (answer.verdict, answer.version) == (Verdict.VERIFIED, "1.12.4")
 
 
+def test_of_too_many_collections_it_is_unknown_what_there_is() -> None:
+    for count, known in ((2000, 2000), (2001, None)):
+        listed = {"result": {"collections": [{"name": str(number)} for number in range(count)]}}
+        found = qdrant.collections_of(Response(200, (), json.dumps(listed).encode()))
+        assert (found and len(found)) == known
+
+
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [

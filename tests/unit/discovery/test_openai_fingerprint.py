@@ -117,8 +117,10 @@ def test_a_name_that_cannot_be_written_down_is_left_out() -> None:
     assert answer.holds == ("hf.co/bartowski/Llama-3.2:Q4", "Llama 3.2 1B")
 
 
-def test_no_more_than_a_hundred_are_kept() -> None:
-    assert len(ask({"GET /v1/models": models(*map(str, range(300)))}).holds or ()) == 100
+def test_of_more_than_a_thousand_the_rest_is_told() -> None:
+    answer = ask({"GET /v1/models": models(*map(str, range(1200)))})
+    assert len(answer.holds or ()) == 1000
+    assert "1000 of its 1200 models are kept" in answer.reason
 
 
 def test_a_key_goes_to_whose_marks_are_known_and_opens_the_list() -> None:

@@ -99,7 +99,7 @@ def said(body: bytes, status: int = 200, headers: str = "") -> bytes:
         (said(b"[" * 100_000), "no usable answer"),
         (said(b'{"ApiVersion": "1.12"}'), "too old"),
         (said(b'{"ApiVersion": "1.41\\n[OK]"}'), "no usable answer"),
-        (said(b" " * (17 * 1024 * 1024)), "without end"),
+        (said(b" " * (17 * 1024 * 1024)), "more than 16 MiB"),
         (b"SSH-2.0-x\r\n", "no usable answer"),
         (b"", "no usable answer"),
     ],
@@ -123,6 +123,14 @@ def test_engine_that_is_configured_but_not_there_is_broken(tmp_path: Path, host:
 def test_engine_password_in_the_address_is_not_shown(tmp_path: Path) -> None:
     found = inventory(request_in(tmp_path, DOCKER_HOST="tcp://user:hunter2@127.0.0.1:1"))
     assert "hunter2" not in found.problem
+
+
+def test_a_larger_file_of_dockers_is_told_with_the_number(tmp_path: Path) -> None:
+    request = request_in(tmp_path)
+    (request.home / ".docker").mkdir(parents=True)
+    auths = {f"registry-{number}.example": {"auth": "x" * 1000} for number in range(5000)}
+    (request.home / ".docker/config.json").write_text(json.dumps({"auths": auths}))
+    assert "is larger than 4 MiB; set DOCKER_HOST" in inventory(request).problem
 
 
 def test_current_context_names_the_engine(tmp_path: Path) -> None:
