@@ -24,6 +24,7 @@ from reading.endpoints import HTTP
 
 _PROVED = (Verdict.VERIFIED, Verdict.UNHEALTHY, Verdict.AUTH_REQUIRED)
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
+_FINISH_SECONDS = 0.5
 CONCURRENCY = 120  # places asked at the same time, each over up to eight sockets
 
 
@@ -49,7 +50,15 @@ class Asker:
         visits: dict[Place, Visit] = {}
         turns = in_turns(by_place, self._world)
         await asyncio.gather(*(self._visit_in_turn(places, by_place, visits) for places in turns))
+        await self._let_finish()
         return {place: visits[place] for place in by_place}
+
+    async def _let_finish(self) -> None:
+        """Give questions whose answers nobody needs any more the time to close the sessions that they opened."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        remaining = self._deadline - asyncio.get_running_loop().time()
+        if left and remaining > 0:
+            await asyncio.wait(left, timeout=min(_FINISH_SECONDS, remaining))
 
     async def _visit_in_turn(
         self, turns: Sequence[Sequence[Place]], here: Mapping[Place, Sequence[Sighting]], visits: dict[Place, Visit]
