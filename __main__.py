@@ -21,11 +21,13 @@ try:
     look = deploy_look.take(root, settings, updating=not pulumi.runtime.is_dry_run())
     plan = decide(look.report, settings, look.config)
     look.confirm_started({name: server.key for name, server in plan.in_runner.items()})
+    look.confirm_headers({name: (headers.key, headers.names) for name, headers in plan.headers.items()})
     contents = Contents(
         secrets={name: SecretText(secret.value) for name, secret in settings.secrets.items()},
         agent_texts=look.agent_texts,
         dashboards=load_dashboards(root),
         launches={place: SecretText(text) for place, text in look.launches.items()},
+        headers={place: SecretText(text) for place, text in look.headers.items()},
         certificates=look.certificates,
     )
 except (ConfigError, BusyError) as error:

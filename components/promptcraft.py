@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from components.files import Files
 from components.service import Declared, ServiceComponent, Setup
-from planning.plan import AUTHORITIES_FILE, FILES_PATH
+from planning.plan import AUTHORITIES_FILE, FILES_PATH, SECRETS_PATH
 from rendering import gateway_tokens
-from rendering.plan_document import agent_file, plan_document
+from rendering.plan_document import agent_file, header_file, plan_document
 
 
 class PromptCraft(ServiceComponent):
@@ -25,5 +25,9 @@ class PromptCraft(ServiceComponent):
         credentials = dict(declared.secrets)
         if tokens := credentials.pop("gatewayTokens", None):
             credentials[gateway_tokens.FILE] = gateway_tokens.gateway_tokens(tokens)
+        headers = {
+            header_file(name).removeprefix(f"{SECRETS_PATH}/"): declared.contents.headers[name, entry.key]
+            for name, entry in plan.headers.items()
+        }
         document = plan_document(plan, declared.workload.secrets)
-        return Setup(Files(plain={"plan.json": document, **authorities, **agents}, secret=credentials))
+        return Setup(Files(plain={"plan.json": document, **authorities, **agents}, secret={**credentials, **headers}))

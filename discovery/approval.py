@@ -23,6 +23,7 @@ class Entry:
 
     `does` says what approving it allows (`start npx PACKAGE`, `call URL`); `variables` are this machine's that it
     would be given. `fingerprint` changes with the entry as it is written, with those, and with the project's path.
+    `name` is what its file calls it. `approved_by_settings`: the user's own settings of Claude Code approve it.
     """
 
     service: str
@@ -30,6 +31,8 @@ class Entry:
     does: str
     variables: tuple[str, ...]
     fingerprint: str
+    name: str = ""
+    approved_by_settings: bool = False
 
     @property
     def described(self) -> str:
@@ -94,6 +97,9 @@ class Approver:
     def _grants(self, entry: Entry) -> Iterator[Grant]:
         if entry.service in self.servers:
             # The name alone: which variables go with it, `mcpVariables` says.
+            yield Grant(approved=True)
+        if entry.approved_by_settings:
+            # By its name at most, whatever it says by now: it takes no variable along.
             yield Grant(approved=True)
         if any(known.fingerprint == entry.fingerprint for known in self.approvals):
             yield Grant(approved=True, variables=frozenset(entry.variables))

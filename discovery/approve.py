@@ -17,7 +17,7 @@ from discovery.approval import Approval, Approver, Entry
 from discovery.probes.npx import npx
 from discovery.probes.project_files import project_files
 from discovery.readers import approval_records
-from discovery.readers.mcp_files import service_name
+from discovery.readers.server_names import service_name
 from discovery.request import Request
 from errors import ConfigError
 from reading.text import one_line
@@ -38,7 +38,8 @@ def main(arguments: Sequence[str]) -> int:
 def approve(root: Path, name: str) -> list[str]:
     """Approve every entry of that name, and say what that allows. Raises `ConfigError`."""
     entries = entries_of(root)
-    wanted = [entry for entry in entries if entry.service in (name, service_name(name))]
+    wanted = [entry for entry in entries if name in (entry.service, entry.name)]
+    wanted = wanted or [entry for entry in entries if entry.service == service_name(name)]
     if not wanted:
         known = ", ".join(sorted({entry.service for entry in entries})) or "none"
         raise ConfigError(

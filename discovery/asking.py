@@ -124,6 +124,10 @@ class Asker:
         self, place: Place, resolved: Sequence[str], askers: Sequence[Sighting]
     ) -> tuple[Credential | None, str]:
         """What may be shown there once it has proved what it is; or why a configured secret is withheld."""
+        if place.headers:
+            if place.secure or all(_is_loopback(address) for address in resolved):
+                return Credential(headers=place.headers), ""
+            return None, "its headers are sent over https or to the loopback only"
         withheld = ""
         for sighting in askers:
             service = sighting.candidate.service
@@ -140,6 +144,11 @@ class Asker:
             else:
                 return credential, ""
         return None, withheld
+
+
+def _is_loopback(text: str) -> bool:
+    address = plain_address(text)
+    return address is not None and address.is_loopback
 
 
 def _answers(here: Sequence[Sighting], answer: Answer) -> dict[Protocol, tuple[Answer, float]]:

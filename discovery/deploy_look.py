@@ -17,6 +17,7 @@ from discovery.locks import lock_folder
 from discovery.look import look
 from discovery.one_look import one_look
 from discovery.probes.npx import npx
+from discovery.probes.other_tools import other_tools
 from discovery.probes.project_files import project_files
 from discovery.probes.user_files import user_files
 from discovery.readers import approval_records
@@ -37,7 +38,8 @@ class DeployLook:
     """A report, the project's discovery configuration, and what no report holds: contents.
 
     `agent_texts` are the winning agents' definitions by name; `servers` how servers would be started now, by name and
-    key; `certificates` the authorities that the runner trusts besides the public ones.
+    key, and `asked_with` the headers that requests to servers carry now, likewise; `certificates` the authorities that
+    the runner trusts besides the public ones.
     """
 
     report: Report
@@ -45,6 +47,12 @@ class DeployLook:
     agent_texts: Mapping[str, str]
     servers: Mapping[tuple[str, str], Launch] = field(default_factory=dict, repr=False)
     certificates: str | None = field(default=None, repr=False)
+    asked_with: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = field(default_factory=dict, repr=False)
+
+    @property
+    def headers(self) -> Mapping[tuple[str, str], str]:
+        """The headers as the application reads them: a JSON map, secret as a whole."""
+        return {place: json.dumps(dict(headers), sort_keys=True) for place, headers in self.asked_with.items()}
 
     @property
     def launches(self) -> Mapping[tuple[str, str], str]:
@@ -61,6 +69,17 @@ class DeployLook:
             "look at it, and preview again"
             for name, key in started.items()
             if self.servers.get((name, key)) not in self._seen(name, key)
+        ]
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+    def confirm_headers(self, wanted: Mapping[str, tuple[str, tuple[str, ...]]]) -> None:
+        """Raise `ConfigError` where a server of `wanted` (name to key and names of headers) has others by now."""
+        problems = [
+            f"{name}: the headers of {one_line(key)} are gone, others, or not approved any more since the look; "
+            "nothing was changed; look at it, and preview again"
+            for name, (key, names) in wanted.items()
+            if tuple(header for header, _ in self.asked_with.get((name, key), ())) != names
         ]
         if problems:
             raise ConfigError("\n".join(problems))
@@ -93,18 +112,23 @@ def take(root: Path, settings: StackSettings, *, updating: bool = False) -> Depl
         report = one_look(root, settings.stack, live, lambda seen: confirm(seen, live(), settings.wanted))
     texts = read_texts(report.agents, root, home)
     if not any(
-        isinstance(finding.candidate.launch, Launch)
+        isinstance(finding.candidate.launch, Launch) or finding.candidate.header_names
         for service in report.services.values()
         for finding in service.findings
     ):
         return DeployLook(report, config, texts)
-    servers = {
-        (candidate.service, candidate.key): candidate.launch
-        for probe in (user_files, project_files, npx)
-        for candidate in probe(request_for(root, settings)).candidates
-        if isinstance(candidate.launch, Launch)
-    }
-    return DeployLook(report, config, texts, servers, _certificates(settings))
+    request = request_for(root, settings)
+    probes = (user_files, other_tools, project_files, npx)
+    named = [candidate for probe in probes for candidate in probe(request).candidates]
+    servers = {(one.service, one.key): one.launch for one in named if isinstance(one.launch, Launch)}
+    return DeployLook(
+        report,
+        config,
+        texts,
+        servers,
+        certificates=_certificates(settings) if servers else None,
+        asked_with={(one.service, one.key): one.headers for one in named if one.headers},
+    )
 
 
 def _certificates(settings: StackSettings) -> str | None:
@@ -168,6 +192,7 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
         share=frozenset(settings.config.share),
         pins=settings.config.pin,
         host_commands=settings.config.allow_host_commands,
+        other_tools=settings.config.other_tools,
         servers=tuple(name for name in settings.config.mcp_servers if name not in FINDABLE),
         approver=Approver(
             project=str(root.resolve()),

@@ -37,7 +37,7 @@ from errors import ConfigError
 from reading.addresses import plain_address
 from reading.text import one_line
 
-PROBE_SECONDS = 2.0  # the most that one source of candidates may take
+PROBE_SECONDS = 2.0  # the most that one source of candidates may take, unless half of the budget is more
 _GATHERING = 0.75  # the share of the budget after which a source that has not answered is left behind
 _AGENTS_SECONDS = 0.25  # granted for reading agent files even where the budget is used up
 _BRIDGES = ("docker", "br-")  # how the engine names the interfaces of its networks
@@ -104,7 +104,8 @@ async def _look(
 
 async def _gather(request: Request, probes: Sequence[NamedProbe]) -> dict[NamedProbe, Gathered]:
     """What each probe found, in the order of trust whichever came first. Raises `ConfigError`."""
-    limit = min(PROBE_SECONDS, request.budget_seconds * _GATHERING)
+    budget = request.budget_seconds
+    limit = min(max(PROBE_SECONDS, budget / 2), budget * _GATHERING)
     running = {probe: in_thread(partial(probe.probe, request)) for probe in probes}
     if running:
         await asyncio.wait(running.values(), timeout=limit)

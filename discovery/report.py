@@ -160,7 +160,10 @@ class Candidate:
     `launch` is set where a runner, or this host, could start it; `key` then finds it again: the whole place of its
     entry, of which `evidence` may be cut. `named_by` is a fact, unlike `evidence`, which is prose.
     `awaits_approval`: an entry of the project's that is left alone until somebody approves it. `is_guess`: nothing
-    points to it but that such services commonly listen there.
+    points to it but that such services commonly listen there. `turned_off`: Claude Code's settings say that it is not
+    to be used. `headers` are what a request to it carries, with secrets that no report holds; `header_names` are their
+    names. `withheld` says why one carries less than its entry has. `answer_seconds` is what its entry allows for an
+    answer, None where it says nothing.
     """
 
     service: str
@@ -174,6 +177,11 @@ class Candidate:
     named_by: NamedBy = NamedBy.NOBODY
     awaits_approval: bool = False
     is_guess: bool = False
+    turned_off: bool = False
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False, compare=False)
+    header_names: tuple[str, ...] = ()
+    withheld: str = field(default="", compare=False)
+    answer_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -379,6 +387,9 @@ def _finding_to_json(finding: Finding) -> dict[str, Any]:
         "named_by": candidate.named_by.value,
         "awaits_approval": candidate.awaits_approval,
         "is_guess": candidate.is_guess,
+        "turned_off": candidate.turned_off,
+        "header_names": list(candidate.header_names),
+        "answer_seconds": candidate.answer_seconds,
         "elapsed_ms": round(finding.elapsed_ms, 1),
         "version": finding.version,
         "ownership": finding.ownership.value,
@@ -442,6 +453,9 @@ def _finding_from_json(service: str, value: Mapping[str, Any]) -> Finding:
             awaits_approval=bool(value["awaits_approval"]),
             # A snapshot that was committed before it was told says nothing of it.
             is_guess=bool(value.get("is_guess", False)),
+            turned_off=bool(value.get("turned_off", False)),
+            header_names=tuple(str(name) for name in value.get("header_names", ())),
+            answer_seconds=value.get("answer_seconds"),
         ),
         verdict=Verdict(value["verdict"]),
         reason=str(value["reason"]),

@@ -48,10 +48,14 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Credential:
-    """A secret for one service; never printed. Sent only to who has proved what it is."""
+    """A secret for one service; never printed. Sent only to who has proved what it is.
+
+    `headers` are those that the entry of an MCP server has.
+    """
 
     username: str | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ class Request:
     (`"environment"` or `".env"`). `host_ports` are those that the stack may publish. `pins` maps a service to a
     source or an endpoint. `credentials` maps a service to what it may be asked with once its identity is proved.
     `authorities` (PEM) sign for services besides the machine's own. `servers` names MCP servers that the stack wants
-    besides its own services; `host_commands`: whether it may run commands of the user's files on this host.
+    besides its own services; `host_commands`: whether it may run commands of the user's files on this host;
+    `other_tools`: whether files of other tools than Claude Code count among those.
     `approver` knows what of the project's files is approved. `only_named`: what nobody wrote down is offered, and not
     taken. `budget_seconds` is the wall-clock limit of it all.
     """
@@ -82,6 +87,7 @@ class Request:
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     servers: tuple[str, ...] = ()
     host_commands: bool = False
+    other_tools: bool = True
     approver: Approver = field(default_factory=Approver)
     only_named: bool = False
     lock_dir: Path = Path("/tmp")

@@ -51,12 +51,16 @@ class GarbledError(WireError):
 
 @dataclass(frozen=True)
 class Place:
-    """Where to connect: an endpoint taken apart. `path` is "" where the endpoint has none."""
+    """Where to connect: an endpoint taken apart. `path` is "" where the endpoint has none.
+
+    `headers` are what may be shown there: who asks with others, or with none, sees another place.
+    """
 
     scheme: str
     host: str
     port: int
     path: str = ""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def secure(self) -> bool:
@@ -242,6 +246,18 @@ class Wire:
         self.place = place
         self._authorities = authorities
         self._addresses = tuple(addresses)
+        self._shown: tuple[tuple[str, str], ...] = ()
+
+    def showing(self, headers: Sequence[tuple[str, str]]) -> Wire:
+        """The same place, asked with `headers` from now on: for who has proved what it is."""
+        wire = Wire(self.place, self._addresses, self._authorities)
+        wire._shown = tuple(headers)
+        return wire
+
+    @property
+    def shows_headers(self) -> bool:
+        """Whether more is shown than the request needs."""
+        return bool(self._shown)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Stream]:
@@ -291,6 +307,7 @@ class Wire:
                         ("Accept-Encoding", "identity"),
                         ("Connection", "close"),
                         *headers,
+                        *self._shown,
                         *((("Content-Length", str(len(body))),) if body else ()),
                     ],
                 )

@@ -57,7 +57,7 @@ GROUPS = (
     Group(
         "MCP servers",
         "[MCP servers](mcp-servers.md) says how each kind is approved and run.",
-        ("mcpServers", "mcpVariables", "runner", "allowHostCommands"),
+        ("mcpServers", "mcpVariables", "runner", "allowHostCommands", "otherTools"),
     ),
     Group(
         "Packages",

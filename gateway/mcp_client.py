@@ -32,8 +32,12 @@ MCP_ERRORS = (
 
 @asynccontextmanager
 async def connected(service: PlannedService, seconds: float) -> AsyncIterator[Client]:
-    """A client after its handshake; an answer may take `seconds`. Raises `MCP_ERRORS`, as a rule in groups."""
+    """A client after its handshake. Raises `MCP_ERRORS`, as a rule in groups.
+
+    An answer may take `seconds`, or less where the server's entry says so.
+    """
     assert service.endpoint is not None
+    seconds = min(seconds, service.answer_seconds or seconds)
     if urlsplit(service.endpoint).scheme not in ("http", "https"):
         # npx:PACKAGE, where the program found no runner to start it.
         raise httpx2.UnsupportedProtocol(f"{service.endpoint} is not served over HTTP")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -20,7 +21,9 @@ class _Model(BaseModel):
 class PlannedService(_Model):
     """One service: what was decided and where it is.
 
-    `credential` is the path of a file with its secret; `host` the Host to ask for where it is not the endpoint's.
+    `credential` is the path of a file with its secret; `host` the Host to ask for where it is not the endpoint's;
+    `header_file` (`headers` in the plan) that of a JSON map with more headers for an MCP server;
+    `answer_seconds` is what its entry allows for an answer.
     """
 
     action: Literal["deploy", "reuse", "relay", "omit"]
@@ -31,6 +34,8 @@ class PlannedService(_Model):
     protocol: str
     credential: Path | None = None
     host: str | None = None
+    header_file: Path | None = Field(default=None, alias="headers")
+    answer_seconds: float | None = Field(default=None, gt=0)
 
     @property
     def is_used(self) -> bool:
@@ -41,11 +46,12 @@ class PlannedService(_Model):
         return None if self.credential is None else self.credential.read_text().strip() or None
 
     def headers(self) -> dict[str, str]:
-        """What a request to an MCP server carries. Raises `OSError` when the token's file can't be read."""
+        """What a request to an MCP server carries. Raises `OSError` when one of its files can't be read."""
         secret = self.secret()
         authorization = {"Authorization": f"Bearer {secret}"} if secret else {}
         # An MCP server may answer to its own names only (the SDK's protection against DNS rebinding).
-        return authorization | ({"Host": self.host} if self.host else {})
+        own = {} if self.header_file is None else json.loads(self.header_file.read_text(encoding="utf-8"))
+        return authorization | own | ({"Host": self.host} if self.host else {})
 
 
 class Shadowed(_Model):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from discovery.probes.other_tools import other_tools
 from discovery.probes.user_files import user_files
 from discovery.report import HostLaunch
 from discovery.request import Request
@@ -29,8 +30,9 @@ def read(command: Command, key: str, fingerprint: str, environ: Mapping[str, str
         project=command.project,
         environment=settings.environment,
         host_commands=settings.config.allow_host_commands,
+        other_tools=settings.config.other_tools,
     )
-    for candidate in user_files(request).candidates:
+    for candidate in (*user_files(request).candidates, *other_tools(request).candidates):
         launch = candidate.launch
         if (candidate.service, candidate.key) == (command.service, key) and isinstance(launch, HostLaunch):
             if launch.fingerprint == fingerprint:

@@ -18,12 +18,13 @@ class Contents:
     """Contents by the names that the plan uses for them.
 
     `secrets` is keyed as `StackSettings.secrets`; `agent_texts` are the winning definitions by agent, `dashboards`
-    texts by file name; `launches` how the runner starts servers, by name and key; `certificates` (PEM) are the
-    authorities that the runner trusts besides the public ones.
+    texts by file name; `launches` how the runner starts servers, by name and key, `headers` what requests to servers
+    carry, likewise; `certificates` (PEM) are the authorities that the runner trusts besides the public ones.
     """
 
     secrets: Mapping[str, SecretText] = field(default_factory=dict)
     agent_texts: Mapping[str, str] = field(default_factory=dict)
     dashboards: Mapping[str, str] = field(default_factory=dict)
     launches: Mapping[tuple[str, str], SecretText] = field(default_factory=dict)
+    headers: Mapping[tuple[str, str], SecretText] = field(default_factory=dict)
     certificates: str | None = None

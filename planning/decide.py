@@ -16,7 +16,7 @@ from discovery.report import AgentReport, Finding, Report
 from errors import ConfigError
 from planning.changes import announcements, data_takeovers
 from planning.checks import problems_of, useless
-from planning.mcp_servers import announced, asked_for, fit_into_runner, servers_of
+from planning.mcp_servers import announced, asked_for, fit_into_runner, servers_of, told_headers
 from planning.models import models_of
 from planning.plan import (
     Budget,
@@ -78,7 +78,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         *announced(on_this_host),
         *announcements(decisions, report),
     )
-    return Plan(
+    plan = Plan(
         project=settings.project,
         stack=settings.stack,
         owner=report.owner,
@@ -96,6 +96,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         edge=edge_of(settings),
         models=models.models,
     )
+    return replace(plan, notices=(*plan.notices, *told_headers(plan.headers)))
 
 
 def _decision(name: str, chosen: Mapping[str, Choice], settings: StackSettings, config: DiscoveryConfig) -> Decision:

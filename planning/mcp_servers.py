@@ -24,7 +24,7 @@ from catalog import (
 )
 from discovery.config import DiscoveryConfig
 from discovery.report import CONTAINER, Finding, HostLaunch, Launch, Report, Verdict
-from planning.plan import CERTIFICATES_FILE, FILES_PATH, HostCommand, InRunner, Omit, Replica, Workload
+from planning.plan import CERTIFICATES_FILE, FILES_PATH, EntryHeaders, HostCommand, InRunner, Omit, Replica, Workload
 from settings import StackSettings
 from settings.images import Image
 
@@ -144,6 +144,7 @@ def _in_runner(name: str, finding: Finding, launch: Launch, settings: StackSetti
         variables=launch.variables,
         sets=launch.sets,
         takes=launch.takes,
+        answer_seconds=finding.candidate.answer_seconds,
     )
 
 
@@ -180,6 +181,12 @@ def _one_a_port(chosen: Mapping[str, Choice]) -> dict[str, Choice]:
             choice = Omit(f"its port {choice.port} is {taker}'s; give it another name in its file")
         kept[name] = choice
     return kept
+
+
+def told_headers(servers: Mapping[str, EntryHeaders]) -> Iterator[str]:
+    """One line for each server that agents ask with headers of its entry: names only, no value."""
+    for name, headers in servers.items():
+        yield f"{name}: agents send it {', '.join(headers.names)}, as {headers.key} says"
 
 
 def announced(servers: Iterable[HostCommand]) -> Iterator[str]:

@@ -76,6 +76,14 @@ class Deploy:
 
 
 @dataclass(frozen=True)
+class EntryHeaders:
+    """The names of the headers that requests to an MCP server carry, and the entry that has them (`Candidate.key`)."""
+
+    names: tuple[str, ...]
+    key: str
+
+
+@dataclass(frozen=True)
 class Reuse:
     """Something that runs already serves.
 
@@ -94,6 +102,8 @@ class Reuse:
     version: str | None = None
     holds: tuple[str, ...] | None = None
     named: bool = False
+    headers: EntryHeaders | None = None
+    answer_seconds: float | None = None
 
     @property
     def known_as(self) -> str | None:
@@ -120,6 +130,8 @@ class Relay:
     version: str | None = None
     holds: tuple[str, ...] | None = None
     named: bool = False
+    headers: EntryHeaders | None = None
+    answer_seconds: float | None = None
 
     @property
     def known_as(self) -> str | None:
@@ -161,6 +173,7 @@ class InRunner:
     variables: tuple[tuple[str, str], ...] = ()
     sets: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    answer_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -336,6 +349,12 @@ class Plan:
     def stdio_servers(self) -> Mapping[str, Workload]:
         """The containers with servers that speak stdio, by the server's name."""
         return {name: server.container for name, server in self.in_runner.items() if server.container}
+
+    @property
+    def headers(self) -> Mapping[str, EntryHeaders]:
+        """The servers that are asked with headers of their entry, by name."""
+        used = {name: one for name, one in self.decisions.items() if isinstance(one, Reuse | Relay)}
+        return {name: decision.headers for name, decision in used.items() if decision.headers is not None}
 
     @property
     def host_commands(self) -> tuple[HostCommand, ...]:

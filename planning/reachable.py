@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from catalog import FINDABLE, SERVICES, relay_name, relay_port
 from discovery.report import PROVED, Finding, NamedBy, Report, Vantage, Verdict
-from planning.plan import Relay, Reuse
+from planning.plan import EntryHeaders, Relay, Reuse
 from planning.workloads import relay_workload
 from settings import StackSettings
 
@@ -47,6 +47,8 @@ def used(name: str, finding: Finding, settings: StackSettings) -> Reuse | Relay:
     evidence = finding.candidate.evidence
     reason = f"{evidence}{PROVED}{title_of(name, finding)}"
     named = finding.candidate.named_by is NamedBy.OPERATOR
+    names = finding.candidate.header_names
+    headers = EntryHeaders(names, finding.candidate.key) if names else None
     if finding.reach.vantage is Vantage.HOST_LOOPBACK:
         url, port = urlsplit(endpoint), relay_port(name, settings.config.port_offset)
         return Relay(
@@ -61,6 +63,8 @@ def used(name: str, finding: Finding, settings: StackSettings) -> Reuse | Relay:
             version=finding.version,
             holds=finding.holds,
             named=named,
+            headers=headers,
+            answer_seconds=finding.candidate.answer_seconds,
         )
     return Reuse(
         endpoint=_where_it_answered(finding.reach.endpoint or endpoint, finding.path),
@@ -73,6 +77,8 @@ def used(name: str, finding: Finding, settings: StackSettings) -> Reuse | Relay:
         version=finding.version,
         holds=finding.holds,
         named=named,
+        headers=headers,
+        answer_seconds=finding.candidate.answer_seconds,
     )
 
 

@@ -6,8 +6,10 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 MAX_DEPTH = 6
 MAX_ENTRIES = 20_000
@@ -46,11 +48,36 @@ def read_file(path: Path, rules: Rules) -> bytes | None:
 
     The checks are made on the opened descriptor, so that what is checked is what is read.
     """
+    descriptor = _open(path, rules)
+    if descriptor is None:
+        return None
+    try:
+        return read_descriptor(descriptor, rules)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def open_file(path: Path, rules: Rules) -> Iterator[BinaryIO | None]:
+    """The file, checked as `read_file` does it, to be read piece by piece; None where there is none."""
+    descriptor = _open(path, rules)
+    if descriptor is None:
+        yield None
+        return
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            _check(os.fstat(descriptor), rules)
+            yield file
+        except OSError as error:
+            raise UnsafeFile(f"cannot be read ({error.strerror})") from error
+
+
+def _open(path: Path, rules: Rules) -> int | None:
     try:
         # Asked before it is opened: opening a device or a pipe can have effects of its own.
         _check_kind(path.stat() if rules.follow else path.lstat())
         flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-        descriptor = os.open(path, flags if rules.follow else flags | os.O_NOFOLLOW)
+        return os.open(path, flags if rules.follow else flags | os.O_NOFOLLOW)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:  # a NUL in the path
@@ -58,10 +85,6 @@ def read_file(path: Path, rules: Rules) -> bytes | None:
     except OSError as error:
         reason = "is a symbolic link" if error.errno == errno.ELOOP else f"cannot be opened ({error.strerror})"
         raise UnsafeFile(reason) from error
-    try:
-        return read_descriptor(descriptor, rules)
-    finally:
-        os.close(descriptor)
 
 
 def read_descriptor(descriptor: int, rules: Rules) -> bytes:

@@ -30,6 +30,11 @@ def agent_file(definition: AgentDefinition) -> str:
     return f"{FILES_PATH}/agents/{definition.name}{'.md' if definition.path.endswith('.md') else '.yaml'}"
 
 
+def header_file(name: str) -> str:
+    """Where the headers of requests to an MCP server lie inside the application's container: a JSON map."""
+    return f"{SECRETS_PATH}/headers-{name}.json"
+
+
 def plan_document(plan: Plan, secrets: tuple[str, ...]) -> str:
     """JSON text, sorted by key. `secrets` names the services whose credential the application may read."""
     document = {
@@ -67,16 +72,27 @@ def _service(name: str, decision: Decision, secrets: tuple[str, ...]) -> dict[st
             }
         case Reuse(endpoint=endpoint, source=source):
             reused = {"source": source, "endpoint": endpoint, "stand_in": None, "host": decision.known_as}
+            reused |= _as_its_entry_says(name, decision)
             return common | reused | {"action": "reuse"}
         case Relay(endpoint=endpoint, source=source):
             relayed = {"source": source, "endpoint": endpoint, "stand_in": None, "host": decision.known_as}
+            relayed |= _as_its_entry_says(name, decision)
             return common | relayed | {"action": "relay"}
-        case InRunner(endpoint=endpoint, source=source) | HostCommand(endpoint=endpoint, source=source):
+        case InRunner(endpoint=endpoint, source=source):
+            started = {"source": source, "endpoint": endpoint, "stand_in": None}
+            return common | started | _as_its_entry_says(name, decision) | {"action": "deploy"}
+        case HostCommand(endpoint=endpoint, source=source):
             return common | {"action": "deploy", "source": source, "endpoint": endpoint, "stand_in": None}
         case Omit():
             return common | {"action": "omit", "source": None, "endpoint": None, "stand_in": None}
         case _:
             assert_never(decision)
+
+
+def _as_its_entry_says(name: str, decision: Reuse | Relay | InRunner) -> dict[str, Any]:
+    has_headers = not isinstance(decision, InRunner) and decision.headers is not None
+    headers = {"headers": header_file(name)} if has_headers else {}
+    return headers | ({"answer_seconds": decision.answer_seconds} if decision.answer_seconds else {})
 
 
 def _models(models: Models) -> dict[str, Any]:

@@ -187,6 +187,7 @@ class StackConfig(BaseModel):
     mcp_variables: ServerVariables = Field(examples=[{"docs": ["DOCS_TOKEN", "DOCS_TEAM"]}])
     runner: bool
     allow_host_commands: bool
+    other_tools: bool
     memory_limits: dict[LimitedName, Annotated[int, Field(ge=16, le=1_048_576)]] = Field(
         examples=[{"redis": 256, "runner": 408, "docs-stdio": 256}]
     )

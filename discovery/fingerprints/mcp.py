@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from discovery.approval import is_loopback
 from discovery.fingerprints.answer import (
     Answer,
     auth_required,
@@ -21,11 +22,23 @@ from discovery.fingerprints.answer import (
     not_the_service,
     quoted,
     read_json,
+    read_object,
     unhealthy,
     verified,
 )
+from discovery.report import Verdict
 from discovery.request import Credential
-from discovery.wire import GarbledError, HttpExchange, Response, UnreachableError, Wire, WireError
+from discovery.wire import (
+    GarbledError,
+    HttpExchange,
+    Place,
+    Response,
+    UnreachableError,
+    Wire,
+    WireError,
+    place_of,
+)
+from reading.endpoints import EndpointError, normalise_endpoint
 from reading.text import one_line
 
 MODERN = "2026-07-28"
@@ -34,6 +47,7 @@ _KNOWN_LEGACY = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 _CLIENT = {"name": "promptcraft-discovery", "version": "1"}
 _META = "io.modelcontextprotocol/"
 _REVISION = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}")
+_METADATA = re.compile(r'resource_metadata="([^"]{1,2048})"')
 _SESSION = re.compile(r"[\x21-\x7e]{1,256}")
 # JSON-RPC errors of the modern revision: unsupported version, headers that contradict the body, no such method.
 _UNSUPPORTED_VERSION, _HEADER_MISMATCH, _NO_METHOD = -32022, -32020, -32601
@@ -174,7 +188,56 @@ def _revisions(value: object) -> tuple[str, ...]:
 
 
 async def identify(wire: Wire, credential: Credential | None) -> Answer:
-    """Ask in each form until one of them is understood."""
+    """Ask in each form until one of them is understood; with the headers of its entry where it wants them."""
+    headers = credential.headers if credential is not None else ()
+    answer = await _identify(wire, None if headers else credential)
+    if not headers or answer.verdict not in (Verdict.AUTH_REQUIRED, Verdict.IMPOSTOR):
+        return answer
+    wants_more = answer.verdict is Verdict.AUTH_REQUIRED
+    # A certificate says that it is the host of the entry. Without one, anybody may listen there.
+    if not (wants_more and wire.place.secure) and not await _shows_mcp(wire, whole=wants_more):
+        kept_back = "; the headers of its entry are kept back, as nothing shows that it speaks MCP"
+        return replace(answer, reason=answer.reason + kept_back) if wants_more else answer
+    told = await _identify(wire.showing(headers), None)
+    return auth_required("refused the headers of its entry") if told.verdict is Verdict.AUTH_REQUIRED else told
+
+
+async def _shows_mcp(wire: Wire, *, whole: bool) -> bool:
+    """Whether what refuses to talk is an MCP server all the same: by a JSON-RPC error, or (`whole`) by its metadata.
+
+    Source: RFC 9728 (OAuth 2.0 Protected Resource Metadata), 3 and 5.1, which MCP's authorization prescribes.
+    """
+    path = paths_for(wire.place.path)[0]
+    response = await _initialize(wire, path, None)
+    if any(rejection_in(message) is not None for message in messages_in(response)):
+        return True
+    if not whole:
+        return False
+    well_known = "/.well-known/oauth-protected-resource"
+    named = _METADATA.search(response.header("www-authenticate"))
+    own = [named[1]] if named and _is_here(named[1], wire.place) else []
+    for place in dict.fromkeys((*(urlsplit(url).path for url in own), f"{well_known}{path}", well_known)):
+        metadata = await wire.ask("GET", place, [("Accept", "application/json")])
+        resource = read_object(metadata.body).get("resource") if metadata.status == 200 else None
+        if isinstance(resource, str) and _is_here(resource, wire.place):
+            whose = urlsplit(resource).path.rstrip("/")
+            if f"{path.rstrip('/')}/".startswith(f"{whose}/"):
+                return True
+    return False
+
+
+def _is_here(url: str, place: Place) -> bool:
+    """Whether a URL names the host and port of `place`; all names of the loopback are one."""
+    try:
+        there = place_of(normalise_endpoint(url))
+    except EndpointError:
+        return False
+    here = f"{place.scheme}://{place.authority}"
+    same = there.host == place.host or (is_loopback(url) and is_loopback(here))
+    return same and (there.scheme, there.port) == (place.scheme, place.port)
+
+
+async def _identify(wire: Wire, credential: Credential | None) -> Answer:
     own = wire.place.path
     last: Answer | None = None
     if own.rstrip("/").endswith("/sse"):
@@ -189,6 +252,8 @@ async def identify(wire: Wire, credential: Credential | None) -> Answer:
             name = one_line(wire.place.authority, 80)
             return unhealthy(f"answers {answer.status} at {path}: it does not serve as {name}; let it take that name")
         last = last or not_the_service(answer, "an MCP server")
+    if wire.shows_headers and own and last is not None:
+        return last  # the headers are for that very address
     return await _ask_stream(wire, stream_path_for(own)) or last or impostor("does not answer as an MCP server")
 
 
@@ -199,7 +264,8 @@ async def _ask_path(wire: Wire, path: str, credential: Credential | None) -> Ans
     if response.status == 401 and response.header("www-authenticate"):
         token = _token_for(wire, credential)
         if token is None:
-            return auth_required("wants a bearer token before it says who it is" + _withheld(wire, credential))
+            login = " (OAuth)" if "resource_metadata" in response.header("www-authenticate") else ""
+            return auth_required(f"wants a bearer token before it says who it is{login}{_withheld(wire, credential)}")
         response = await _discover(wire, path, MODERN, token)
         if response.status in (401, 403):
             return auth_required("refused the configured token")

@@ -15,7 +15,7 @@ from discovery.judging.reach import IN_PROCESS, reach_of
 from discovery.judging.selection import Ranked
 from discovery.judging.sightings import Sameness, Sighting, protocol_of, sameness_of
 from discovery.judging.visit import Visit
-from discovery.report import Finding, HostLaunch, NamedBy, Source, Verdict
+from discovery.report import Candidate, Finding, HostLaunch, NamedBy, Source, Verdict
 from discovery.request import Request
 from discovery.wire import Place
 from reading.text import one_line
@@ -67,7 +67,9 @@ class Judge:
             answer, elapsed = Answer(*owner), 0.0
         else:
             answer, elapsed = visit.answers[protocol_of(candidate.service)]
-            answer = self._as_this_server(candidate.service, answer)
+            answer = self._as_this_server(candidate, answer)
+            if answer.verdict is Verdict.AUTH_REQUIRED and candidate.withheld:
+                answer = replace(answer, reason=f"{answer.reason}; {candidate.withheld}")
         return Finding(
             attributed(candidate, configured, visit.whose),
             verdict=answer.verdict,
@@ -81,9 +83,17 @@ class Judge:
             title=answer.title,
         )
 
-    def _as_this_server(self, service: str, answer: Answer) -> Answer:
-        """The answer, turned into an impostor's where an MCP server calls itself something else."""
-        if answer.identity is None or is_same_server(answer.identity, service, self._identities(service)):
+    def _as_this_server(self, candidate: Candidate, answer: Answer) -> Answer:
+        """The answer, turned into an impostor's where an MCP server has to be another than it calls itself.
+
+        Beyond the catalog, a name in somebody's file is a label and no identity: the server is the one at that address.
+        """
+        service = candidate.service
+        is_label = service not in FINDABLE and candidate.named_by is not NamedBy.NOBODY
+        identities = self._identities(service)
+        if answer.identity is None or (is_label and not identities):
+            return answer
+        if is_same_server(answer.identity, service, identities):
             return answer
         return Answer(Verdict.IMPOSTOR, f"is another MCP server: it calls itself {quoted(answer.identity)}")
 
@@ -91,8 +101,11 @@ class Judge:
         self, sightings: Sequence[Sighting], visits: Mapping[Place, Visit], services: Sequence[str]
     ) -> Iterator[Sighting]:
         """MCP servers seen in the search for one service which turned out to be another one that is reported on."""
-        servers = [service for service in services if protocol_of(service) is Protocol.MCP]
+        off = {sighting.candidate.service for sighting in sightings if sighting.candidate.turned_off}
+        servers = [name for name in services if protocol_of(name) is Protocol.MCP and name not in off - set(FINDABLE)]
         for sighting in sightings:
+            if sighting.candidate.headers:
+                continue  # what was told them is theirs alone
             answer = visits[sighting.place].answers.get(Protocol.MCP) if sighting.place is not None else None
             service = sighting.candidate.service
             if answer is None or answer[0].identity is None or protocol_of(service) is not Protocol.MCP:

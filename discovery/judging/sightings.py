@@ -159,4 +159,5 @@ def _normalised(sighting: Sighting) -> Sighting:
     except EndpointError as error:
         problem = f"{shown(candidate.endpoint)} {error}"
         return replace(sighting, candidate=replace(candidate, endpoint="", problem=problem))
-    return replace(sighting, candidate=replace(candidate, endpoint=endpoint), place=place_of(endpoint))
+    place = replace(place_of(endpoint), headers=candidate.headers)
+    return replace(sighting, candidate=replace(candidate, endpoint=endpoint), place=place)

@@ -11,6 +11,7 @@ from discovery.probes.docker_engine import docker_engine
 from discovery.probes.environment import environment
 from discovery.probes.lock_files import lock_files
 from discovery.probes.npx import npx
+from discovery.probes.other_tools import other_tools
 from discovery.probes.ports import ports
 from discovery.probes.processes import processes
 from discovery.probes.project_files import project_files
@@ -38,6 +39,7 @@ class NamedProbe:
 PROBES: tuple[NamedProbe, ...] = (
     NamedProbe("environment", environment, configured=True, entitled=True),
     NamedProbe("user_files", user_files, configured=True, names_services=True),
+    NamedProbe("other_tools", other_tools, configured=True, names_services=True),
     NamedProbe("project_files", project_files, configured=True, names_services=True),
     NamedProbe("lock_files", lock_files),
     NamedProbe("processes", processes),

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from discovery import config
 from discovery.approval import Entry
 from discovery.config import ServerConfig
-from discovery.readers import mcp_files
+from discovery.readers import claude_settings, mcp_files
+from discovery.readers.claude_settings import ClaudeSettings
 from discovery.report import Candidate, Launch, NamedBy, Source
 from discovery.request import Gathered, Request
 from settings import VARIABLES
@@ -51,8 +52,12 @@ def npx(request: Request) -> Gathered:
     named = {name: ServerConfig() for name in request.servers}
     found: list[Candidate] = []
     entries: list[Entry] = []
+    settings = claude_settings.read(request)
     for name, server in {**named, **configured}.items():
         if (package := package_of(name, server)) is None:
+            continue
+        if refusal := _refusal(settings, request, name, package, of_project=name in configured):
+            found.append(refusal)
             continue
         entry = _entry(request, name, server, package) if name in configured else None
         found.append(_candidate(request, name, server, package, entry))
@@ -78,6 +83,21 @@ def _entry(request: Request, name: str, server: ServerConfig, package: Package) 
     variables = (package.key_variable,) if package.key_variable else ()
     evidence, does = f"{config.SERVERS_FILE}: servers.{name}", f"start npx {package.spec}"
     return request.approver.entry(name, evidence, server.as_written, does, variables)
+
+
+def _refusal(
+    settings: ClaudeSettings, request: Request, name: str, package: Package, *, of_project: bool
+) -> Candidate | None:
+    """The candidate of a package that Claude Code's settings turn off."""
+    command = {"command": "npx", "args": ["-y", package.spec]}
+    problem = settings.refusal(name, command, request.environment, of_project=of_project)
+    if problem is None:
+        return None
+    named_by = NamedBy.PROJECT if of_project else NamedBy.OPERATOR
+    where = f"npx package of {name}"
+    return Candidate(
+        name, Source.NPX, f"npx:{package.name}", where, problem=problem, key=name, named_by=named_by, turned_off=True
+    )
 
 
 def _candidate(request: Request, name: str, server: ServerConfig, package: Package, entry: Entry | None) -> Candidate:

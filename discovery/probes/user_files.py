@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from discovery.readers import host_launches, mcp_files
-from discovery.readers.claude_home import MOVED_LABEL, claude_folder
+from discovery.readers import claude_json, claude_settings, host_launches, mcp_files
+from discovery.readers.claude_home import MANAGED_FOLDER, claude_folder
+from discovery.readers.claude_json import ClaudeJson
 from discovery.readers.mcp_files import McpFile
 from discovery.report import Candidate, NamedBy, Source
 from discovery.request import Gathered, Request
@@ -15,8 +16,6 @@ from reading import safe_files
 from reading.text import one_line
 
 MAX_FILES = 500
-# Claude Code keeps every project's history in ~/.claude.json, which outgrows what a file of servers needs.
-MAX_CLAUDE_JSON = 4 * 1024 * 1024
 
 _CHECKOUTS = ("dev/zen-mcp-server", "zen-mcp-server", "dev/pal-mcp-server", "pal-mcp-server")
 
@@ -37,34 +36,33 @@ def user_files(request: Request) -> Gathered:
 
 def _parts(request: Request, owners: frozenset[int]) -> Iterator[Gathered]:
     folder, label = claude_folder(request.home, request.machine_environment)
-    moved = label == MOVED_LABEL
+    settings = claude_settings.read(request)
+    whole = claude_json.read(request)
     main = McpFile(
-        path=folder / ".claude.json" if moved else request.home / ".claude.json",
-        label=f"{label}/.claude.json" if moved else "~/.claude.json",
+        path=whole.path,
+        label=whole.label,
         source=Source.USER,
         owners=owners,
         host_commands=request.host_commands,
-        max_bytes=MAX_CLAUDE_JSON,
+        settings=settings,
     )
-    yield _claude_json(request, main)
+    path = MANAGED_FOLDER / claude_settings.MANAGED_SERVERS
+    # Root's, like everything that decides for every user of the machine.
+    yield _whole_file(request, replace(main, path=path, label=str(path), owners=frozenset({0}), managed=True))
+    yield _claude_json(request, main, whole)
     paths, cut = safe_files.walk_files(folder / "mcp", (".json",), MAX_FILES)
     for path in paths:
         inner = path.relative_to(folder).as_posix()
-        yield _whole_file(request, replace(main, path=path, label=f"{label}/{inner}", max_bytes=mcp_files.MAX_BYTES))
+        yield _whole_file(request, replace(main, path=path, label=f"{label}/{inner}"))
     if cut:
         yield Gathered(warnings=(f"{label}/mcp has more files than are looked at: only the first {MAX_FILES} count",))
-    yield _ignored_settings(replace(main, path=folder / "settings.json", label=f"{label}/settings.json"))
+    yield _ignored_servers(replace(main, path=folder / "settings.json", label=f"{label}/settings.json"))
     yield Gathered(tuple(_checkouts(request.home)))
 
 
-def _claude_json(request: Request, file: McpFile) -> Gathered:
-    document, warnings = mcp_files.read_document(file)
-    if document is None:
-        return Gathered(warnings=warnings)
-    user = document.get("mcpServers", {})
-    projects = document.get("projects", {})
-    local = _local_servers(projects, request.root)
-    everywhere = mcp_files.candidates(file, user, request.environment)
+def _claude_json(request: Request, file: McpFile, whole: ClaudeJson) -> Gathered:
+    local = whole.project.get("mcpServers", {})
+    everywhere = mcp_files.candidates(file, whole.servers, request.environment)
     here = mcp_files.candidates(file, local, request.environment, "projects[this].mcpServers")
     # Claude Code itself uses the local one of two servers of one name, whether it lives or not.
     names = set(local) if isinstance(local, dict) else set()
@@ -75,17 +73,7 @@ def _claude_json(request: Request, file: McpFile) -> Gathered:
         else candidate
         for candidate in everywhere.candidates
     )
-    return Gathered((*here.candidates, *kept), (*here.warnings, *everywhere.warnings))
-
-
-def _local_servers(projects: object, root: Path) -> object:
-    if not isinstance(projects, dict):
-        return {}
-    for name in dict.fromkeys((str(root.absolute()), str(root.resolve()))):
-        project = projects.get(name)
-        if isinstance(project, dict):
-            return project.get("mcpServers", {})
-    return {}
+    return Gathered((*here.candidates, *kept), (*whole.warnings, *here.warnings, *everywhere.warnings))
 
 
 def _whole_file(request: Request, file: McpFile) -> Gathered:
@@ -95,13 +83,12 @@ def _whole_file(request: Request, file: McpFile) -> Gathered:
     return mcp_files.candidates(file, mcp_files.servers_in(document, file.path.stem), request.environment)
 
 
-def _ignored_settings(file: McpFile) -> Gathered:
-    document, warnings = mcp_files.read_document(file)
-    if document is not None and document.get("mcpServers"):
-        return Gathered(
-            warnings=(f"{file.label}: mcpServers found, but Claude Code ignores it, and so does discovery",)
-        )
-    return Gathered(warnings=warnings)
+def _ignored_servers(file: McpFile) -> Gathered:
+    # What can't be read of it is told with what it says of servers (`claude_settings.py`).
+    document, _ = mcp_files.read_document(file)
+    if document is None or not document.get("mcpServers"):
+        return Gathered()
+    return Gathered(warnings=(f"{file.label}: mcpServers found, but Claude Code ignores it, and so does discovery",))
 
 
 def _checkouts(home: Path) -> Iterator[Candidate]:

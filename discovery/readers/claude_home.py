@@ -7,6 +7,8 @@ from pathlib import Path
 
 DEFAULT_LABEL = "~/.claude"
 MOVED_LABEL = "$CLAUDE_CONFIG_DIR"
+# Where the machine's administrator keeps what wins over every user's settings.
+MANAGED_FOLDER = Path("/etc/claude-code")
 
 
 def claude_folder(home: Path, environment: Mapping[str, str]) -> tuple[Path, str]:

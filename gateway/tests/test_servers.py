@@ -20,6 +20,7 @@ from gateway.tests.conftest import (
 )
 
 DEFINITIONS = {
+    "patient": "---\nmodel: haiku\nserver: slow\n---\nYou wait.\n",
     "chatty": "---\nmodel: haiku\nserver: zen-mcp\n---\nYou are chatty.\n",
     "librarian": "---\nmodel: haiku\nserver: context7\ntool: look_up\nprompt_argument: topic\n---\n",
     "old-timer": "---\nmodel: haiku\nserver: elder\ntool: look_up\nprompt_argument: topic\n---\n",
@@ -39,8 +40,14 @@ def running(tmp_path_factory: pytest.TempPathFactory, zen_url: str) -> Iterator[
     with ExitStack() as stack:
         context7, _ = stack.enter_context(counting_mcp(folder))
         elder, _ = stack.enter_context(counting_mcp(folder, transport="sse"))
+        keyed, _ = stack.enter_context(counting_mcp(folder, token="geheim"))
+        slow, _ = stack.enter_context(counting_mcp(folder, delay=60.0))
+        (folder / "headers.json").write_text('{"Authorization": "Bearer geheim"}')
         services = {
             "zen-mcp": service("mcp", zen_url),
+            "keyed": service("mcp", f"{keyed}/mcp", headers=str(folder / "headers.json")),
+            "keyless": service("mcp", f"{keyed}/mcp"),
+            "slow": service("mcp", f"{slow}/mcp", answer_seconds=1.0),
             "context7": service("mcp", f"{context7}/mcp"),
             "elder": service("mcp", f"{elder}/sse"),
             "silent": service("mcp", f"http://127.0.0.1:{free_port()}"),
@@ -51,9 +58,31 @@ def running(tmp_path_factory: pytest.TempPathFactory, zen_url: str) -> Iterator[
         yield stack.enter_context(gateway(folder, plan_of(services, agents)))
 
 
+def test_a_server_is_asked_with_the_headers_that_lie_in_its_file(running: Gateway) -> None:
+    answer = running.api.get("/api/mcp/servers")
+    servers = {one["name"]: one for one in answer.json()["servers"]}
+    assert (servers["keyed"]["status"], servers["keyless"]["status"]) == ("ok", "down")
+    assert "geheim" not in answer.text + running.log.read_text()
+
+
+def test_an_answer_may_take_what_the_servers_entry_allows(running: Gateway) -> None:
+    answered = run(running, "patient", "anything").json()
+    assert answered["status"] == "failed" and answered["duration_ms"] < 30_000, answered
+
+
 def test_every_mcp_server_is_asked_who_it_is_and_what_it_can_do(running: Gateway) -> None:
     servers = {one["name"]: one for one in running.api.get("/api/mcp/servers").json()["servers"]}
-    assert set(servers) == {"zen-mcp", "context7", "elder", "silent", "npx-only", "perplexity"}
+    assert set(servers) == {
+        "zen-mcp",
+        "context7",
+        "elder",
+        "silent",
+        "npx-only",
+        "perplexity",
+        "keyed",
+        "keyless",
+        "slow",
+    }
     assert servers["zen-mcp"]["status"] == servers["context7"]["status"] == "ok"
     assert (servers["context7"]["server_name"], servers["context7"]["version"]) == ("counting", "1")
     tools = {tool["name"]: tool for tool in servers["context7"]["tools"]}

@@ -40,7 +40,7 @@ class Recorder(pulumi.runtime.Mocks):
             "imageId": f"{args.name}-image-id",
             "ipamConfigs": [{"gateway": GATEWAY, "subnet": "10.99.0.0/24"}],
             # What an image says it would start.
-            "stdout": '[["/srv/docs"],["--all"]]',
+            "stdout": '[["/srv/maps"],["--all"]]',
         }
         return f"{args.name}-id", dict(args.inputs) | chosen
 
@@ -60,7 +60,8 @@ def run(settings: StackSettings, found: Iterable[Finding] = ()) -> Recorder:
     def program() -> None:
         secrets = {name: SecretText(secret.value) for name, secret in settings.secrets.items()}
         launches = {place: SecretText(text) for place, text in LAUNCHES.items()}
-        PromptCraftStack(plan, Contents(secrets, launches=launches, certificates="authorities"))
+        headers = {place: SecretText(text) for place, text in HEADERS.items()}
+        PromptCraftStack(plan, Contents(secrets, launches=launches, headers=headers, certificates="authorities"))
 
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -117,15 +118,25 @@ BY_NPX = (
 )
 BY_IMAGE = (
     Finding(
-        Candidate("docs", Source.USER, "", "entry of docs", launch=Launch("docker", "acme/docs:1.2"), key="docs"),
+        Candidate("maps", Source.USER, "", "entry of maps", launch=Launch("docker", "acme/maps:1.2"), key="maps"),
         Verdict.SKIPPED,
         "speaks stdio",
     ),
 )
 LAUNCHES = {
     ("context7", "npx package of context7"): '{"key": "launch-zzq"}',
-    ("docs", "docs"): '{"binary": null, "arguments": ["--key", "argument-zzq"], "environment": {"KEY": "launch-zzq"}}',
+    ("maps", "maps"): '{"binary": null, "arguments": ["--key", "argument-zzq"], "environment": {"KEY": "launch-zzq"}}',
 }
+BY_HEADERS = (
+    Finding(
+        Candidate(
+            "docs", Source.USER, "https://10.0.0.5:443/mcp", "~/.claude.json", key="its place", header_names=("X-Key",)
+        ),
+        Verdict.VERIFIED,
+        "said so",
+    ),
+)
+HEADERS = {("docs", "its place"): '{"X-Key": "header-zzq"}'}
 ON_THIS_HOST = (
     Finding(
         Candidate(
@@ -275,23 +286,23 @@ def uploads_of(inputs: dict[str, Any]) -> list[dict[str, Any]]:
 def test_a_server_in_an_image_of_its_own_is_started_by_a_carrier() -> None:
     recorder = declared("dev", BY_IMAGE)
     resources = {(typ.rsplit(":", 1)[1], name): inputs for typ, name, inputs in recorder.resources}
-    server = resources["Container", "docs-stdio"]
+    server = resources["Container", "maps-stdio"]
     assert server["entrypoints"] == ["/run/carrier/busybox"]
     start = "/run/promptcraft/secrets/start.sh"
     # Arguments take the place of the image's command, and are in the script.
-    carried = ["nc", "-ll", "-p", "9000", "-e", "/run/carrier/busybox", "sh", start, "/srv/docs"]
+    carried = ["nc", "-ll", "-p", "9000", "-e", "/run/carrier/busybox", "sh", start, "/srv/maps"]
     assert server["command"] == carried
     assert [(volume["containerPath"], volume["readOnly"]) for volume in server["volumes"]] == [
         ("/run/promptcraft", True),
         ("/run/carrier", True),
     ]
     assert server["memory"] == 128 and not server.get("ports")
-    assert resources["RemoteImage", "docs-stdio-image"]["name"] == "acme/docs:1.2"
+    assert resources["RemoteImage", "maps-stdio-image"]["name"] == "acme/maps:1.2"
     # The runner is told where it is, and nothing else.
     (told,) = [
-        upload["content"] for upload in uploads_of(resources["Container", "runner-files"]) if "docs" in upload["file"]
+        upload["content"] for upload in uploads_of(resources["Container", "runner-files"]) if "maps" in upload["file"]
     ]
-    assert '"docs-stdio",\n    9000' in str(told) and "zzq" not in str(told)
+    assert '"maps-stdio",\n    9000' in str(told) and "zzq" not in str(told)
 
 
 @pytest.mark.parametrize(("stand_in", "said"), [("a small store", "a small store"), (None, "")])
@@ -324,8 +335,9 @@ def test_no_resource_carries_a_secret_in_the_open() -> None:
     )
     plan = decide(report_of(), settings, DiscoveryConfig())
     assert "zzq" not in repr(plan) + repr(settings)
-    recorder = run(settings, (*BY_NPX, *BY_IMAGE))
+    recorder = run(settings, (*BY_NPX, *BY_IMAGE, *BY_HEADERS))
     assert "launch-zzq" in repr(recorder.resources)
+    assert "header-zzq" in repr(recorder.resources)
     for typ, name, inputs in recorder.resources:
         uploads = uploads_of(inputs)
         rest = {key: value for key, value in inputs.items() if key != "uploads"}

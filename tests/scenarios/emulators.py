@@ -106,6 +106,13 @@ def legacy_mcp(
     name: str, version: str = "5.8.2", as_events: bool = False, path: str = "/mcp", token: str | None = None
 ) -> Talk:
     """MCP of the era with `initialize` and sessions, answering in JSON or in one SSE frame."""
+    return http(legacy_route(name, version, as_events, path, token))
+
+
+def legacy_route(
+    name: str, version: str = "5.8.2", as_events: bool = False, path: str = "/mcp", token: str | None = None
+) -> Callable[[HttpRequest], Reply]:
+    """What such a server answers to one request."""
 
     def route(request: HttpRequest) -> Reply:
         if request.path != path:
@@ -127,7 +134,7 @@ def legacy_mcp(
         text = "event: message\r\ndata: " + reply.encoded().partition(b"\r\n\r\n")[2].decode() + "\r\n\r\n"
         return Reply(text, 200, {"Content-Type": "text/event-stream", "Mcp-Session-Id": "s-1"})
 
-    return http(route)
+    return route
 
 
 def models(

@@ -471,8 +471,8 @@ RULES = (
         "a name of a server names no variable",
         (
             "discovery/approval.py",
-            "yield Grant(approved=True)\n",
-            "yield Grant(approved=True, variables=frozenset(entry.variables))\n",
+            "`mcpVariables` says.\n            yield Grant(approved=True)\n",
+            "`mcpVariables` says.\n            yield Grant(approved=True, variables=frozenset(entry.variables))\n",
         ),
         "a package that the stack names is given no variable by that alone",
     ),
@@ -521,6 +521,178 @@ RULES = (
             "claude_folder(request.home, request.environment)",
         ),
         "a project's .env moves neither the approvals nor the user's own files",
+    ),
+    (
+        "what the user rejected is not used",
+        ("discovery/readers/claude_settings.py", "if of_project and (where := self.rejected.get(loose)):", "if False:"),
+        "a project's server that the user rejected is not asked, whatever else approves it",
+    ),
+    (
+        "what is switched off for a project is not used",
+        ("discovery/readers/claude_settings.py", "if where := self.switched_off.get(loose):", "if False:"),
+        "a server that is switched off for this project is not asked, the user's own neither",
+    ),
+    (
+        "what is denied is not used",
+        ("discovery/readers/claude_settings.py", "            if rule.fits(named):\n", "            if False:\n"),
+        "what is denied by name, address or command is neither asked nor started",
+    ),
+    (
+        "a name is allowed only where nothing better is",
+        ("discovery/readers/claude_settings.py", "return not better and any(", "return any("),
+        "where addresses are allowed, a name is no way around them",
+    ),
+    (
+        "a repository's list of what is allowed widens nothing",
+        ("discovery/readers/claude_settings.py", "own if file.own else others).append(listed)", "own).append(listed)"),
+        "where addresses are allowed, a name is no way around them",
+    ),
+    (
+        "the machine's list may be the only one",
+        (
+            "discovery/readers/claude_settings.py",
+            "kept = managed if only_managed else [*managed, *own]",
+            "kept = [*managed, *own]",
+        ),
+        "the user's list adds to the machine's, unless only that counts",
+    ),
+    (
+        "managed servers exclude all others",
+        ("discovery/readers/claude_settings.py", "if self.closed and not managed:", "if False:"),
+        "managed servers exclude all others",
+    ),
+    (
+        "what a broken managed file denies is unknown",
+        ("discovery/readers/claude_settings.py", "        if len(warnings) > before:\n", "        if False:\n"),
+        "managed settings that can't be read deny everything",
+    ),
+    (
+        "a repository's settings approve nothing",
+        (
+            "discovery/readers/claude_settings.py",
+            "Rules(_MAX_BYTES), warnings), own=False)",
+            "Rules(_MAX_BYTES), warnings), own=True)",
+        ),
+        "a repository's settings approve nothing of the repository",
+    ),
+    (
+        "settings in the repository are the repository's, whoever leads there",
+        ("discovery/readers/claude_settings.py", "own = not path.resolve().is_relative_to(root)", "own = True"),
+        "settings that lead into the repository approve nothing of it",
+    ),
+    (
+        "settings approve what Claude Code would",
+        ("discovery/readers/mcp_files.py", "by_settings = file.label == CLAUDES_PROJECT_FILE and ", "by_settings = "),
+        "settings approve what stands in .mcp.json, and nothing else of the project",
+    ),
+    (
+        "settings approve names, and give no variable",
+        (
+            "discovery/approval.py",
+            "variable along.\n            yield Grant(approved=True)\n",
+            "variable along.\n            yield Grant(approved=True, variables=frozenset(entry.variables))\n",
+        ),
+        "approved by settings alone, a server is given no variable of this machine",
+    ),
+    (
+        "what is turned off is not found elsewhere",
+        ("discovery/judging/judge.py", " and name not in off - set(FINDABLE)]", "]"),
+        "what is turned off under its name is not found under it at another place",
+    ),
+    (
+        "a label is no identity",
+        ("discovery/judging/judge.py", "or (is_label and not identities):", "or False:"),
+        "a label of the user's is no identity, and the server's own name is told",
+    ),
+    (
+        "two names are two servers",
+        ("discovery/readers/server_names.py", "if often[service] == 1 or name", "if True or name"),
+        "names that are alike are two servers, and other scripts name one as well",
+    ),
+    (
+        "what is kept of a large file has a limit",
+        ("discovery/readers/claude_json.py", "if characters > _MAX_TEXT or count > _MAX_VALUES:", "if False:"),
+        "servers that are larger than four megabytes are not read, and the number is said",
+    ),
+    (
+        "a header waits until MCP is shown",
+        (
+            "discovery/fingerprints/mcp.py",
+            "if not (wants_more and wire.place.secure) and not await _shows_mcp(wire, whole=wants_more):",
+            "if False:",
+        ),
+        "what shows nothing of MCP learns no header in the clear",
+    ),
+    (
+        "metadata is about that very host",
+        (
+            "discovery/fingerprints/mcp.py",
+            "if isinstance(resource, str) and _is_here(resource, wire.place):",
+            "if isinstance(resource, str):",
+        ),
+        "another resource's metadata shows nothing",
+    ),
+    (
+        "metadata is about that very path",
+        ("discovery/fingerprints/mcp.py", '.startswith(f"{whose}/"):', '.startswith("/"):'),
+        "another resource's metadata shows nothing",
+    ),
+    (
+        "headers are for that very address",
+        ("discovery/fingerprints/mcp.py", "if wire.shows_headers and own and last is not None:", "if False:"),
+        "headers go to no other path of the host",
+    ),
+    (
+        "headers beyond the loopback need TLS",
+        ("discovery/asking.py", "if place.secure or all(_is_loopback(address) for address in resolved):", "if True:"),
+        "headers are not sent in the clear beyond the loopback",
+    ),
+    (
+        "a project's headers wait for approval",
+        (
+            "discovery/readers/mcp_files.py",
+            "        if grant.approved:\n            return _with_headers",
+            "        if True:\n            return _with_headers",
+        ),
+        "a project's headers wait for approval, though its loopback is asked",
+    ),
+    (
+        "who asks with other headers sees another place",
+        ("discovery/judging/sightings.py", "headers=candidate.headers)", "headers=())"),
+        "two entries at one address are asked each with its own headers",
+    ),
+    (
+        "a header that is HTTP's own is not an entry's",
+        ("discovery/readers/entry_forms.py", "or str(name).lower() in _NOT_TO_SET:", ":"),
+        "a header that would break the request is not sent, and told",
+    ),
+    (
+        "a header is one line",
+        (
+            "discovery/readers/entry_forms.py",
+            "if not value.isascii() or not value.isprintable() or not value:",
+            "if False:",
+        ),
+        "a header that would break the request is not sent, and told",
+    ),
+    (
+        "what another tool turned off is off",
+        ("discovery/readers/entry_forms.py", ' or server.get("enabled") is False:', ":"),
+        "what can't be used of other forms says why",
+    ),
+    (
+        "other tools' files are read as long as the stack wants it",
+        ("discovery/probes/other_tools.py", "if not request.other_tools:", "if False:"),
+        "otherTools turns files of other tools off",
+    ),
+    (
+        "a project's .env does not say where other tools' files are",
+        (
+            "discovery/probes/other_tools.py",
+            "_settings_folder(request.home, request.machine_environment)",
+            "_settings_folder(request.home, request.environment)",
+        ),
+        "a hostile repository is looked at, and nothing of it is run, called or told a secret",
     ),
     (
         "production takes what is named",

@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str] | None] = {
     "errors": set(),
     "reading": {"errors", "yaml"},
     "settings": {"catalog", "errors", "reading", "pydantic", "cryptography", "yaml"},
-    "discovery": {"catalog", "errors", "settings", "reading", "pydantic", "yaml", "psutil", "h11", "rich"},
+    "discovery": {"catalog", "errors", "settings", "reading", "pydantic", "yaml", "psutil", "h11", "ijson", "rich"},
     "planning": {"catalog", "errors", "settings", "discovery.report", "discovery.config"},
     "rendering": {"catalog", "planning.plan", "planning.contents", "discovery.report"},
     "components": {

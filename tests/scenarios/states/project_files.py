@@ -40,14 +40,14 @@ def _(world: World) -> None:
 
 
 @scenario(
-    "a server of our own that answers under another name is an impostor",
+    "a server with identities that answers under another name is an impostor",
     lists("docs-search", 7001, "impostor", reason="weather"),
     selects_nothing("docs-search"),
 )
 def _(world: World) -> None:
     world.serve(legacy_mcp("weather"), 7001)
     world.write("root/.mcp.json", {"mcpServers": {"docs-search": {"type": "http", "url": "http://127.0.0.1:7001/mcp"}}})
-    world.write("root/.mcp/discovery-config.yaml", "servers:\n  docs-search: {}\n")
+    world.write("root/.mcp/discovery-config.yaml", "servers:\n  docs-search: {identities: [docs-search]}\n")
 
 
 @scenario("a server whose name tries to leave its folder is only a name", selects_nothing("zen-mcp"))

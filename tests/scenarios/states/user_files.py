@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 from ..emulators import legacy_mcp, modern_mcp
@@ -15,6 +16,7 @@ from ..scenario import (
     says,
     selects,
     selects_nothing,
+    starts,
     stays_below,
 )
 from ..sdk_servers import SdkServer
@@ -234,3 +236,115 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     world.must_not_be_asked(world.serve(legacy_mcp("zen-mcp"), 7000))
     os.chown(world.write("home/.claude.json", {"mcpServers": {"zen-mcp": _http(7000)}}), 12345, 12345)
+
+
+@scenario(
+    "names that are alike are two servers, and other scripts name one as well",
+    selects("foo-bar", 7001, USER),
+    selects("foo-bar-4928ca", 7002, USER),
+    selects("server-4d9473", 7003, USER),
+)
+def _(world: World) -> None:
+    for port in (7001, 7002, 7003):
+        world.serve(legacy_mcp("whatever"), port)
+    servers = {"foo_bar": _http(7002), "foo-bar": _http(7001), "天气": _http(7003)}
+    world.write("home/.claude.json", {"mcpServers": servers})
+
+
+@scenario(
+    "a label of the user's is no identity, and the server's own name is told",
+    selects("github", 7000, USER),
+    lists("github", 7000, "verified", USER, reason="calls itself 'octocat'"),
+    lists("zen-mcp", 7001, "impostor", USER, reason="calls itself 'octocat'"),
+)
+def _(world: World) -> None:
+    for port in (7000, 7001):
+        world.serve(legacy_mcp("octocat"), port)
+    world.write("home/.claude.json", {"mcpServers": {"github": _http(7000), "zen": _http(7001)}})
+
+
+def _large(world: World, projects: int, **more: object) -> None:
+    """A ~/.claude.json with as many projects of 420 KiB each, and more keys behind them."""
+    history = json.dumps([{"display": 'please "refactor" this \\ function ' * 10, "pastedContents": {}}] * 1000)
+    entries = ",".join(f'"/srv/{number}": {{"history": {history}, "mcpServers": {{}}}}' for number in range(projects))
+    own = json.dumps({str(world.root): {"history": json.loads(history), "mcpServers": {"docs": _http(7001)}}})
+    text = f'{{"numStartups": 9, "projects": {{{entries},{own[1:-1]}}},{json.dumps(more)[1:]}'
+    world.write("home/.claude.json", text)
+
+
+@scenario(
+    "a ~/.claude.json of seventy megabytes is read for its servers and this project's entry",
+    selects("zen-mcp", 7000, USER),
+    selects("docs", 7001, USER),
+    stays_below(100),
+    budget=30.0,
+)
+def _(world: World) -> None:
+    world.serve(legacy_mcp("zen-mcp"), 7000)
+    world.serve(legacy_mcp("docs"), 7001)
+    _large(world, 170, mcpServers={"zen": _http(7000)})
+
+
+@scenario(
+    "a large ~/.claude.json that ends too early is a warning with its name",
+    says(r"~/\.claude\.json is not JSON"),
+    selects_nothing("zen-mcp"),
+)
+def _(world: World) -> None:
+    _large(world, 12, mcpServers={"zen": _http(7000)})
+    path = world.home / ".claude.json"
+    os.truncate(path, path.stat().st_size - 3)
+
+
+@scenario(
+    "servers that are larger than four megabytes are not read, and the number is said",
+    says(r"~/\.claude\.json says more of servers than 4 MiB"),
+    selects_nothing("zen-mcp"),
+)
+def _(world: World) -> None:
+    world.write("home/.claude.json", {"mcpServers": {"zen": {**_http(7000), "env": {"K": "x" * 5_000_000}}}})
+
+
+_FORMS: dict[str, dict[str, object]] = {
+    "gemini": {"httpUrl": "http://127.0.0.1:7000/mcp"},
+    "windsurf": {"serverUrl": "http://127.0.0.1:7000/mcp"},
+    "opencode": {"type": "remote", "url": "http://127.0.0.1:7000/mcp", "enabled": True},
+    "upper": {"type": "HTTP", "url": "http://127.0.0.1:7000/mcp"},
+    "stream": {"type": "http-stream", "url": "http://127.0.0.1:7000/mcp"},
+    "cline": {"transportType": "streamableHttp", "url": "http://127.0.0.1:7000/mcp"},
+    "cursor": {"url": "http://127.0.0.1:${env:DOCS_PORT}/mcp"},
+}
+_UNUSABLE: dict[str, tuple[dict[str, object], str]] = {
+    "ws": ({"type": "ws", "url": "ws://127.0.0.1:7000/mcp"}, "speaks MCP over WebSocket"),
+    "sdk": ({"type": "sdk", "name": "x"}, "lives inside of the program that names it"),
+    "off": ({"url": "http://127.0.0.1:7000/mcp", "enabled": False}, "disabled in its file"),
+    "asks": ({"url": "http://127.0.0.1:7000/${input:team}"}, "asks its tool for \\${input:team}"),
+    "listed": ({"command": "npx", "args": ["a-mcp"], "env": {"K": ["x"]}}, "has a list as env.K"),
+    "file": ({"command": "npx", "args": ["a-mcp"], "envFile": ".env"}, "takes variables from a file"),
+    "wrong": ({"url": "http://127.0.0.1:7000/mcp", "headers": ["x"]}, "headers is a list, not a map"),
+}
+
+
+@scenario("entries in the forms of other tools are read", *(selects(name, 7000, USER) for name in _FORMS))
+def _(world: World) -> None:
+    world.set(DOCS_PORT="7000")
+    world.serve(legacy_mcp("docs"), 7000)
+    world.write("home/.claude.json", {"mcpServers": _FORMS})
+
+
+@scenario("what can't be used of other forms says why", *(says(words) for _, words in _UNUSABLE.values()))
+def _(world: World) -> None:
+    world.must_not_be_asked(world.serve(legacy_mcp("docs"), 7000))
+    world.write("home/.claude.json", {"mcpServers": {name: entry for name, (entry, _) in _UNUSABLE.items()}})
+
+
+@scenario("a file of VS Code's under another name is a list of servers", selects("docs", 7000, USER))
+def _(world: World) -> None:
+    world.serve(legacy_mcp("docs"), 7000)
+    world.write("home/.claude/mcp/mine.json", {"inputs": [], "servers": {"docs": _http(7000)}})
+
+
+@scenario("a number or a truth value in env is a text", starts("docs", "a-mcp@1.0.0"))
+def _(world: World) -> None:
+    entry = {"command": "npx", "args": ["-y", "a-mcp@1.0.0"], "env": {"PORT": 3000, "DEBUG": True, "RATE": 0.5}}
+    world.write("home/.claude.json", {"mcpServers": {"docs": entry}})

@@ -197,6 +197,18 @@ def test_a_launch_that_is_another_since_the_preview_is_refused(now: Mapping[tupl
     look.confirm_started({})
 
 
+@pytest.mark.parametrize("now", [(), (("Other", "x"),), (("X-Key", "x"), ("More", "y"))])
+def test_headers_that_are_others_since_the_preview_are_refused(now: tuple[tuple[str, str], ...]) -> None:
+    wanted = {"docs": ("file", ("X-Key",))}
+    report = report_of([finding("docs")])
+    kept = {("docs", "file"): (("X-Key", "geheim"),)}
+    look = DeployLook(report, DiscoveryConfig(), {}, asked_with=kept)
+    look.confirm_headers(wanted)
+    assert look.headers == {("docs", "file"): '{"X-Key": "geheim"}'} and "geheim" not in repr(look)
+    with pytest.raises(ConfigError, match=r"^docs: the headers of file are gone, others, or not approved any more"):
+        DeployLook(report, DiscoveryConfig(), {}, asked_with={("docs", "file"): now}).confirm_headers(wanted)
+
+
 # --- where approvals are kept ---
 
 RECORD = Approval("docs", ".mcp.json: mcpServers.docs", "f" * 64)
@@ -287,6 +299,17 @@ def test_approve_says_what_it_allows_and_that_counts(root: Path, name: str, caps
     written = json.dumps({"mcpServers": {"Docs": {**SERVER, "args": ["docs@1.2.3", "${A}", "--new"]}}})
     write(root / ".mcp.json", written)
     assert "has changed since it was approved" in str(gathered(root).candidates[0].problem)
+
+
+def test_of_two_names_that_are_alike_the_one_that_is_written_is_approved(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(root / ".mcp.json", {"mcpServers": {"foo-bar": SERVER, "foo_bar": {**SERVER, "args": ["other@1.0.0"]}}})
+    assert approve.main(["--root", str(root), "foo_bar"]) == 0
+    assert capsys.readouterr().out.startswith("approved .mcp.json: mcpServers.foo_bar: it may start npx other@1.0.0")
+    launches = {candidate.key: candidate.launch for candidate in gathered(root).candidates}
+    assert launches[".mcp.json: mcpServers.foo-bar"] is None
+    assert launches[".mcp.json: mcpServers.foo_bar"] is not None
 
 
 @pytest.mark.parametrize("name", ["sh", "nothing", "../x\x1b"])

@@ -22,6 +22,7 @@ from discovery.probes.project_files import project_files
 from discovery.probes.user_files import user_files
 from discovery.readers import mcp_files
 from discovery.readers.mcp_files import McpFile
+from discovery.readers.server_names import service_name
 from discovery.report import Candidate, Launch, NamedBy, Source
 from discovery.request import ConfigError, Credential, Gathered, Request
 from reading import safe_files
@@ -60,12 +61,14 @@ def from_servers(servers: object, **environment: str) -> Gathered:
         (".", None),
         ("", None),
         ("\0", None),
-        ("x" * 300, None),
-        ("é", None),
+        ("x" * 300, f"{'x' * 48}-0d4e2c"),
+        ("é", "server-4a9955"),
+        ("天气", "server-4d9473"),
+        ("天气 api", "api-4671f6"),
     ],
 )
 def test_a_servers_name_names_a_service(name: str, service: str | None) -> None:
-    assert mcp_files.service_name(name) == service
+    assert service_name(name) == service
 
 
 @pytest.mark.parametrize(
@@ -84,6 +87,14 @@ def test_a_url_is_an_endpoint(server: dict[str, object]) -> None:
 
     assert (candidate.service, candidate.endpoint, candidate.problem) == ("zen-mcp", "http://h:1/mcp", None)
     assert candidate.evidence == "file: mcpServers.zen"
+
+
+@pytest.mark.parametrize(
+    ("timeout", "seconds"),
+    [(2500, 2.5), (1000, 1.0), (999, None), (True, None), ("2500", None), (-1, None), (float("inf"), None)],
+)
+def test_a_timeout_counts_from_a_second_on(timeout: object, seconds: float | None) -> None:
+    assert one(from_servers({"a": {**HTTP, "timeout": timeout}})).answer_seconds == seconds
 
 
 @pytest.mark.parametrize(
@@ -119,7 +130,7 @@ def test_npx_is_known_by_its_package_and_not_started(server: dict[str, object], 
         ({"url": "file:///etc/passwd"}, "wrong scheme"),
         ({"url": "http://169.254.169.254"}, "cannot be asked"),
         ({"type": "http"}, "neither a url"),
-        ({"type": "ws", "url": "ws://h"}, "neither a url"),
+        ({"type": "ws", "url": "ws://h"}, "over WebSocket"),
         ({"type": "http", "command": "x"}, "neither a url"),
         ({"type": 5, "url": "http://h"}, "neither a url"),
         ({"url": 5}, "neither a url"),
@@ -183,7 +194,7 @@ def test_any_document_is_candidates_and_warnings(servers: object) -> None:
     for candidate in gathered.candidates:
         assert candidate.problem is not None or candidate.endpoint.startswith(("http://", "https://"))
         assert f"{candidate.problem}{candidate.evidence}{candidate.endpoint}".isprintable()
-        assert mcp_files.service_name(candidate.service) is not None
+        assert service_name(candidate.service) is not None
     assert all(warning.isprintable() for warning in gathered.warnings)
 
 

@@ -14,7 +14,7 @@ from discovery.report import Finding, HostLaunch, Launch, NamedBy, Obstacle, Rea
 from errors import ConfigError
 from gateway.plan import mcp_url
 from planning.decide import decide
-from planning.plan import HostCommand, InRunner, Omit, Plan, Relay, Reuse
+from planning.plan import EntryHeaders, HostCommand, InRunner, Omit, Plan, Relay, Reuse
 from rendering.mcp_config import mcp_config
 from rendering.plan_document import plan_document
 from tests.builders import finding, report_of, settings_of
@@ -300,6 +300,31 @@ def test_the_application_finds_hosted_servers_in_its_plan() -> None:
     server = json.loads(plan_document(plan, ()))["services"]["context7"]
     assert (server["protocol"], server["action"]) == ("mcp", "deploy")
     assert server["endpoint"] == "http://runner:8000/servers/context7/mcp"
+
+
+def _with_headers(found: Finding) -> Finding:
+    return replace(found, candidate=replace(found.candidate, header_names=("X-API-Key",)))
+
+
+def test_a_server_is_asked_with_the_headers_of_its_entry() -> None:
+    mine = _with_headers(finding("mine", endpoint="https://10.0.0.5:9000/mcp", evidence="~/.claude.json: mine"))
+    near = finding("context7", endpoint="http://127.0.0.1:9000/mcp", reach=Reach(Vantage.HOST_LOOPBACK))
+    plan = plan_of(mine, _with_headers(near), finding("plain"))
+    assert plan.headers["mine"] == EntryHeaders(("X-API-Key",), "~/.claude.json: mine")
+    assert plan.headers.keys() == {"mine", "context7"}
+    assert "mine: agents send it X-API-Key, as ~/.claude.json: mine says" in plan.notices
+    services = json.loads(plan_document(plan, ()))["services"]
+    for name in ("mine", "context7"):
+        assert services[name]["headers"] == f"/run/promptcraft/secrets/headers-{name}.json"
+    assert "headers" not in services["plain"]
+
+
+@pytest.mark.parametrize("found", [finding("docs"), launchable("docs")])
+def test_an_entrys_timeout_reaches_the_application(found: Finding) -> None:
+    timed = replace(found, candidate=replace(found.candidate, answer_seconds=2.5))
+    document = json.loads(plan_document(plan_of(timed), ()))
+    assert document["services"]["docs"]["answer_seconds"] == 2.5
+    assert "answer_seconds" not in json.loads(plan_document(plan_of(found), ()))["services"]["docs"]
 
 
 def test_what_comes_along_with_a_package_is_told_as_well() -> None:
