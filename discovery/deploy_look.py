@@ -189,6 +189,7 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
         origins=origins,
         taken=settings.taken,
         warnings=settings.warnings,
+        committed=settings.committed,
         port_offset=settings.config.port_offset,
         host_ports=_host_ports(settings),
         share=frozenset(settings.config.share),
