@@ -721,6 +721,15 @@ RULES = (
         "a project's .env moves neither the approvals nor the user's own files",
     ),
     (
+        "a project's .env does not say which file of Claude Code's is the user's",
+        (
+            "discovery/readers/claude_json.py",
+            "claude_folder(request.home, request.machine_environment)",
+            "claude_folder(request.home, request.environment)",
+        ),
+        "a project's .env moves neither the approvals nor the user's own files",
+    ),
+    (
         "what the user rejected is not used",
         ("discovery/readers/claude_settings.py", "if of_project and (where := self.rejected.get(loose)):", "if False:"),
         "a project's server that the user rejected is not asked, whatever else approves it",
