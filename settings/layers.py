@@ -55,7 +55,7 @@ _COMMITTED = {
     Tracking.UNKNOWN: ".env may be committed, for .git/index cannot be read; set it in the environment, or mend the "
     "index (git status)",
 }
-_NAMES_SHOWN = 3
+_NAMES_SHOWN = 2
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,9 @@ def read_environment(root: Path, environ: Mapping[str, str]) -> Environment:
     warnings = [line for problem, line in told.items() if problem.name not in environ]
     refused = [name for name in own if name not in counting and name not in _ADDRESSES and own[name].value]
     if refused:
-        warnings.append(f"{DOTENV}:{own[refused[0]].line}: {_some(refused)}: not read: {why}")
+        # Those first that mean something here.
+        refused.sort(key=lambda name: name not in _USED)
+        warnings.append(f"{DOTENV}:{own[refused[0]].line}: {_first(refused)}: not read: {why}")
     return Environment(
         values={name: variable.value for name, variable in counting.items()} | dict(environ),
         origins=dict.fromkeys(counting, DOTENV) | dict.fromkeys(environ, "environment"),
@@ -123,11 +125,10 @@ def read_environment(root: Path, environ: Mapping[str, str]) -> Environment:
     )
 
 
-def _some(names: list[str]) -> str:
-    """The first of `names`, those first that mean something here, and how many more there are."""
-    ordered = sorted(names, key=lambda name: name not in _USED)
+def _first(names: list[str]) -> str:
+    """The first of `names`, and how many more there are."""
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return ", ".join(one_line(name, 40) for name in ordered[:_NAMES_SHOWN]) + more
+    return ", ".join(one_line(name, 40) for name in names[:_NAMES_SHOWN]) + more
 
 
 def _read_yaml(root: Path, file: str) -> strict_yaml.Document | None:

@@ -78,6 +78,7 @@ def load_settings(
         | ({"tlsKey": Secret(tls.key)} if tls and tls.key else {}),
         authorities=_authorities(root, config.ca_file, values["caFile"].where) if config.ca_file else None,
         tls=tls,
+        is_elsewhere=is_elsewhere,
     )
 
 

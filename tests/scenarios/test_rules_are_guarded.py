@@ -955,6 +955,11 @@ RULES = (
         "a stack file of another folder approves, pins and calls nothing",
     ),
     (
+        "another folder has no state of ours",
+        ("discovery/deploy_look.py", "        if settings.is_elsewhere\n", "        if False\n"),
+        "Pulumi is not asked for the state of another folder",
+    ),
+    (
         "a reviewed stack file counts",
         ("discovery/__main__.py", "anywhere=not options.trust_stack_files", "anywhere=True"),
         "a stack file that the operator has reviewed counts in any folder",

@@ -101,7 +101,7 @@ def _(world: World) -> None:
     "a .env that git tracks gives no server a variable, and names no registry",
     starts_nothing("docs"),
     says(_GIVEN),
-    says(rf"^\.env:1: NPM_CONFIG_REGISTRY, MCP_VARIABLES, GATEWAY_TOKENS and 1 more: not read: {_COMMITTED}"),
+    says(rf"^\.env:2: NPM_CONFIG_REGISTRY, MCP_VARIABLES and 2 more: not read: {_COMMITTED}"),
     says_nothing("LOG_LEVEL"),
 )
 def _(world: World) -> None:
@@ -168,3 +168,15 @@ def _(world: World) -> None:
     _stack_file(world)
     world.serve(legacy_mcp("far"), 7001, _ELSEWHERE)
     world.serve(qdrant(), 7333, _ELSEWHERE)
+
+
+@scenario("Pulumi is not asked for the state of another folder", selects("qdrant", 6333))
+def _(world: World) -> None:
+    world.is_reviewed = False
+    world.serve(qdrant(), 6333)
+    asked = world.folder / "pulumi-was-asked"
+    world.must_not_exist(asked)
+    pulumi = world.write("programs/pulumi", f"#!/bin/sh\ntouch {asked}\n", mode=0o755)
+    world.set(PATH=f"{pulumi.parent}:/usr/bin:/bin")
+    world.write("home/.pulumi/credentials.json", {"current": "https://api.pulumi.com"})
+    world.write("root/Pulumi.yaml", f"name: promptcraft-hybrid\nbackend: {{url: 'https://{_ELSEWHERE}'}}\n")
