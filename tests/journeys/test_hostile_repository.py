@@ -1,6 +1,7 @@
 """The project with everything that a stranger's commit can bring: it is looked at, previewed and deployed all the same.
 
-Its stack files and its Python are the program itself, which its operator reviews; the rest is anybody's.
+Its stack files and its Python are the program itself, which its operator reviews; the rest is anybody's. A clone brings
+no `.git/config`: one that names commands comes with an archive, and whoever runs git there runs them, Pulumi too.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def near(private_engine: PrivateEngine) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def proof(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("proof") / "was-run"
+    """Where each command of the repository's would leave a file with the name of the one that it stands in."""
+    return tmp_path_factory.mktemp("run")
 
 
 @pytest.fixture(scope="module")
@@ -71,20 +73,18 @@ def project(new_project: Callable[..., Project], stranger: Server, near: Server,
     """The clone, with all of it committed by the real git."""
     project = new_project(like="cloud", config={"mcpServers": []})
     dashboard = {"uid": "evil", "title": "Evil", "panels": [PANEL]}
-    brought = hostile_repository.files(str(proof), str(project.root)) | OF_TOOLS
+    brought = hostile_repository.files("PROOF", str(project.root)) | OF_TOOLS
     brought |= {"dashboards/evil.json": dashboard}
     for name, content in brought.items():
         path = project.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         text = content if isinstance(content, str) else json.dumps(content)
-        path.write_text(text.replace("PROOF", str(proof)))
+        path.write_text(text.replace("PROOF", str(proof / name.replace("/", "-"))))
         path.chmod(0o755)
     identity = ("-c", "user.name=n", "-c", "user.email=n@example.com")
     commands = (("init", "-q"), ("add", "."), ("add", "-f", *brought), (*identity, "commit", "-q", "-m", "Improve"))
     for command in commands:
         subprocess.run(["git", *command], cwd=project.root, check=True, capture_output=True)
-    with (project.root / ".git/config").open("a") as config:
-        config.write(f"[core]\n\tfsmonitor = touch {proof}\n\tpager = touch {proof}\n")
     project.environment.update(VALUES)
     return project
 
@@ -101,7 +101,7 @@ def test_it_runs_nothing_calls_nobody_and_shows_no_secret(
 ) -> None:
     done = done_in(project, command)
     assert done.code == 0, done.text
-    assert not proof.exists()
+    assert list(proof.iterdir()) == []
     assert stranger.connections == 0, stranger.received[:500]
     assert [value for value in VALUES.values() if value in done.text or value.encode() in near.received] == []
     assert "from-the-repository" not in near.received.decode(errors="replace")
@@ -110,7 +110,7 @@ def test_it_runs_nothing_calls_nobody_and_shows_no_secret(
     assert running == ({"promptcraft"} if command == "up" else set())
     told = " ".join(done.text.split())
     assert ".env is committed in this repository; set it in the environment, or, if you wrote .env, run" in told
-    assert "QDRANT_URL: .env is committed" in told or command != "discovery"
+    assert command != "discovery" or "REDIS_URL: .env is committed" in told
 
 
 def test_no_secret_stands_in_what_was_kept(project: Project) -> None:
@@ -121,4 +121,4 @@ def test_a_second_up_changes_nothing(project: Project, stranger: Server, proof: 
     again = project.pulumi("up", "--yes", "--skip-preview", "--expect-no-changes")
     assert again.code == 0, again.text
     assert stranger.connections == 0
-    assert not proof.exists()
+    assert list(proof.iterdir()) == []
