@@ -78,10 +78,13 @@ def _value(request: Request, name: str) -> str:
 def _candidate(request: Request, service: str, name: str, endpoint: str, problem: str | None = None) -> Candidate:
     evidence, named_by = name, NamedBy.OPERATOR
     if name in request.committed.addresses:
-        # As good as a port that somebody opened: whoever pushed last is no operator.
-        evidence, named_by = f"{name} (.env)", NamedBy.NOBODY
-        if problem is None and not is_loopback_host(urlsplit(endpoint).hostname or ""):
-            problem, endpoint = f"{name}: {request.committed.why}", ""
+        evidence = f"{name} (.env)"
+        if is_loopback_host(urlsplit(endpoint).hostname or ""):
+            # As good as a port that somebody opened: whoever pushed last is no operator.
+            named_by = NamedBy.NOBODY
+        elif problem is None:
+            # Whoever did write it as the operator is told by a deployment, too.
+            problem = f"{name}: {request.committed.why}"
     if request.origins.get(name) == ".env":
         evidence = f"{name} (.env)"
         taken = ", ".join(_taken(request, service))

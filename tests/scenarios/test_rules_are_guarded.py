@@ -973,14 +973,14 @@ RULES = (
         "an address of a committed .env is this machine's",
         (
             "discovery/probes/environment.py",
-            'if problem is None and not is_loopback_host(urlsplit(endpoint).hostname or ""):',
-            "if False:",
+            "        elif problem is None:\n            # Whoever",
+            "        elif False:\n            # Whoever",
         ),
         "a .env that git tracks sends nobody beyond this machine",
     ),
     (
         "an address of a committed .env is one that nobody named",
-        ("discovery/probes/environment.py", '(.env)", NamedBy.NOBODY', '(.env)", NamedBy.OPERATOR'),
+        ("discovery/probes/environment.py", "named_by = NamedBy.NOBODY", "named_by = NamedBy.OPERATOR"),
         "in production a .env that git tracks takes nothing",
     ),
     (
