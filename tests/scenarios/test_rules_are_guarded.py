@@ -714,7 +714,7 @@ RULES = (
     (
         "a project's .env does not say where the user's files are",
         (
-            "discovery/probes/user_files.py",
+            "discovery/readers/claude_json.py",
             "claude_folder(request.home, request.machine_environment)",
             "claude_folder(request.home, request.environment)",
         ),
@@ -837,7 +837,7 @@ RULES = (
     ),
     (
         "headers are for that very address",
-        ("discovery/fingerprints/mcp.py", "if wire.shows_headers and own and last is not None:", "if False:"),
+        ("discovery/fingerprints/mcp.py", "paths if own and wire.shows_headers else [*paths, stream]", "[*paths, stream]"),
         "headers go to no other path of the host",
     ),
     (

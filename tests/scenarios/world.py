@@ -17,7 +17,7 @@ from typing import IO, Any, Protocol, TypeVar
 
 from tests.warm import WarmPython, WarmRun
 
-from .debian import REPOSITORY, binary, library_path
+from .debian import REPOSITORY, UNPACKED, binary, copy_for_everybody, library_path
 from .engine import Engine
 from .outcome import Outcome
 from .servers import Server, Talk, await_port
@@ -148,10 +148,14 @@ class World:
         host: str = "127.0.0.1",
         folder: Path | None = None,
         user: int | None = None,
+        unpacked: Path = UNPACKED,
     ) -> int:
-        """A process of its own, perhaps of another user, that listens on `port`; its pid, once it does."""
+        """A process of its own, perhaps of another user, that listens on `port`; its pid, once it does.
+
+        `unpacked` is where its package's libraries are.
+        """
         environment = self.environment | {
-            "LD_LIBRARY_PATH": library_path(),
+            "LD_LIBRARY_PATH": library_path(unpacked),
             "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
         }
         child = subprocess.Popen(
@@ -179,9 +183,16 @@ class World:
 
     def redis(self, port: int, *options: str, listens: int | None = None, user: int | None = None) -> int:
         """The real Redis; its pid. `listens` is where it does, with `port` 0: by TLS alone."""
-        command: tuple[str | Path, ...] = (binary("redis-server"), "--port", str(port), "--save", "", *options)
-        # Another user can't enter this state's folder.
-        return self.process(*command, port=listens or port, user=user, folder=Path("/tmp") if user else None)
+        arguments = ("--port", str(port), "--save", "", *options)
+        program = binary("redis-server")
+        if user is None:
+            return self.process(program, *arguments, port=listens or port)
+        # Another user can enter neither this state's folder nor, perhaps, the project.
+        folder = Path(tempfile.mkdtemp(prefix="promptcraft-everybody-"))
+        self._close.append(lambda: shutil.rmtree(folder))
+        folder.chmod(0o755)
+        program = copy_for_everybody(program, folder)
+        return self.process(program, *arguments, port=listens or port, user=user, folder=folder, unpacked=folder)
 
     def sentinel(self, configuration: Path, port: int) -> int:
         """The real Redis as a Sentinel; its pid."""
