@@ -24,7 +24,7 @@ from discovery.readers import approval_records
 from discovery.readers.checkpoint import read_checkpoint
 from discovery.readers.launches import file_text
 from discovery.report import Finding, Launch, Report, Verdict
-from discovery.request import DEFAULT_BUDGET_SECONDS, Credential, Request
+from discovery.request import DEFAULT_BUDGET_SECONDS, Checkpoint, Credential, Request
 from errors import ConfigError
 from reading import safe_files
 from reading.text import one_line
@@ -189,6 +189,7 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
         origins=origins,
         taken=settings.taken,
         warnings=settings.warnings,
+        committed=settings.committed,
         port_offset=settings.config.port_offset,
         host_ports=_host_ports(settings),
         share=frozenset(settings.config.share),
@@ -213,7 +214,10 @@ def request_for(root: Path, settings: StackSettings, budget_seconds: float = DEF
             if not secret.is_own and name not in PROVIDER_KEYS
         },
         authorities=settings.authorities,
-        checkpoint=read_checkpoint(root, settings.project, settings.stack, os.environ),
+        # A stranger's Pulumi.yaml would say where Pulumi looks for a state, and take its token there.
+        checkpoint=Checkpoint()
+        if settings.is_elsewhere
+        else read_checkpoint(root, settings.project, settings.stack, os.environ),
         # A `.env` that came with the project must not bring its own locks along.
         lock_dir=lock_folder({name: value for name, value in environment.items() if origins.get(name) != ".env"}),
         budget_seconds=budget_seconds,

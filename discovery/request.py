@@ -11,6 +11,7 @@ from discovery.approval import Approver, Entry
 from discovery.report import Candidate, Remembered
 from discovery.world import Inventory, Listener
 from errors import ConfigError
+from settings import Committed
 
 __all__ = [
     "DEFAULT_BUDGET_SECONDS",
@@ -64,7 +65,8 @@ class Request:
 
     `environment` is the process environment over the project's `.env`; `origins` tells for each name which
     (`"environment"` or `".env"`); `taken` names the environment's variables that one of `.env` is made of. `warnings`
-    are the settings', for the report. `host_ports` are those that the stack may publish. `pins` maps a service to a
+    are the settings', for the report. `committed` is what a `.env` says that git tracks: none of it is in
+    `environment`. `host_ports` are those that the stack may publish. `pins` maps a service to a
     source or an endpoint. `credentials` maps a service to what it may be asked with once its identity is proved.
     `authorities` (PEM) sign for services besides the machine's own. `servers` names MCP servers that the stack wants
     besides its own services; `host_commands`: whether it may run commands of the user's files on this host;
@@ -81,6 +83,7 @@ class Request:
     origins: Mapping[str, str] = field(default_factory=dict)
     taken: Mapping[str, frozenset[str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    committed: Committed = field(default_factory=Committed)
     port_offset: int = 0
     host_ports: tuple[int, ...] = ()
     share: frozenset[str] = frozenset()

@@ -16,7 +16,7 @@ from discovery.probes.environment import MEANINGS
 from docs.described import Key, examples_of, keys_of, table, written
 from gateway.settings import Settings
 from settings import OPENS, SECRET_KEYS, VARIABLES, StackConfig
-from settings.config import GatewayVariable
+from settings.config import TUNING, GatewayVariable
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,14 @@ makes 1 and 2 [the same file](commands.md#share-a-state-in-a-team). If a key doe
 comes before the file's own lines. A line that can't be read ends the run only if its variable is needed here. An
 address in `.env` that takes a variable from the environment is asked only on this machine, unless that is an address or
 a port: the file may have come with the project.
+
+Don't commit `.env`. Of one that git tracks, little counts, because it came with the repository:
+
+- {", ".join(f"`{name}`" for name in VARIABLES if name in TUNING)}
+- an address on this machine's loopback, as if nobody had named it
+
+A warning names the rest. Set it in the environment; or, if the file is yours, run `git rm --cached .env`. Git's index
+file is read for this, and git is not run. If there is an index that can't be read, `.env` counts as tracked.
 
 ## Words for types
 

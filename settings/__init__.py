@@ -1,6 +1,7 @@
 """All that a stack is told, read once. `load_settings` is the way in."""
 
 from settings.config import VARIABLES, StackConfig
+from settings.layers import Committed
 from settings.load import load_settings
 from settings.secrets import GENERATED_VARIABLE, OPENS, SECRET_KEYS, Secret, fingerprint, names_another_openai
 from settings.stack import StackSettings
@@ -11,6 +12,7 @@ __all__ = [
     "OPENS",
     "SECRET_KEYS",
     "VARIABLES",
+    "Committed",
     "Secret",
     "StackConfig",
     "StackFiles",

@@ -10,14 +10,19 @@ from pydantic.alias_generators import to_camel
 
 from catalog import LOCAL, MODELS, PROVIDERS, RUNNER, SERVICES, stdio_name
 
-# The variables of the environment and of `.env`, and the stack key that each stands for.
-VARIABLES = {
+_TUNING = {
     "ENABLE_MONITORING": "monitoring",
     "ENVIRONMENT": "environment",
     "LOG_LEVEL": "logLevel",
     "MAX_CONCURRENT_AGENTS": "maxConcurrentAgents",
     "AGENT_MEMORY_LIMIT": "agentMemoryMb",
     "MCP_RESOURCE_LIMIT": "mcpMemoryMb",
+}
+# The variables that a `.env` may set whoever wrote it: they approve nobody, send nothing, and are no secrets.
+TUNING = frozenset(_TUNING)
+# The variables of the environment and of `.env`, and the stack key that each stands for.
+VARIABLES = {
+    **_TUNING,
     # Where npm, uv and Node look for packages on this machine, the runner looks as well.
     "NPM_CONFIG_REGISTRY": "npmRegistry",
     "UV_DEFAULT_INDEX": "pythonIndex",

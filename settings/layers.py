@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from catalog import FINDABLE, PROJECT
 from errors import ConfigError
 from reading import env_file, safe_files, strict_yaml
-from reading.text import bounded
-from settings.config import VARIABLES, StackConfig
+from reading.text import bounded, one_line
+from settings.config import TUNING, VARIABLES, StackConfig
+from settings.git_tracking import Tracking, tracking
 from settings.secrets import SECRET_KEYS
-from settings.stack_files import PULUMIS_OWN, StackFiles, is_encrypted, is_foreign
+from settings.stack_files import PULUMIS_OWN, StackFiles, is_encrypted, is_foreign, stack_files
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
@@ -45,8 +46,27 @@ def read_file(root: Path, file: str, max_bytes: int = _MAX_BYTES) -> bytes | Non
 
 
 DOTENV = ".env"
+_ADDRESSES = frozenset(variable for service in FINDABLE.values() for variable in service.variables)
 # What a service of the stack's, or a key of its configuration, is told by.
-_USED = frozenset(VARIABLES) | {variable for service in FINDABLE.values() for variable in service.variables}
+_USED = frozenset(VARIABLES) | _ADDRESSES
+_COMMITTED = {
+    Tracking.TRACKED: ".env is committed in this repository; set it in the environment, or, if you wrote .env, run "
+    "`git rm --cached .env`",
+    Tracking.UNKNOWN: ".env may be committed, for .git/index cannot be read; set it in the environment, or mend the "
+    "index (git status)",
+}
+_NAMES_SHOWN = 2
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What is left of a `.env` that came with the repository, or may have: `addresses` of services, by variable.
+
+    They are good for this machine's loopback. `why` says why for no other, and what to do.
+    """
+
+    addresses: Mapping[str, str] = field(default_factory=dict, repr=False)
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,7 +74,8 @@ class Environment:
     """The process environment over the project's `.env`; `origins` says for each name which.
 
     `lines` has the line of each variable of `.env`; `taken` names the environment's variables that one of `.env` is
-    made of; `warnings` say what is wrong with lines that nobody needs here.
+    made of; `warnings` say what is wrong with lines that nobody needs here. Of a `.env` that git tracks `values` has
+    what tunes the stack, and `committed` the addresses.
     """
 
     values: Mapping[str, str]
@@ -62,6 +83,7 @@ class Environment:
     lines: Mapping[str, int]
     taken: Mapping[str, frozenset[str]]
     warnings: tuple[str, ...]
+    committed: Committed = field(default_factory=Committed)
 
     def where(self, name: str) -> str:
         """Where a variable is written, for an error."""
@@ -77,16 +99,36 @@ def read_environment(root: Path, environ: Mapping[str, str]) -> Environment:
     read = env_file.parse(data.decode("utf-8", "surrogateescape"), environ)
     own = {name: variable for name, variable in read.variables.items() if name not in environ}
     told = {problem: f"{DOTENV}:{problem.line}: {problem.name or '?'}: {problem.what}" for problem in read.problems}
-    needed = [line for problem, line in told.items() if problem.is_broken and problem.name in _USED - environ.keys()]
+    why = _COMMITTED.get(tracking(root / DOTENV), "") if own else ""
+    # Whoever pushed last wrote it: an address or a key of theirs, or a value in somebody's entry, would lead elsewhere.
+    counting = {name: variable for name, variable in own.items() if not why or name in TUNING}
+    needed = [
+        line
+        for problem, line in told.items()
+        if problem.is_broken and problem.name in (TUNING if why else _USED) - environ.keys()
+    ]
     if needed:
         raise ConfigError("\n".join(needed))
+    warnings = [line for problem, line in told.items() if problem.name not in environ]
+    refused = [name for name in own if name not in counting and name not in _ADDRESSES and own[name].value]
+    if refused:
+        # Those first that mean something here.
+        refused.sort(key=lambda name: name not in _USED)
+        warnings.append(f"{DOTENV}:{own[refused[0]].line}: {_first(refused)}: not read: {why}")
     return Environment(
-        values={name: variable.value for name, variable in own.items()} | dict(environ),
-        origins=dict.fromkeys(own, DOTENV) | dict.fromkeys(environ, "environment"),
+        values={name: variable.value for name, variable in counting.items()} | dict(environ),
+        origins=dict.fromkeys(counting, DOTENV) | dict.fromkeys(environ, "environment"),
         lines={name: variable.line for name, variable in own.items()},
         taken={name: variable.takes for name, variable in own.items() if variable.takes},
-        warnings=bounded([line for problem, line in told.items() if problem.name not in environ], DOTENV),
+        warnings=bounded(warnings, DOTENV),
+        committed=Committed({name: own[name].value for name in _ADDRESSES & own.keys()}, why) if why else Committed(),
     )
+
+
+def _first(names: list[str]) -> str:
+    """The first of `names`, and how many more there are."""
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(one_line(name, 40) for name in names[:_NAMES_SHOWN]) + more
 
 
 def _read_yaml(root: Path, file: str) -> strict_yaml.Document | None:
@@ -115,12 +157,27 @@ def _section(document: strict_yaml.Document, file: str) -> dict[str, Any]:
 
 
 PROGRAM = Path(__file__).resolve().parents[1]
-_OUR_NAME = re.compile(rb"^name:[ \t]*[\"']?" + PROJECT.encode() + rb"[\"']?[ \t]*\r?$", re.MULTILINE)
+_OUR_KEY = re.compile(rf"^[ \t]+[\"']?{PROJECT}:".encode(), re.MULTILINE)
 
 
-def is_ours(root: Path) -> bool:
-    """Whether `root` holds a `Pulumi.yaml` of this project, and no other one or none."""
-    return _OUR_NAME.search(read_file(root, "Pulumi.yaml") or b"") is not None
+def is_own_checkout(root: Path) -> bool:
+    """Whether `root` is the folder that this program runs from: who can write there can change the program itself."""
+    return root.resolve() == PROGRAM
+
+
+def unread_stack_file(root: Path, stack: str) -> tuple[str, ...]:
+    """The warning that a stack file of another folder does not count, where it would say something of ours."""
+    file = stack_files(root, stack).committed
+    try:
+        data = safe_files.read_file(root / file, safe_files.Rules(max_bytes=_MAX_BYTES)) or b""
+    except safe_files.UnsafeFile:
+        return ()
+    if _OUR_KEY.search(data) is None:
+        return ()
+    return (
+        f"{file}:1: file: not read, because this folder is not the program's own checkout; if you have reviewed it, "
+        "add --trust-stack-files",
+    )
 
 
 def read_defaults(root: Path) -> dict[str, Value]:

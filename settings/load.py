@@ -40,10 +40,12 @@ def load_settings(
     """Read the settings of `stack` from the project folder `root`.
 
     `overrides` is the configuration as Pulumi's engine hands it to its program (full keys, JSON text, secrets
-    decrypted). With `anywhere` the folder need not be the project's: then the program's own defaults count, and no
-    stack file. Raises `ConfigError` with one line for each problem.
+    decrypted). With `anywhere` the folder need not be the program's own checkout: then the program's own defaults
+    count, and no stack file, which came with the folder and would approve. Raises `ConfigError` with one line for each
+    problem.
     """
-    is_elsewhere = anywhere and not layers.is_ours(root)
+    is_elsewhere = anywhere and not layers.is_own_checkout(root)
+    unread = layers.unread_stack_file(root, stack) if is_elsewhere else ()
     project = layers.PROGRAM if is_elsewhere else root
     environment = layers.read_environment(root, environ)
     defaults = layers.read_defaults(project)
@@ -65,7 +67,8 @@ def load_settings(
         environment=environment.values,
         origins=environment.origins,
         taken=environment.taken,
-        warnings=environment.warnings,
+        warnings=(*environment.warnings, *unread),
+        committed=environment.committed,
         secrets=secrets_of(
             secrets,
             environment.values,
@@ -75,6 +78,7 @@ def load_settings(
         | ({"tlsKey": Secret(tls.key)} if tls and tls.key else {}),
         authorities=_authorities(root, config.ca_file, values["caFile"].where) if config.ca_file else None,
         tls=tls,
+        is_elsewhere=is_elsewhere,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from catalog import FINDABLE, MODELS, PROJECT, SERVICES
 from settings.config import StackConfig
 from settings.images import Image
+from settings.layers import Committed
 from settings.secrets import Secret
 from settings.tls import Tls
 
@@ -17,6 +18,8 @@ class StackSettings:
     """All that a stack is told. `environment` is the process environment over `.env`; `origins` says which.
 
     `taken` names the environment's variables that a variable of `.env` is made of. `warnings` are for the operator.
+    `committed` is what a `.env` says that git tracks. `is_elsewhere`: the folder is not the program's own checkout, and
+    nothing in it is this stack's.
 
     `authorities` are the certificates (PEM) of those that sign for external services, besides the machine's own.
     `secrets` is keyed by the service they open (`redis`, `qdrant`, `zen-mcp`, `grafana`) or, for the application's
@@ -31,9 +34,11 @@ class StackSettings:
     secrets: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     taken: Mapping[str, frozenset[str]] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    committed: Committed = field(default_factory=Committed)
     authorities: str | None = field(default=None, repr=False)
     tls: Tls | None = None
     project: str = PROJECT
+    is_elsewhere: bool = False
 
     @property
     def wanted(self) -> tuple[str, ...]:

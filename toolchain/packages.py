@@ -31,7 +31,8 @@ def install(
     if program is not None:
         try:
             command = [program, "pip", "install", *_CHECKED, "--python", layout.python, *for_uv]
-            shell.run([*command, "--requirement", lock])
+            # Not in the project's folder, nor below it: uv takes the index that a uv.toml there names.
+            shell.run([*command, "--requirement", lock], cwd=Path("/"))
             return
         except SetupError as error:
             # uv reads none of pip's settings, and a machine's package index may be named in those alone.

@@ -50,7 +50,9 @@ def environment(request: Request) -> Gathered:
 
 def _candidates(request: Request) -> Iterator[Candidate]:
     if host := _value(request, "QDRANT_HOST"):
-        yield _qdrant(request, "QDRANT_HOST", host, _value(request, "QDRANT_PORT"))
+        # A port of the repository's moves no host of the operator's.
+        moved = request.committed.addresses.keys() & {"QDRANT_HOST", "QDRANT_PORT"} == {"QDRANT_PORT"}
+        yield _qdrant(request, "QDRANT_HOST", host, "" if moved else _value(request, "QDRANT_PORT"))
     if url := _value(request, "QDRANT_URL"):
         yield _qdrant(request, "QDRANT_URL", url, "")
     if url := _value(request, "REDIS_URL"):
@@ -69,18 +71,24 @@ def _candidates(request: Request) -> Iterator[Candidate]:
 
 
 def _value(request: Request, name: str) -> str:
-    return request.environment.get(name, "").strip(" \t")
+    value = request.environment.get(name)
+    return (request.committed.addresses.get(name, "") if value is None else value).strip(" \t")
 
 
 def _candidate(request: Request, service: str, name: str, endpoint: str, problem: str | None = None) -> Candidate:
-    evidence = name
+    evidence, named_by = name, NamedBy.OPERATOR
+    if name in request.committed.addresses:
+        # As good as a port that somebody opened: whoever pushed last is no operator.
+        evidence, named_by = f"{name} (.env)", NamedBy.NOBODY
+        if problem is None and not is_loopback_host(urlsplit(endpoint).hostname or ""):
+            problem, endpoint = f"{name}: {request.committed.why}", ""
     if request.origins.get(name) == ".env":
         evidence = f"{name} (.env)"
         taken = ", ".join(_taken(request, service))
         if problem is None and taken and not is_loopback_host(urlsplit(endpoint).hostname or ""):
             problem = f"{name}: .env would carry {taken} of this machine's environment elsewhere; set {name} there too"
             endpoint = ""
-    return Candidate(service, Source.EXTERNAL, endpoint, evidence, problem=problem, named_by=NamedBy.OPERATOR)
+    return Candidate(service, Source.EXTERNAL, endpoint, evidence, problem=problem, named_by=named_by)
 
 
 def _taken(request: Request, service: str) -> list[str]:

@@ -721,6 +721,15 @@ RULES = (
         "a project's .env moves neither the approvals nor the user's own files",
     ),
     (
+        "a project's .env does not say which file of Claude Code's is the user's",
+        (
+            "discovery/readers/claude_json.py",
+            "claude_folder(request.home, request.machine_environment)",
+            "claude_folder(request.home, request.environment)",
+        ),
+        "a project's .env moves neither the approvals nor the user's own files",
+    ),
+    (
         "what the user rejected is not used",
         ("discovery/readers/claude_settings.py", "if of_project and (where := self.rejected.get(loose)):", "if False:"),
         "a project's server that the user rejected is not asked, whatever else approves it",
@@ -919,17 +928,98 @@ RULES = (
     ),
     (
         "any folder can be looked at",
-        ("settings/load.py", "is_elsewhere = anywhere and not layers.is_ours(root)", "is_elsewhere = False"),
+        ("settings/load.py", "is_elsewhere = anywhere and not layers.is_own_checkout(root)", "is_elsewhere = False"),
         "in a folder that is nobody's project the program's own defaults count",
     ),
     (
         "another project is another project",
         (
             "settings/layers.py",
-            'return _OUR_NAME.search(read_file(root, "Pulumi.yaml") or b"") is not None',
+            "return root.resolve() == PROGRAM",
             'return read_file(root, "Pulumi.yaml") is not None',
         ),
         "in another project's folder the program's own defaults count",
+    ),
+    (
+        "another folder's stack files approve nothing",
+        (
+            "settings/layers.py",
+            "return root.resolve() == PROGRAM",
+            'return b"promptcraft-hybrid" in (read_file(root, "Pulumi.yaml") or b"")',
+        ),
+        "a stack file of another folder approves, pins and calls nothing",
+    ),
+    (
+        "a stack file that does not count is told of",
+        ("settings/layers.py", "    if _OUR_KEY.search(data) is None:\n", "    if True:\n"),
+        "a stack file of another folder approves, pins and calls nothing",
+    ),
+    (
+        "another folder has no state of ours",
+        ("discovery/deploy_look.py", "        if settings.is_elsewhere\n", "        if False\n"),
+        "Pulumi is not asked for the state of another folder",
+    ),
+    (
+        "a reviewed stack file counts",
+        ("discovery/__main__.py", "anywhere=not options.trust_stack_files", "anywhere=True"),
+        "a stack file that the operator has reviewed counts in any folder",
+    ),
+    (
+        "a .env that came with the repository is no operator's",
+        ("settings/layers.py", 'why = _COMMITTED.get(tracking(root / DOTENV), "") if own else ""', 'why = ""'),
+        "a .env that git tracks sends nobody beyond this machine",
+    ),
+    (
+        "an address of a committed .env is this machine's",
+        (
+            "discovery/probes/environment.py",
+            'if problem is None and not is_loopback_host(urlsplit(endpoint).hostname or ""):',
+            "if False:",
+        ),
+        "a .env that git tracks sends nobody beyond this machine",
+    ),
+    (
+        "an address of a committed .env is one that nobody named",
+        ("discovery/probes/environment.py", '(.env)", NamedBy.NOBODY', '(.env)", NamedBy.OPERATOR'),
+        "in production a .env that git tracks takes nothing",
+    ),
+    (
+        "a committed .env moves no port of the environment's",
+        ("discovery/probes/environment.py", '"" if moved else', ""),
+        "the environment's address counts, whatever a .env that git tracks says",
+    ),
+    (
+        "a committed .env sets nothing but what tunes",
+        ("settings/layers.py", "if not why or name in TUNING}", "if True}"),
+        "a .env that git tracks gives no server a variable, and names no registry",
+    ),
+    (
+        "a committed .env gives no entry its values",
+        ("settings/layers.py", "if not why or name in TUNING}", "if not why or name not in VARIABLES}"),
+        "a .env that git tracks moves no address of the user's own files",
+    ),
+    (
+        "what a committed .env says in vain is told",
+        ("settings/layers.py", "    if refused:\n", "    if False:\n"),
+        "a .env that git tracks gives no server a variable, and names no registry",
+    ),
+    (
+        "only what git tracks came with the repository",
+        (
+            "settings/git_tracking.py",
+            "        return Tracking.UNTRACKED\n    # Entries",
+            "        return Tracking.TRACKED\n    # Entries",
+        ),
+        "a .env that git does not track is the operator's word",
+    ),
+    (
+        "an index that can't be read vouches for nothing",
+        (
+            "settings/git_tracking.py",
+            "    if index is None:\n        return Tracking.UNKNOWN",
+            "    if index is None:\n        return Tracking.UNTRACKED",
+        ),
+        "an index that can't be read vouches for no .env",
     ),
     (
         "a key twice is an error",

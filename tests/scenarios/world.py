@@ -53,6 +53,8 @@ class World:
         for folder in (self.home, self.root, self.locks):
             folder.mkdir()
         self.secrets: list[str] = []
+        # Whether the stack files in `root`, which is not the program's own folder, are the operator's word.
+        self.is_reviewed = True
         self.checks: list[Check] = []
         self.arguments: list[str] = []
         self._mounts: list[tuple[str, str]] = []
@@ -111,6 +113,12 @@ class World:
         """What the operator says of an entry of the project's files (in `root`), in an environment with `variables`."""
         command = [sys.executable, "-m", "discovery", "approve", name, "--root", str(root or self.root)]
         subprocess.run(command, cwd=self._code, env=self.environment | variables, check=True, capture_output=True)
+
+    def commit(self) -> None:
+        """Have the real git track every file of the project's."""
+        identity = ("-c", "user.name=n", "-c", "user.email=n@example.com")
+        for command in (("init", "-q"), ("add", "-f", "."), (*identity, "commit", "-q", "-m", "All")):
+            subprocess.run(["git", *command], cwd=self.root, check=True, capture_output=True)
 
     def lock(self, service: str, port: int, pid: object, **other: object) -> Path:
         """A well-formed lock file, as someone unknown to us would write it."""
@@ -255,6 +263,7 @@ class World:
     def run(self, stack: str, budget: float, as_json: bool = True) -> Outcome:
         """Run the command line as a stranger would, and wait for it."""
         arguments = ["--root", str(self.root), *(["--json"] if as_json else [])]
+        arguments += ["--trust-stack-files"] if self.is_reviewed else []
         arguments += ["--stack", stack, "--budget", str(budget), *self.arguments]
         with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
             started = time.monotonic()

@@ -28,6 +28,7 @@ from . import (
     processes,
     production,
     project_files,
+    repositories,
     secrets,
     user_files,
 )
@@ -59,6 +60,7 @@ ALL: tuple[Scenario, ...] = tuple(
         deadlines,
         hostile_answers,
         hostile_repository,
+        repositories,
         agents,
         docker_engine,
     )

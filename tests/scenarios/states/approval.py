@@ -10,8 +10,8 @@ from ..impostors import redirector
 from ..namespace import another_host
 from ..outcome import LOOPBACK, Outcome
 from ..scenario import (
-    EXTERNAL,
     PROJECT,
+    USER,
     Table,
     lists,
     lists_nothing,
@@ -287,7 +287,7 @@ def _(world: World) -> None:
     "a project's .env moves neither the approvals nor the user's own files",
     says(_COMMAND),
     selects_nothing("docs"),
-    lists_nothing("theirs", source=EXTERNAL),
+    lists_nothing("theirs", source=USER),
 )
 def _(world: World) -> None:
     _stranger(world)
@@ -296,6 +296,7 @@ def _(world: World) -> None:
     forged = world.folder / "forged"
     world.approve("docs", XDG_STATE_HOME=str(forged))
     world.write("root/claude/.claude.json", {"mcpServers": {"theirs": {"type": "http", "url": url}}})
+    world.write("root/claude/mcp/theirs.json", {"type": "http", "url": url})
     world.write("root/.env", f"XDG_STATE_HOME={forged}\nCLAUDE_CONFIG_DIR={world.root}/claude\n")
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from catalog import FINDABLE
 from discovery.probes.environment import MEANINGS, environment
-from discovery.report import Source
+from discovery.report import NamedBy, Source
+from settings import Committed
 from tests.unit.asking import MANY, request_in
 
 
@@ -119,6 +120,24 @@ def test_what_comes_from_dotenv_says_so(tmp_path: Path) -> None:
     request = replace(request_in(tmp_path, ZEN_MCP_URL="http://h:1"), origins={"ZEN_MCP_URL": ".env"})
 
     assert environment(request).candidates[0].evidence == "ZEN_MCP_URL (.env)"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://10.0.0.5:1", "http://localhost.example", "http://127.0.0.1.example", "http://0x7f.1", "http://[::2]:1"],
+)
+def test_a_committed_address_is_asked_on_the_loopback_only(tmp_path: Path, url: str) -> None:
+    def asked(committed: str) -> str:
+        known = Committed({"GRAFANA_URL": committed}, "is committed")
+        (candidate,) = environment(replace(request_in(tmp_path), committed=known)).candidates
+        assert (candidate.problem is None) == bool(candidate.endpoint)
+        assert candidate.named_by is NamedBy.NOBODY
+        return candidate.endpoint
+
+    assert asked(url) == ""
+    assert [asked(f"http://{host}:1") for host in ("127.0.0.1", "localhost", "[::1]", "127.9.9.9")] == [
+        f"http://{host}:1" for host in ("127.0.0.1", "localhost", "[::1]", "127.9.9.9")
+    ]
 
 
 _NAMES = ("QDRANT_HOST", "QDRANT_PORT", "ZEN_MCP_URL", "REDIS_URL", "UPSTASH_REDIS_REST_URL", "GRAFANA_URL")

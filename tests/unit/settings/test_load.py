@@ -11,9 +11,11 @@ import pytest
 from catalog import PROVIDERS, Provider
 from errors import ConfigError
 from gateway.settings import Settings as GatewaySettings
-from settings import StackSettings, fingerprint, load_settings
+from settings import VARIABLES, StackSettings, fingerprint, load_settings
+from settings.config import TUNING
 from tests.builders import ROOT
 from tests.scenarios.tls import certificate
+from tests.unit.reading.test_git_index import git
 
 
 @pytest.fixture
@@ -116,6 +118,23 @@ def test_stack_file_over_environment_over_dot_env_over_default(
         write(project, stack_file)
     (project / ".env").write_text(dot_env + "\n")
     assert load(project, environ).config.log_level == expected
+
+
+def test_of_a_committed_env_only_what_tunes_the_stack_counts(project: Path) -> None:
+    lines = [f"{variable}=1" for variable in VARIABLES if variable not in TUNING]
+    lines += ["PROMPTCRAFT_GENERATED=1", "REDIS_URL=redis://:password@127.0.0.1:1/", "LOG_LEVEL=DEBUG", "BAD='"]
+    (project / ".env").write_text("\n".join(lines))
+    git(project, "init", "-q")
+    git(project, "add", "-f", ".env")
+    settings = load(project, {"QDRANT_API_KEY": "of the environment"})
+    assert {name for name, origin in settings.origins.items() if origin == ".env"} == {"LOG_LEVEL"}
+    assert settings.config.log_level == "DEBUG"
+    assert settings.secrets.keys() == {"qdrant"}
+    assert settings.committed.addresses == {"REDIS_URL": "redis://:password@127.0.0.1:1/"}
+    assert "password" not in repr(settings)
+    told = [line for line in settings.warnings if "is committed" in line]
+    assert told == [line for line in settings.warnings if "NPM_CONFIG_REGISTRY" in line], settings.warnings
+    assert len(told) == 1 and len(told[0]) <= 200, told
 
 
 def test_the_engines_defaults_do_not_outrank_the_environment(project: Path) -> None:

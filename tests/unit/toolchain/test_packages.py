@@ -61,6 +61,20 @@ def test_what_the_lock_names_is_installed(
     assert ("so pip is asked" in capsys.readouterr().err) == (installer == "uv that fails")
 
 
+def test_the_folder_does_not_say_where_packages_come_from(
+    lock: Path,
+    layout: Layout,
+    installer: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "uv.toml").write_text("no settings of uv's at all")
+    monkeypatch.chdir(tmp_path)
+    assert install(lock, layout) == ["example.py"]
+    assert ("so pip is asked" in capsys.readouterr().err) == (installer == "uv that fails")
+
+
 def test_another_file_of_the_same_name_and_version_is_refused(lock: Path, layout: Layout) -> None:
     with (layout.root / "index" / "example-1.0-py3-none-any.whl").open("ab") as wheel:
         wheel.write(b"\0")
