@@ -53,8 +53,8 @@ class World:
         for folder in (self.home, self.root, self.locks):
             folder.mkdir()
         self.secrets: list[str] = []
-        # Whether the stack files in `root`, which is not the program's own folder, are the operator's word.
-        self.is_reviewed = True
+        # Whether the run names `root`, so that its stack files are the operator's word; otherwise it stands in it.
+        self.is_named = True
         self.checks: list[Check] = []
         self.arguments: list[str] = []
         self._mounts: list[tuple[str, str]] = []
@@ -262,13 +262,13 @@ class World:
 
     def run(self, stack: str, budget: float, as_json: bool = True) -> Outcome:
         """Run the command line as a stranger would, and wait for it."""
-        arguments = ["--root", str(self.root), *(["--json"] if as_json else [])]
-        arguments += ["--trust-stack-files"] if self.is_reviewed else []
+        arguments = ["--json"] if as_json else []
+        arguments += ["--root", str(self.root)] if self.is_named else []
         arguments += ["--stack", stack, "--budget", str(budget), *self.arguments]
         with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
             started = time.monotonic()
             run: WarmRun | subprocess.Popen[bytes]
-            if self._warm is not None:
+            if self._warm is not None and self.is_named:
                 command = ["-m", "discovery", *arguments]
                 run = self._warm.start(command, self.environment, stdout, stderr, self._mounts, self._code)
             else:
@@ -281,9 +281,14 @@ class World:
         # Full paths: the run's PATH may be part of the scenario.
         steps = [f"/bin/mount --bind '{file}' '{over}'" for file, over in self._mounts]
         command = ["/usr/bin/unshare", "--mount", "/bin/sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh"]
-        command += [sys.executable, "-m", "discovery", *arguments]
+        command += [sys.executable, *(("-m", "discovery") if self.is_named else (str(self._code / "discovery"),))]
         return subprocess.Popen(
-            command, cwd=self._code, env=self.environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+            [*command, *arguments],
+            cwd=self._code if self.is_named else self.root,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
         )
 
     def close(self) -> None:
