@@ -61,7 +61,6 @@ class _Place:
 
     def discover(self, budget: float) -> Run:
         command = [sys.executable, "-m", "discovery", "--json", "--root", str(self.root), "--budget", str(budget)]
-        command.append("--trust-stack-files")
         return run(command, REPOSITORY, self.environment)
 
 

@@ -66,9 +66,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _report(options: argparse.Namespace) -> Report:
-    root = options.root.resolve()
+    root = (options.root or Path()).resolve()
     config = load_discovery_config(root)
-    settings = load_settings(root, options.stack, os.environ, anywhere=not options.trust_stack_files)
+    settings = load_settings(root, options.stack, os.environ, anywhere=True, is_named=options.root is not None)
     spent = time.monotonic() - _STARTED + _INTERPRETER_SECONDS
     budget = max(options.budget - spent, options.budget * _LEAST_SHARE)
     return look(request_for(root, settings, budget), config)
@@ -119,11 +119,10 @@ def _parser() -> argparse.ArgumentParser:
         epilog="python -m discovery approve NAME: let an entry of the project's files be started and called",
     )
     parser.add_argument("--stack", default="dev", help="the stack to look for (default: dev)")
-    parser.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: this one)")
     parser.add_argument(
-        "--trust-stack-files",
-        action="store_true",
-        help="let the stack files of another folder than this program's own approve, pin and share",
+        "--root",
+        type=Path,
+        help="the project's folder; its stack files count (default: this folder)",
     )
     parser.add_argument(
         "--budget", type=_budget, default=DEFAULT_BUDGET_SECONDS, metavar="SECONDS", help="wall-clock limit of it all"

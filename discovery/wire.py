@@ -16,7 +16,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import h11
@@ -387,10 +387,23 @@ class Wire:
             self._foreseen.clear()
 
 
+# An event loop holds tasks weakly (Python's documentation, asyncio.create_task): one that nobody waits for could vanish
+# in the middle of its work, and leave its connection open.
+_left_alone: set[asyncio.Future[Any]] = set()
+
+
 def left_alone(future: asyncio.Future[T]) -> asyncio.Future[T]:
-    """The future, of which nobody has to ask what became of it: without this, asyncio would print its failure."""
-    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    """The future, which comes to its end even if nobody waits for it or asks what became of it."""
+    _left_alone.add(future)
+    future.add_done_callback(_forget)
     return future
+
+
+def _forget(future: asyncio.Future[Any]) -> None:
+    _left_alone.discard(future)
+    # Otherwise asyncio would print its failure.
+    if not future.cancelled():
+        future.exception()
 
 
 async def in_order(attempts: Sequence[Callable[[], Awaitable[T]]]) -> AsyncIterator[T]:

@@ -160,6 +160,14 @@ PROGRAM = Path(__file__).resolve().parents[1]
 _OUR_KEY = re.compile(rf"^[ \t]+[\"']?{PROJECT}:".encode(), re.MULTILINE)
 
 
+_OUR_NAME = re.compile(rb"^name:[ \t]*[\"']?" + PROJECT.encode() + rb"[\"']?[ \t]*\r?$", re.MULTILINE)
+
+
+def is_ours(root: Path) -> bool:
+    """Whether `root` holds a `Pulumi.yaml` of this project, and no other one or none."""
+    return _OUR_NAME.search(read_file(root, "Pulumi.yaml") or b"") is not None
+
+
 def is_own_checkout(root: Path) -> bool:
     """Whether `root` is the folder that this program runs from: who can write there can change the program itself."""
     return root.resolve() == PROGRAM
@@ -176,7 +184,7 @@ def unread_stack_file(root: Path, stack: str) -> tuple[str, ...]:
         return ()
     return (
         f"{file}:1: file: not read, because this folder is not the program's own checkout; if you have reviewed it, "
-        "add --trust-stack-files",
+        "name the folder with --root",
     )
 
 

@@ -36,15 +36,16 @@ def load_settings(
     overrides: Mapping[str, str] | None = None,
     *,
     anywhere: bool = False,
+    is_named: bool = False,
 ) -> StackSettings:
     """Read the settings of `stack` from the project folder `root`.
 
     `overrides` is the configuration as Pulumi's engine hands it to its program (full keys, JSON text, secrets
-    decrypted). With `anywhere` the folder need not be the program's own checkout: then the program's own defaults
-    count, and no stack file, which came with the folder and would approve. Raises `ConfigError` with one line for each
-    problem.
+    decrypted). With `anywhere` the folder may be a stranger's: then the program's own defaults count, and no stack
+    file, which came with the folder and would approve. It is not where it is the program's own checkout, or where the
+    operator named it (`is_named`) and it is this project's. Raises `ConfigError` with one line for each problem.
     """
-    is_elsewhere = anywhere and not layers.is_own_checkout(root)
+    is_elsewhere = anywhere and not (layers.is_own_checkout(root) or (is_named and layers.is_ours(root)))
     unread = layers.unread_stack_file(root, stack) if is_elsewhere else ()
     project = layers.PROGRAM if is_elsewhere else root
     environment = layers.read_environment(root, environ)

@@ -158,7 +158,7 @@ def test_a_port_taken_by_a_stranger_is_named_and_nothing_is_created(new_project:
             f"encryptionsalt: {ANOTHER_STATES_SALT}\n",
             ": encryptionsalt: belongs to another state",
         ),
-        (".env", "A=1\nnot a line\n", ":2: ?: "),
+        (".env", 'A=1\nQDRANT_HOST="not closed\n', ":2: QDRANT_HOST: its quotes"),
         (".mcp/discovery-config.yaml", "servers:\n  zen-mcp:\n    priority: 1\n", ":3: servers.zen-mcp.priority"),
         (".agents/discovery-config.yaml", "agents: 3\n", ":1: agents"),
     ],

@@ -31,9 +31,18 @@ def binary(name: str) -> Path:
     return path
 
 
-def library_path() -> str:
+def library_path(unpacked: Path = UNPACKED) -> str:
     """`LD_LIBRARY_PATH` for libraries that came with an unpacked package."""
-    return ":".join(str(folder) for folder in sorted(UNPACKED.glob("*/usr/lib/*-linux-gnu")))
+    return ":".join(str(folder) for folder in sorted(unpacked.glob("*/usr/lib/*-linux-gnu")))
+
+
+def copy_for_everybody(program: Path, folder: Path) -> Path:
+    """The program for users who may not enter the project: its package's copy below `folder`, or itself outside."""
+    if not program.is_relative_to(UNPACKED):
+        return program
+    package = program.relative_to(UNPACKED).parts[0]
+    shutil.copytree(UNPACKED / package, folder / package, symlinks=True)
+    return folder / program.relative_to(UNPACKED)
 
 
 def _find(name: str) -> Path | None:

@@ -714,7 +714,7 @@ RULES = (
     (
         "a project's .env does not say where the user's files are",
         (
-            "discovery/probes/user_files.py",
+            "discovery/readers/claude_json.py",
             "claude_folder(request.home, request.machine_environment)",
             "claude_folder(request.home, request.environment)",
         ),
@@ -846,7 +846,11 @@ RULES = (
     ),
     (
         "headers are for that very address",
-        ("discovery/fingerprints/mcp.py", "if wire.shows_headers and own and last is not None:", "if False:"),
+        (
+            "discovery/fingerprints/mcp.py",
+            "paths if own and wire.shows_headers else [*paths, stream]",
+            "[*paths, stream]",
+        ),
         "headers go to no other path of the host",
     ),
     (
@@ -928,7 +932,11 @@ RULES = (
     ),
     (
         "any folder can be looked at",
-        ("settings/load.py", "is_elsewhere = anywhere and not layers.is_own_checkout(root)", "is_elsewhere = False"),
+        (
+            "settings/load.py",
+            "is_elsewhere = anywhere and not (layers.is_own_checkout(root) or (is_named and layers.is_ours(root)))",
+            "is_elsewhere = False",
+        ),
         "in a folder that is nobody's project the program's own defaults count",
     ),
     (
@@ -960,9 +968,9 @@ RULES = (
         "Pulumi is not asked for the state of another folder",
     ),
     (
-        "a reviewed stack file counts",
-        ("discovery/__main__.py", "anywhere=not options.trust_stack_files", "anywhere=True"),
-        "a stack file that the operator has reviewed counts in any folder",
+        "a named folder's stack file counts",
+        ("discovery/__main__.py", "is_named=options.root is not None", "is_named=False"),
+        "a stack file counts in the folder that the operator names",
     ),
     (
         "a .env that came with the repository is no operator's",

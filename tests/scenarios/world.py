@@ -17,7 +17,7 @@ from typing import IO, Any, Protocol, TypeVar
 
 from tests.warm import WarmPython, WarmRun
 
-from .debian import REPOSITORY, binary, library_path
+from .debian import REPOSITORY, UNPACKED, binary, copy_for_everybody, library_path
 from .engine import Engine
 from .outcome import Outcome
 from .servers import Server, Talk, await_port
@@ -53,8 +53,8 @@ class World:
         for folder in (self.home, self.root, self.locks):
             folder.mkdir()
         self.secrets: list[str] = []
-        # Whether the stack files in `root`, which is not the program's own folder, are the operator's word.
-        self.is_reviewed = True
+        # Whether the run names `root`, so that its stack files are the operator's word; otherwise it stands in it.
+        self.is_named = True
         self.checks: list[Check] = []
         self.arguments: list[str] = []
         self._mounts: list[tuple[str, str]] = []
@@ -156,10 +156,14 @@ class World:
         host: str = "127.0.0.1",
         folder: Path | None = None,
         user: int | None = None,
+        unpacked: Path = UNPACKED,
     ) -> int:
-        """A process of its own, perhaps of another user, that listens on `port`; its pid, once it does."""
+        """A process of its own, perhaps of another user, that listens on `port`; its pid, once it does.
+
+        `unpacked` is where its package's libraries are.
+        """
         environment = self.environment | {
-            "LD_LIBRARY_PATH": library_path(),
+            "LD_LIBRARY_PATH": library_path(unpacked),
             "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
         }
         child = subprocess.Popen(
@@ -187,9 +191,16 @@ class World:
 
     def redis(self, port: int, *options: str, listens: int | None = None, user: int | None = None) -> int:
         """The real Redis; its pid. `listens` is where it does, with `port` 0: by TLS alone."""
-        command: tuple[str | Path, ...] = (binary("redis-server"), "--port", str(port), "--save", "", *options)
-        # Another user can't enter this state's folder.
-        return self.process(*command, port=listens or port, user=user, folder=Path("/tmp") if user else None)
+        arguments = ("--port", str(port), "--save", "", *options)
+        program = binary("redis-server")
+        if user is None:
+            return self.process(program, *arguments, port=listens or port)
+        # Another user can enter neither this state's folder nor, perhaps, the project.
+        folder = Path(tempfile.mkdtemp(prefix="promptcraft-everybody-"))
+        self._close.append(lambda: shutil.rmtree(folder))
+        folder.chmod(0o755)
+        program = copy_for_everybody(program, folder)
+        return self.process(program, *arguments, port=listens or port, user=user, folder=folder, unpacked=folder)
 
     def sentinel(self, configuration: Path, port: int) -> int:
         """The real Redis as a Sentinel; its pid."""
@@ -251,13 +262,13 @@ class World:
 
     def run(self, stack: str, budget: float, as_json: bool = True) -> Outcome:
         """Run the command line as a stranger would, and wait for it."""
-        arguments = ["--root", str(self.root), *(["--json"] if as_json else [])]
-        arguments += ["--trust-stack-files"] if self.is_reviewed else []
+        arguments = ["--json"] if as_json else []
+        arguments += ["--root", str(self.root)] if self.is_named else []
         arguments += ["--stack", stack, "--budget", str(budget), *self.arguments]
         with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
             started = time.monotonic()
             run: WarmRun | subprocess.Popen[bytes]
-            if self._warm is not None:
+            if self._warm is not None and self.is_named:
                 command = ["-m", "discovery", *arguments]
                 run = self._warm.start(command, self.environment, stdout, stderr, self._mounts, self._code)
             else:
@@ -270,9 +281,14 @@ class World:
         # Full paths: the run's PATH may be part of the scenario.
         steps = [f"/bin/mount --bind '{file}' '{over}'" for file, over in self._mounts]
         command = ["/usr/bin/unshare", "--mount", "/bin/sh", "-c", " && ".join([*steps, 'exec "$@"']), "sh"]
-        command += [sys.executable, "-m", "discovery", *arguments]
+        command += [sys.executable, *(("-m", "discovery") if self.is_named else (str(self._code / "discovery"),))]
         return subprocess.Popen(
-            command, cwd=self._code, env=self.environment, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr
+            [*command, *arguments],
+            cwd=self._code if self.is_named else self.root,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
         )
 
     def close(self) -> None:

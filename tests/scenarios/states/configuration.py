@@ -13,7 +13,7 @@ scenario = Table()
 
 @scenario("in a folder that is nobody's project the program's own defaults count", selects("qdrant", 7333))
 def _(world: World) -> None:
-    world.is_reviewed = False
+    world.is_named = False
     for file in ("Pulumi.yaml", "Pulumi.dev.yaml", "images/references.json"):
         (world.root / file).unlink()
     world.serve(qdrant(), 7333)
@@ -22,7 +22,7 @@ def _(world: World) -> None:
 
 @scenario("in another project's folder the program's own defaults count", selects("qdrant", 6333))
 def _(world: World) -> None:
-    world.is_reviewed = False
+    world.is_named = False
     (world.root / "images/references.json").unlink()
     world.serve(qdrant(), 6333)
     world.write("root/Pulumi.yaml", "name: shop\nruntime: &runtime go\nother: *runtime\nstackConfigDir: ../..\n")

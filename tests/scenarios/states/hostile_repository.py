@@ -159,7 +159,7 @@ def _(world: World) -> None:
         world.write(f"root/{name}", content, mode=0o755)  # type: ignore[arg-type]
     for key, value in _stack_file().items():
         world.configure(key, value)
-    world.is_reviewed = False
+    world.is_named = False
     world.commit()
     # Which a clone does not bring, and an unpacked archive does.
     with (world.root / ".git/config").open("a") as config:

@@ -152,14 +152,14 @@ def _stack_file(world: World) -> None:
     says(r"^Pulumi\.dev\.yaml:1: file: not read, because this folder is not the program's own checkout; if you have"),
 )
 def _(world: World) -> None:
-    world.is_reviewed = False
+    world.is_named = False
     _stack_file(world)
     world.must_not_be_asked(world.serve(legacy_mcp("far"), 7001, _ELSEWHERE))
     world.must_not_be_asked(world.serve(qdrant(), 7333, _ELSEWHERE))
 
 
 @scenario(
-    "a stack file that the operator has reviewed counts in any folder",
+    "a stack file counts in the folder that the operator names",
     selects("qdrant", 7333, hosts=_FAR),
     selects("far", 7001, hosts=_FAR),
     starts("evil", "evil-mcp@6.6.6", _GIVEN),
@@ -172,7 +172,7 @@ def _(world: World) -> None:
 
 @scenario("Pulumi is not asked for the state of another folder", selects("qdrant", 6333))
 def _(world: World) -> None:
-    world.is_reviewed = False
+    world.is_named = False
     world.serve(qdrant(), 6333)
     asked = world.folder / "pulumi-was-asked"
     world.must_not_exist(asked)
