@@ -37,7 +37,7 @@ def only(path: str, body: object) -> Talk:
 
 IMPOSTORS = {
     "PROMETHEUS_URL": (17090, only("/-/healthy", "Prometheus Server is Healthy.\n"), "not its build information"),
-    "GRAFANA_URL": (17030, only("/api/health", {"database": "ok"}), "not as Grafana"),
+    "GRAFANA_URL": (17030, only("/api/health", {"database": "ok"}), "neither its version nor its login"),
 }
 
 
