@@ -154,5 +154,5 @@ def test_without_its_authority_a_certificate_proves_nothing(deployed: Done, proj
     (project.root / "authorities.pem").write_bytes(kept)
     assert found["selected"] is None
     assert [it["reason"] for it in found["candidates"] if it["evidence"] == "REDIS_URL"] == [
-        "TLS: self-signed certificate"
+        "TLS: self-signed certificate; name a file of its authority in caFile"
     ]
