@@ -20,7 +20,8 @@ def uv(layout: Layout) -> Path | None:
     if ours.is_file():
         return ours
     found = shutil.which("uv")
-    return Path(found) if found else None
+    # A PATH may name folders from where one stands.
+    return Path(found).absolute() if found else None
 
 
 def install(

@@ -39,7 +39,7 @@ def lock(layout: Layout) -> Path:
 
 @pytest.fixture(params=["uv", "pip", "uv that fails"], autouse=True)
 def installer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    there = packages.uv(Layout(Path(), Path())) or Path(sys.prefix, "bin", "uv")
+    there = packages.uv(Layout(Path.cwd(), Path())) or Path(sys.prefix, "bin", "uv")
     monkeypatch.setattr(
         packages, "uv", lambda layout: {"uv": there, "pip": None}.get(request.param, Path("/bin/false"))
     )
