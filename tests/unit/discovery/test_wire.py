@@ -27,7 +27,7 @@ from discovery.wire import (
 )
 from reading.addresses import is_inside, refusal
 from tests.scenarios.tls import certificate
-from tests.unit.asking import EXAMPLES
+from tests.unit.asking import MANY
 from tests.unit.peers import Handler, pages, saying, serving, silent
 
 
@@ -288,7 +288,7 @@ def test_inside_is_loopback_or_private(host: str, inside: bool) -> None:
     assert is_inside(host) is inside
 
 
-@settings(max_examples=EXAMPLES)
+@MANY
 @given(st.ip_addresses().map(str) | st.text(max_size=60))
 def test_any_text_has_an_opinion(text: str) -> None:
     assert refusal(text) is None or isinstance(refusal(text), str)

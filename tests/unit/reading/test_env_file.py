@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reading.env_file import EnvFile, Problem, parse
-from tests.unit.asking import EXAMPLES
+from tests.unit.asking import MANY
 
 # As docker compose reads them, where it reads them at all.
 AS_WRITTEN = {
@@ -132,7 +132,7 @@ def test_no_text_takes_long(text: str) -> None:
     assert time.process_time() - started < 5
 
 
-@settings(max_examples=EXAMPLES)
+@MANY
 @given(st.text(alphabet=st.sampled_from("AB=:${}\"'\\#-?+ \n\t1é")), st.text())
 def test_any_text_is_read(text: str, other: str) -> None:
     for each in (text, other, f"A={other}", f'A="{text}"'):
