@@ -12,7 +12,6 @@ from typing import Any
 
 from planning.plan import FILES_PATH, Plan, remembered
 
-PROVISIONING_PATH = f"{FILES_PATH}/provisioning"
 _DASHBOARDS = "dashboards"
 _SOURCE = {"type": "prometheus", "uid": "prometheus"}
 

@@ -72,11 +72,6 @@ class Docker:
             return False  # a container has it, or another image stands on it
         return True
 
-    def registry_mirrors(self) -> tuple[str, ...]:
-        """Mirrors of Docker Hub that the engine is configured to ask first."""
-        listing = self("info", "--format", "{{range .RegistryConfig.Mirrors}}{{println .}}{{end}}", timeout=30)
-        return tuple(listing.split())
-
     def build(self, context: Path, tag: str, arguments: Mapping[str, str], labels: Mapping[str, str]) -> None:
         """Build `context`, and name it `tag` only once it is whole."""
         options = [f"--build-arg={name}={value}" for name, value in arguments.items()]

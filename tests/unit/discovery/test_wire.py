@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import socket
 import threading
@@ -24,6 +25,7 @@ from discovery.wire import (
     UnreachableError,
     Wire,
     in_thread,
+    left_alone,
 )
 from reading.addresses import is_inside, refusal
 from tests.scenarios.tls import certificate
@@ -302,3 +304,16 @@ def test_any_bytes_are_a_response_or_a_wire_error(data: bytes) -> None:
     except (GarbledError, UnreachableError):
         return
     assert 100 <= response.status <= 999
+
+
+def test_what_is_left_alone_does_not_vanish_in_the_middle_of_its_work() -> None:
+    async def waits_for_what_only_it_knows() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def run() -> list[str]:
+        left_alone(asyncio.create_task(waits_for_what_only_it_knows(), name="left alone"))
+        await asyncio.sleep(0)
+        gc.collect()
+        return [task.get_name() for task in asyncio.all_tasks()]
+
+    assert "left alone" in asyncio.run(run())
