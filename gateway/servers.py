@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from gateway.mcp_client import MCP_ERRORS, connected
 from gateway.outbound import error_line
 from gateway.plan import Plan, PlannedService
+from gateway.rights import Rights
 
 # Callers within this many seconds share one look.
 FRESH_SECONDS = 5.0
@@ -44,6 +45,16 @@ class McpServer(BaseModel):
 
 class McpServers(BaseModel):
     servers: list[McpServer]
+
+    def seen_by(self, rights: Rights) -> McpServers:
+        """The servers, and of each the tools, that somebody with such rights may see."""
+        return McpServers(
+            servers=[
+                one.model_copy(update={"tools": [tool for tool in one.tools if rights.allows(one.name, tool.name)]})
+                for one in self.servers
+                if rights.allows_some_of(one.name)
+            ]
+        )
 
 
 class ServerBoard:
