@@ -72,7 +72,9 @@ class AgentTools:
     ) -> CallToolResult:
         """Run the agent. Whoever goes away cancels the run, unless somebody else waits for it as well."""
         try:
-            request = RunRequest.model_validate({key: arguments[key] for key in ("input", "session") if key in arguments})
+            request = RunRequest.model_validate(
+                {key: arguments[key] for key in ("input", "session") if key in arguments}
+            )
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
