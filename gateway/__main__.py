@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import uuid
+from collections.abc import Mapping
 from functools import partial
 
 from gateway import logs, tracing
@@ -15,6 +16,8 @@ from gateway.health import HealthBoard
 from gateway.metrics import Metrics
 from gateway.models.providers import Providers
 from gateway.past_routes import session_routes, similar_routes
+from gateway.pins.guard import ToolGuard, load_pins
+from gateway.pins.tool_set import PinError, ToolSet
 from gateway.plan import Plan, PlanError, load_plan
 from gateway.room import Room, container_limit
 from gateway.routes import read_routes
@@ -37,9 +40,10 @@ from gateway.runs.ways import Ways
 from gateway.serve import serve
 from gateway.servers import ServerBoard
 from gateway.settings import Settings, SettingsError, load_settings
+from gateway.tool_routes import tool_routes
 
 
-async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str]) -> None:
+async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str], pins: Mapping[str, ToolSet]) -> None:
     stopping = asyncio.Event()
     replica = uuid.uuid4().hex
     end_traces = tracing.start(replica) if settings.traces_endpoint else None
@@ -60,7 +64,9 @@ async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str]) -> N
     )
     similar = SimilarRuns(plan, choose_embedder(settings), settings.similar_days, metrics)
     providers = Providers(plan.models, settings.run_seconds)
-    ways = Ways(ModelRunner(plan, settings, metrics, providers), ToolCaller(settings.run_seconds, metrics))
+    guard = ToolGuard(plan, shared, pins)
+    runner = ModelRunner(plan, settings, metrics, providers, guard)
+    ways = Ways(runner, ToolCaller(settings.run_seconds, metrics, guard))
     service = RunService(
         plan=plan,
         ways=ways,
@@ -74,7 +80,7 @@ async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str]) -> N
         metrics=metrics,
         replica=replica,
     )
-    board, servers = HealthBoard(plan, settings.check_seconds), ServerBoard(plan, settings.check_seconds)
+    board, servers = HealthBoard(plan, settings.check_seconds), ServerBoard(plan, settings.check_seconds, guard)
     routers = [
         read_routes(
             plan=plan,
@@ -88,6 +94,7 @@ async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str]) -> N
             providers=providers,
             stopping=stopping,
         ),
+        tool_routes(servers),
         # Before the runs by their id: `similar` is none.
         similar_routes(similar),
         run_routes(service),
@@ -121,11 +128,12 @@ def main() -> int:
         settings = load_settings(os.environ)
         plan = load_plan(settings.plan_file)
         token_hashes = load_hashes(settings.tokens_file)
-    except (SettingsError, PlanError, TokensError) as error:
+        pins = load_pins(plan)
+    except (SettingsError, PlanError, TokensError, PinError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     logs.configure(settings.log_level_number)
-    asyncio.run(run(settings, plan, token_hashes))
+    asyncio.run(run(settings, plan, token_hashes, pins))
     return 0
 
 

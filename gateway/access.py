@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.errors import error_response
+from gateway.rights import EVERYTHING, NOTHING, RIGHTS
 
 HASH = re.compile(r"[0-9a-f]{64}")
 # Health for the engine and the load balancer, metrics for Prometheus on the internal network, and the page itself,
@@ -73,6 +74,7 @@ class BearerTokens:
         state = scope.setdefault("state", {})
         state[CALLER] = ANYBODY
         is_allowed = self._is_allowed(scope)
+        state[RIGHTS] = EVERYTHING if is_allowed and not self._production else NOTHING
         state[SEES_DETAILS] = is_allowed or not came_through_a_proxy(scope)
         if is_allowed or scope["path"] in OPEN_PATHS:
             await self._app(scope, receive, send)

@@ -13,9 +13,9 @@ tools run zip mov icu vip pro fun art wiki news blog chat code team onion local 
 invalid lan home corp arpa
 """
 _TOP = frozenset(_TOP_WORDS.split())
-# Endings of files, some of them countries too: a host only with a third label, or behind a scheme.
+# Endings of files that are nobody's country: `Node.js` is no host. `setup.py` could be one, and is a path anyhow.
 _FILE_WORDS = """
-js ts go db gz rb vb hs jl kt 7z cs py md rs sh pl ps so cc ml
+js ts go db gz rb vb hs jl kt 7z cs
 """
 _FILES = frozenset(_FILE_WORDS.split())
 _ABBREVIATIONS = frozenset({"e.g", "i.e", "a.m", "p.m", "u.s", "u.k", "e.u"})
@@ -66,5 +66,5 @@ def _is_host(name: str) -> bool:
     if name in _ABBREVIATIONS or last.isdigit():
         return False
     if last in _FILES:
-        return len(labels) > 2 and labels[0] != "node"
+        return False
     return last in _TOP or last.startswith("xn--") or (len(last) == 2 and last.isalpha())
