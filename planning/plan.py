@@ -299,7 +299,7 @@ class Plan:
     `runner` is what starts the servers that are `InRunner`, None where there are none; the image `carrier` has what
     carries bytes to those in a container of their own. `authorities` (PEM) sign for
     what is reused, besides the usual ones. `protect_data`: no deployment and no plain `pulumi destroy` may delete a
-    data volume.
+    data volume. `pinned` are the MCP servers whose tools the project has pins of.
     """
 
     project: str
@@ -318,6 +318,7 @@ class Plan:
     authorities: str | None = field(default=None, repr=False)
     edge: Edge = Edge()
     models: Models = field(default_factory=Models)
+    pinned: frozenset[str] = frozenset()
 
     @property
     def deployments(self) -> tuple[Deploy, ...]:
