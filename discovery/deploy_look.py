@@ -47,10 +47,10 @@ class DeployLook:
     report: Report
     config: DiscoveryConfig
     agent_texts: Mapping[str, str]  # JSON
-    tool_pins: Mapping[str, str] = field(default_factory=dict)  # JSON
     servers: Mapping[tuple[str, str], Launch] = field(default_factory=dict, repr=False)
     certificates: str | None = field(default=None, repr=False)
     asked_with: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = field(default_factory=dict, repr=False)
+    tool_pins: Mapping[str, str] = field(default_factory=dict)  # JSON
 
     @property
     def headers(self) -> Mapping[tuple[str, str], str]:
@@ -124,7 +124,7 @@ def take(root: Path, settings: StackSettings, *, updating: bool = False) -> Depl
         for service in report.services.values()
         for finding in service.findings
     ):
-        return DeployLook(report, config, texts, pins)
+        return DeployLook(report, config, texts, tool_pins=pins)
     request = request_for(root, settings)
     probes = (user_files, other_tools, project_files, npx)
     named = [candidate for probe in probes for candidate in probe(request).candidates]
@@ -133,10 +133,10 @@ def take(root: Path, settings: StackSettings, *, updating: bool = False) -> Depl
         report,
         config,
         texts,
-        pins,
         servers,
         certificates=_certificates(settings) if servers else None,
         asked_with={(one.service, one.key): one.headers for one in named if one.headers},
+        tool_pins=pins,
     )
 
 
