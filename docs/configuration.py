@@ -60,6 +60,11 @@ GROUPS = (
         ("mcpServers", "mcpVariables", "runner", "allowHostCommands", "otherTools"),
     ),
     Group(
+        "Access",
+        "[Access](access.md) says who a caller is, and what the globs mean.",
+        ("access",),
+    ),
+    Group(
         "Packages",
         "The runner fetches packages from here.",
         ("npmRegistry", "pythonIndex", "packageCertificates"),

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from functools import partial
 
 from gateway import logs, tracing
-from gateway.access import TokensError, load_hashes
 from gateway.apps import Parts, build_api, build_page
+from gateway.callers import Callers, TokensError, load_callers
 from gateway.health import HealthBoard
 from gateway.metrics import Metrics
 from gateway.models.providers import Providers
@@ -19,6 +19,7 @@ from gateway.past_routes import session_routes, similar_routes
 from gateway.pins.guard import ToolGuard, load_pins
 from gateway.pins.tool_set import PinError, ToolSet
 from gateway.plan import Plan, PlanError, load_plan
+from gateway.rights import Access, Rights
 from gateway.room import Room, container_limit
 from gateway.routes import read_routes
 from gateway.run_routes import run_routes
@@ -43,7 +44,7 @@ from gateway.settings import Settings, SettingsError, load_settings
 from gateway.tool_routes import tool_routes
 
 
-async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str], pins: Mapping[str, ToolSet]) -> None:
+async def run(settings: Settings, plan: Plan, callers: Callers, pins: Mapping[str, ToolSet]) -> None:
     stopping = asyncio.Event()
     replica = uuid.uuid4().hex
     end_traces = tracing.start(replica) if settings.traces_endpoint else None
@@ -53,7 +54,7 @@ async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str], pins
     ledger = RedisLedger(shared.redis, shared.prefix, limits) if shared.redis else None
     desk = Desk(limits, ledger, settings.queue_seconds)
     room = Room(min(container_limit() or sys.maxsize, plan.limits.agent_memory_mb * 2**20))
-    share = shares(settings.store_mib * 2**20, callers=max(1, len(token_hashes)))
+    share = shares(settings.store_mib * 2**20, callers=max(1, len(callers)))
     shelf = partial(Shelf, shared, forgotten=metrics.forgotten)
     sessions = Sessions(
         shared,
@@ -96,11 +97,11 @@ async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str], pins
         ),
         tool_routes(servers),
         # Before the runs by their id: `similar` is none.
-        similar_routes(similar),
+        similar_routes(similar, plan.agents.keys()),
         run_routes(service),
         session_routes(sessions),
     ]
-    parts = Parts(settings, routers, metrics, board, token_hashes, room)
+    parts = Parts(settings, routers, metrics, board, callers, _access(settings, plan), room)
 
     working = asyncio.create_task(service.work())
     tidying = asyncio.create_task(shared.tidy())
@@ -123,17 +124,22 @@ async def run(settings: Settings, plan: Plan, token_hashes: frozenset[str], pins
         end_traces()
 
 
+def _access(settings: Settings, plan: Plan) -> Access:
+    given = None if plan.access is None else {name: Rights(globs) for name, globs in plan.access.items()}
+    return Access(given, settings.environment == "production")
+
+
 def main() -> int:
     try:
         settings = load_settings(os.environ)
         plan = load_plan(settings.plan_file)
-        token_hashes = load_hashes(settings.tokens_file)
+        callers = load_callers(settings.tokens_file)
         pins = load_pins(plan)
     except (SettingsError, PlanError, TokensError, PinError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     logs.configure(settings.log_level_number)
-    asyncio.run(run(settings, plan, token_hashes, pins))
+    asyncio.run(run(settings, plan, callers, pins))
     return 0
 
 

@@ -13,10 +13,12 @@ from starlette.responses import Response
 
 from gateway import VERSION
 from gateway.access import BearerTokens
+from gateway.callers import Callers
 from gateway.errors import install_error_handlers
 from gateway.health import HealthBoard
 from gateway.metrics import Metrics
 from gateway.middleware import QUIET_PATHS, BodyLimit, HeadLikeGet, KnownHost, RequestLog
+from gateway.rights import Access
 from gateway.room import Room
 from gateway.run_routes import refusals
 from gateway.settings import Settings
@@ -40,7 +42,8 @@ class Parts:
     routers: Sequence[APIRouter]
     metrics: Metrics
     board: HealthBoard
-    token_hashes: frozenset[str]
+    callers: Callers
+    access: Access
     room: Room
 
 
@@ -93,8 +96,7 @@ def _with(parts: Parts, app: FastAPI) -> FastAPI:
     install_error_handlers(app)
     # Added last is outermost.
     app.add_middleware(BodyLimit, seconds=parts.settings.body_seconds, room=parts.room)
-    production = parts.settings.environment == "production"
-    app.add_middleware(BearerTokens, hashes=parts.token_hashes, production=production)
+    app.add_middleware(BearerTokens, callers=parts.callers, access=parts.access)
     app.add_middleware(KnownHost, allowed=parts.settings.allowed_hosts)
     app.add_middleware(HeadLikeGet)
     app.add_middleware(RequestLog, metrics=parts.metrics)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel
 
-from gateway.access import CALLER
+from gateway.access import CALLER, rights_of
 from gateway.errors import ApiError
+from gateway.rights import AGENTS
 from gateway.run_routes import Text, refusals
 from gateway.runs.sessions import Sessions, Turn
 from gateway.runs.similar import SimilarError, SimilarRun, SimilarRuns, UnknownRun
@@ -31,7 +33,8 @@ class Session(BaseModel):
     turns: list[Turn]
 
 
-def similar_routes(similar: SimilarRuns) -> APIRouter:
+def similar_routes(similar: SimilarRuns, agents: Collection[str]) -> APIRouter:
+    """`agents` are those of the plan, among which a caller's rights choose."""
     router = APIRouter()
 
     @router.get(
@@ -40,15 +43,18 @@ def similar_routes(similar: SimilarRuns) -> APIRouter:
         responses=refusals(401, 404, 422, 503),
     )
     async def find(
+        request: Request,
         text: Annotated[Text | None, Query(min_length=1, max_length=MAX_QUERY_CHARACTERS)] = None,
         run: Annotated[str | None, Query(pattern=r"^[0-9a-f]{32}$")] = None,
         limit: Annotated[int, Query(ge=1, le=50)] = 5,
     ) -> SimilarFound:
+        rights = rights_of(request)
+        seen = None if rights.allows_all_of(AGENTS) else {one for one in agents if rights.allows(AGENTS, one)}
         try:
             if text is not None and run is None:
-                found = await similar.like_text(text, limit)
+                found = await similar.like_text(text, limit, seen)
             elif run is not None and text is None:
-                found = await similar.like_run(run, limit)
+                found = await similar.like_run(run, limit, seen)
             else:
                 raise ApiError(422, "invalid_request", "query: give either text or run")
         except UnknownRun as error:

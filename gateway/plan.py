@@ -123,6 +123,8 @@ class Models(_Model):
 
 
 class Plan(_Model):
+    """`access` has the globs of tools by caller; None where the stack says nothing of it."""
+
     schema_version: Literal[1]
     project: str
     stack: str
@@ -130,6 +132,7 @@ class Plan(_Model):
     limits: Limits = Limits()
     agents: dict[str, PlannedAgent] = Field(default_factory=dict)
     models: Models = Models()
+    access: dict[str, tuple[str, ...]] | None = None
 
     def used(self, protocol: str) -> dict[str, PlannedService]:
         """The services of that protocol that are deployed or reused, by name."""

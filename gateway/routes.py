@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import StreamingResponse
 
 from gateway import SERVICE, VERSION, agents
-from gateway.access import SEES_DETAILS
+from gateway.access import SEES_DETAILS, rights_of
 from gateway.agents import Definition, Outlook
 from gateway.allowance import allowance
 from gateway.errors import ApiError, ErrorAnswer
@@ -19,7 +19,8 @@ from gateway.health import HealthBoard, Look
 from gateway.models.names import LOCAL, NO_MODEL
 from gateway.models.providers import Providers
 from gateway.plan import Plan
-from gateway.run_routes import NO_BUFFERING, link, refusals, stream
+from gateway.rights import AGENTS, Rights
+from gateway.run_routes import NO_BUFFERING, link, refusals, stream, visible
 from gateway.runs.desk import Desk
 from gateway.runs.service import RunService
 from gateway.runs.shared import Shared
@@ -45,6 +46,10 @@ def read_routes(
 ) -> APIRouter:
     router = APIRouter()
     inspect = partial(look_at, plan, ways)
+
+    def described(rights: Rights) -> list[dict[str, Any]]:
+        found = agents.describe(plan, inspect(servers.tool_names()))
+        return [one for one in found if rights.allows(AGENTS, one["id"])]
 
     @router.get("/health", summary="Is the process alive?")
     async def health() -> dict[str, str]:
@@ -84,14 +89,14 @@ def read_routes(
             **refusals(401),
         },
     )
-    async def available() -> dict[str, Any]:
+    async def available(request: Request) -> dict[str, Any]:
         if names_tools(plan):
             await servers.look()
-        return {"agents": agents.describe(plan, inspect(servers.tool_names()))}
+        return {"agents": described(rights_of(request))}
 
     @router.get("/api/mcp/servers", summary="The MCP servers, asked now, with their tools", responses=refusals(401))
-    async def mcp_servers() -> McpServers:
-        return await servers.look()
+    async def mcp_servers(request: Request) -> McpServers:
+        return (await servers.look()).seen_by(rights_of(request))
 
     @router.get(
         "/api/events",
@@ -99,19 +104,21 @@ def read_routes(
         response_class=StreamingResponse,
         responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, **refusals(401)},
     )
-    async def events() -> StreamingResponse:
-        return StreamingResponse(stream(states()), media_type="text/event-stream", headers=NO_BUFFERING)
+    async def events(request: Request) -> StreamingResponse:
+        return StreamingResponse(
+            stream(states(rights_of(request))), media_type="text/event-stream", headers=NO_BUFFERING
+        )
 
-    async def states() -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    async def states(rights: Rights) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         while not stopping.is_set():
-            recent = await service.recent()
+            recent = visible(await service.recent(), rights)
             yield (
                 "state",
                 {
                     "health": await details(),
                     "discovery": await discovery(),
                     # As the servers were last heard: a look every 2 s would be a load on them.
-                    "agents": agents.describe(plan, inspect(servers.tool_names())),
+                    "agents": described(rights),
                     "runs": [record.model_dump(exclude={"output", "steps"}) for record in recent],
                 },
             )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Request
 from pydantic import AfterValidator, BaseModel, Field, StringConstraints
 from starlette.responses import Response, StreamingResponse
 
-from gateway.access import CALLER
+from gateway.access import CALLER, check_agent, rights_of
 from gateway.errors import ErrorAnswer
 from gateway.middleware import HOLD
+from gateway.rights import AGENTS, Rights
 from gateway.runs.record import RunRecord
 from gateway.runs.run import Question, Run
 from gateway.runs.service import RunService
@@ -66,6 +67,11 @@ class RecentRuns(BaseModel):
     runs: list[RunRecord]
 
 
+def visible(records: Iterable[RunRecord], rights: Rights) -> list[RunRecord]:
+    """The runs of agents that somebody with such rights may run."""
+    return [record for record in records if rights.allows(AGENTS, record.agent)]
+
+
 def run_routes(service: RunService) -> APIRouter:
     router = APIRouter()
 
@@ -81,7 +87,7 @@ def run_routes(service: RunService) -> APIRouter:
                     "cancel": link("/api/runs/{run}/cancel", "post", run="$response.body#/id"),
                 },
             },
-            **refusals(400, 401, 404, 408, 409, 413, 422, 429, 503),
+            **refusals(400, 401, 403, 404, 408, 409, 413, 422, 429, 503),
         },
     )
     async def start(
@@ -91,24 +97,32 @@ def run_routes(service: RunService) -> APIRouter:
         accept: Annotated[str, Header()] = "",
         idempotency_key: Annotated[str | None, Header(max_length=128, min_length=1)] = None,
     ) -> Response | RunRecord:
+        check_agent(request, agent)
         caller, hold = request.scope["state"][CALLER], request.scope["state"][HOLD]
         question = Question(caller, agent, body.input, body.session, body.arguments, idempotency_key)
         run = await service.start(question, hold)
+        if isinstance(run, Run):
+            # Whoever asked may look for the record later.
+            run.keep()
         if "text/event-stream" in accept and isinstance(run, Run):
             return StreamingResponse(stream(run.events()), media_type="text/event-stream", headers=NO_BUFFERING)
         return await run.ended() if isinstance(run, Run) else run
 
-    @router.get("/api/runs/{run}", summary="A run's record", responses=refusals(401, 404, 422))
-    async def get(run: Id) -> RunRecord:
-        return await service.get(run)
+    @router.get("/api/runs/{run}", summary="A run's record", responses=refusals(401, 403, 404, 422))
+    async def get(run: Id, request: Request) -> RunRecord:
+        record = await service.get(run)
+        check_agent(request, record.agent)
+        return record
 
-    @router.post("/api/runs/{run}/cancel", summary="End a run", responses=refusals(401, 404, 422))
-    async def cancel(run: Id) -> RunRecord:
+    @router.post("/api/runs/{run}/cancel", summary="End a run", responses=refusals(401, 403, 404, 422))
+    async def cancel(run: Id, request: Request) -> RunRecord:
+        check_agent(request, (await service.get(run)).agent)
         return await service.cancel(run)
 
     @router.get("/api/runs", summary="The latest runs of all replicas", responses=refusals(401))
-    async def recent() -> RecentRuns:
-        return RecentRuns(runs=[record.model_copy(update={"output": None}) for record in await service.recent()])
+    async def recent(request: Request) -> RecentRuns:
+        seen = visible(await service.recent(), rights_of(request))
+        return RecentRuns(runs=[record.model_copy(update={"output": None}) for record in seen])
 
     return router
 

@@ -13,6 +13,7 @@ from gateway.mcp_client import MCP_ERRORS, connected
 from gateway.outbound import error_line
 from gateway.pins.guard import Judged, ToolGuard, listed
 from gateway.plan import Plan, PlannedService
+from gateway.rights import Rights
 
 # Callers within this many seconds share one look.
 FRESH_SECONDS = 5.0
@@ -47,6 +48,16 @@ class McpServer(BaseModel):
 
 class McpServers(BaseModel):
     servers: list[McpServer]
+
+    def seen_by(self, rights: Rights) -> McpServers:
+        """The servers, and of each the tools, that somebody with such rights may see."""
+        return McpServers(
+            servers=[
+                one.model_copy(update={"tools": [tool for tool in one.tools if rights.allows(one.name, tool.name)]})
+                for one in self.servers
+                if rights.allows_some_of(one.name)
+            ]
+        )
 
 
 class ServerBoard:
@@ -104,7 +115,7 @@ class ServerBoard:
                 "server_name": server.name if server else None,
                 "version": (server.version or None) if server else None,
                 "tools": [_tool(tool.name, tool.description, tool.input_schema) for tool in served[:MAX_TOOLS]],
-                "problem": judged.notice,
+                "problem": judged.note,
             }
         return planned.model_copy(update={**found, "latency_ms": milliseconds})
 

@@ -7,12 +7,13 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel
 
+from gateway.access import rights_of
 from gateway.errors import ApiError
 from gateway.pins.guard import Judged
 from gateway.pins.judge import Change, Kind
 from gateway.pins.marks import Mark
 from gateway.pins.tool_set import Introduced, ToolSet
-from gateway.rights import NOTHING, RIGHTS, Rights
+from gateway.rights import Rights
 from gateway.run_routes import refusals
 from gateway.servers import McpServer, ServerBoard
 
@@ -63,11 +64,11 @@ def tool_routes(board: ServerBoard) -> APIRouter:
 
     @router.get("/api/mcp/tools", summary="The servers' tools against what was accepted", responses=refusals(401))
     async def tools(request: Request) -> JudgedServers:
-        rights = _rights(request)
+        rights = rights_of(request)
         look = await board.look()
         judged = board.judged()
         return JudgedServers(
-            servers=[_shown(one, judged.get(one.name), rights) for one in look.servers if one.status != "omitted"]
+            servers=[_shown(one, judged.get(one.name), rights) for one in look.servers if _is_seen(one, rights)]
         )
 
     @router.get(
@@ -76,9 +77,9 @@ def tool_routes(board: ServerBoard) -> APIRouter:
         responses=refusals(401, 404, 422, 503),
     )
     async def of_server(server: Server, request: Request) -> JudgedWhole:
-        rights = _rights(request)
+        rights = rights_of(request)
         look = await board.look()
-        one = next((one for one in look.servers if one.name == server and one.status != "omitted"), None)
+        one = next((one for one in look.servers if one.name == server and _is_seen(one, rights)), None)
         if one is None:
             raise ApiError(404, "unknown_server", "this stack uses no MCP server of that name")
         judged = board.judged().get(server)
@@ -91,10 +92,8 @@ def tool_routes(board: ServerBoard) -> APIRouter:
     return router
 
 
-def _rights(request: Request) -> Rights:
-    rights = request.scope["state"].get(RIGHTS, NOTHING)
-    assert isinstance(rights, Rights)
-    return rights
+def _is_seen(one: McpServer, rights: Rights) -> bool:
+    return one.status != "omitted" and rights.allows_some_of(one.name)
 
 
 def _shown(one: McpServer, judged: Judged | None, rights: Rights) -> JudgedServer:

@@ -14,6 +14,7 @@ from catalog import EXPORTERS_IMAGE, FINDABLE, MODELS, SERVICES
 from discovery.config import DiscoveryConfig
 from discovery.report import AgentReport, Finding, Report
 from errors import ConfigError
+from planning.access import access_of, ineffective
 from planning.changes import announcements, data_takeovers
 from planning.checks import problems_of, useless
 from planning.mcp_servers import announced, asked_for, fit_into_runner, servers_of, told_headers
@@ -75,6 +76,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         *(settings.tls.warnings if settings.tls else ()),
         *(notice for source in sources.values() for notice in source.notices),
         *useless(decisions, settings),
+        *ineffective(decisions, report.agents, settings),
         *models.notices,
         *fit.notices,
         *announced(on_this_host),
@@ -99,6 +101,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         edge=edge_of(settings),
         models=models.models,
         pinned=pinned,
+        access=access_of(settings),
     )
     return replace(plan, notices=(*plan.notices, *told_headers(plan.headers)))
 

@@ -10,5 +10,11 @@ FILE = "gateway-tokens"
 
 
 def gateway_tokens(tokens: SecretText) -> SecretText:
-    """The SHA-256 of each of `tokens` (apart by white space), in hex, one a line."""
-    return SecretText("".join(f"{hashlib.sha256(token.encode()).hexdigest()}\n" for token in tokens.text.split()))
+    """A line `SHA256` or `SHA256 NAME`, in hex, for each of `tokens`: `TOKEN` or `NAME:TOKEN`, apart by white space."""
+    return SecretText("".join(f"{_line(word)}\n" for word in tokens.text.split()))
+
+
+def _line(word: str) -> str:
+    # No bearer token has a colon (RFC 6750, 2.1).
+    name, _, token = word.rpartition(":")
+    return f"{hashlib.sha256(token.encode()).hexdigest()} {name}".rstrip()

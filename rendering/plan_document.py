@@ -60,6 +60,7 @@ def plan_document(plan: Plan, secrets: tuple[str, ...]) -> str:
         },
         "models": _models(plan.models),
         "agents": {name: _agent(agent) for name, agent in plan.agents.items()},
+        "access": None if plan.access is None else {name: list(globs) for name, globs in plan.access.items()},
     }
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 

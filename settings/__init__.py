@@ -3,14 +3,26 @@
 from settings.config import VARIABLES, StackConfig
 from settings.layers import Committed
 from settings.load import load_settings
-from settings.secrets import GENERATED_VARIABLE, OPENS, SECRET_KEYS, Secret, fingerprint, names_another_openai
+from settings.secrets import (
+    ANYBODY,
+    GENERATED_VARIABLE,
+    OPENS,
+    SECRET_KEYS,
+    UNNAMED,
+    Secret,
+    fingerprint,
+    names_another_openai,
+    token_names,
+)
 from settings.stack import StackSettings
 from settings.stack_files import StackFiles, bring_along, stack_files
 
 __all__ = [
+    "ANYBODY",
     "GENERATED_VARIABLE",
     "OPENS",
     "SECRET_KEYS",
+    "UNNAMED",
     "VARIABLES",
     "Committed",
     "Secret",
@@ -22,4 +34,5 @@ __all__ = [
     "load_settings",
     "names_another_openai",
     "stack_files",
+    "token_names",
 ]

@@ -98,6 +98,22 @@ def _named_for_servers(value: object) -> object:
     return named
 
 
+def _caller(name: str) -> str:
+    # Wider than a token's name: an issuer calls people as it likes (`auth0|5f7c8ec7`, `anna@example.com`).
+    if not name.isprintable() or " " in name or not 0 < len(name) <= _MAX_CALLER:
+        raise ValueError("is not a caller's name; write that of a token (NAME:TOKEN in gatewayTokens), without spaces")
+    return name
+
+
+def _tool_glob(glob: str) -> str:
+    if re.fullmatch(r"[!-~]{1,200}", glob) is None or not ("__" in glob or "*" in glob):
+        raise ValueError(
+            "is not server__tool; write context7__* for all tools of a server, context7__get-* for some, agent__NAME "
+            "for an agent, '*' for everything"
+        )
+    return glob
+
+
 def _registry(url: str) -> str:
     if url and re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/%+-]*)?", url) is None:
         raise ValueError("is not a registry's address; write http(s)://host[:port][/path], without a login or a query")
@@ -111,6 +127,7 @@ def _gateway_variable(name: str) -> str:
 
 
 _MAX_MODEL = 200
+_MAX_CALLER = 128
 # What a person may tune. The program itself sets where things lie, and secrets come as secrets.
 _GATEWAY_VARIABLE = re.compile(
     r"PROMPTCRAFT_(AGENT_(SERVER|TOOL|PROMPT_ARGUMENT|MODEL_ARGUMENT|ARGUMENTS)|(RUN|QUEUE|CACHE|BODY|CHECK)_SECONDS"
@@ -133,6 +150,8 @@ GatewayVariable = Annotated[str, AfterValidator(_gateway_variable), called("appl
 GatewayValue = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
 LimitedName = Annotated[str, AfterValidator(_limited), called("service, `runner` or `NAME-stdio`")]
 ServerName = Annotated[str, AfterValidator(_server), called("server name")]
+CallerName = Annotated[str, AfterValidator(_caller), called("caller")]
+ToolGlob = Annotated[str, AfterValidator(_tool_glob), called("`server__tool` glob")]
 RegistryUrl = Annotated[str, AfterValidator(_registry), called("registry address")]
 VariableName = Annotated[str, AfterValidator(_variable), called("variable name")]
 ServerVariables = Annotated[dict[ServerName, list[VariableName]], BeforeValidator(_named_for_servers)]
@@ -221,6 +240,12 @@ class StackConfig(BaseModel):
         default=1024,
         ge=64,
         description="Memory meant for MCP servers, in MiB. `/api/discovery/status` shows it; nothing enforces it.",
+    )
+    access: dict[CallerName, list[ToolGlob]] | None = Field(
+        default=None,
+        description="What each caller may see and call. If not set, everything in development; in production agents "
+        "at the API, and nothing at `/mcp`.",
+        examples=[{"ci": ["agent__code-reviewer", "context7__*"]}],
     )
     ca_file: File | None = Field(
         default=None,

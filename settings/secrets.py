@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -16,7 +17,8 @@ from settings.config import VARIABLES
 SECRET_KEYS: Mapping[str, str] = MappingProxyType(
     {
         "grafanaPassword": "The password of Grafana's administrator, `admin`.",
-        "gatewayTokens": "Bearer tokens of the application's API, separated by spaces, of at least 16 characters each.",
+        "gatewayTokens": "Bearer tokens of the application's API, as `NAME:TOKEN` or `TOKEN`, separated by spaces, of "
+        "at least 16 characters each.",
         "embeddingsKey": "The key to the endpoint `PROMPTCRAFT_EMBEDDINGS_URL`.",
         "qdrantApiKey": "Qdrant's API key.",
         "redisPassword": "Redis's password. A login in `REDIS_URL` counts if this is not set.",
@@ -97,11 +99,29 @@ def names_another_openai(environment: Mapping[str, str]) -> bool:
 _SHORTEST_TOKEN = 16
 
 
-def _check_tokens(tokens: list[str], where: str) -> None:
-    for number, token in enumerate(tokens, start=1):
+# What the application calls who has no token, and a token that has no name.
+ANYBODY, UNNAMED = "anybody", "unnamed"
+_TOKEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+
+
+def token_names(tokens: str) -> list[str | None]:
+    """The name of each of `tokens`, `NAME:TOKEN` or `TOKEN` and apart by white space; None where one has none."""
+    # No bearer token has a colon (RFC 6750, 2.1).
+    return [word.rpartition(":")[0] or None for word in tokens.split()]
+
+
+def _check_tokens(words: list[str], where: str) -> None:
+    for number, word in enumerate(words, start=1):
+        name, colon, token = word.rpartition(":")
+        # Neither is shown: what stands before the colon may be the token, where somebody took one for the other.
+        if colon and (not _TOKEN_NAME.fullmatch(name) or name in (ANYBODY, UNNAMED)):
+            raise ConfigError(
+                f"{where}: gatewayTokens: token {number} of {len(words)} has a name that none can have; write "
+                f"NAME:TOKEN, with letters, digits and ._@- in the name, at most 64, and not {ANYBODY} or {UNNAMED}"
+            )
         if len(token) < _SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
             raise ConfigError(
-                f"{where}: gatewayTokens: token {number} of {len(tokens)} is shorter than {_SHORTEST_TOKEN} "
+                f"{where}: gatewayTokens: token {number} of {len(words)} is shorter than {_SHORTEST_TOKEN} "
                 "characters or not plain ASCII; make one: openssl rand -hex 24"
             )
 

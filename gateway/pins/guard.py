@@ -70,13 +70,12 @@ class Judged:
         return f"{self.server}: {tool} is not what was accepted ({verdict.reason}); {ACCEPT} {self.server}"
 
     @property
-    def notice(self) -> str | None:
-        """One line about the tools that are withheld, without a word of the server's; None where there are none."""
-        names = [one.tool for one in self.withheld]
-        if not names:
+    def note(self) -> str | None:
+        """What to say of the tools that are withheld, without a word of the server's; None where there are none."""
+        if not (count := len(self.withheld)):
             return None
-        count = f"{len(names)} tool{'s are' if len(names) > 1 else ' is'}"
-        return f"{self.server}: {count} not what was accepted, and not served: {ACCEPT} {self.server}"
+        told = f"{count} tool{'s are' if count > 1 else ' is'}"
+        return f"{told} not what was accepted, and not served: {ACCEPT} {self.server}"
 
 
 class ToolGuard:
@@ -116,8 +115,8 @@ class ToolGuard:
             at=time.monotonic(),
         )
         before = self._last.get(server)
-        if judged.notice and (before is None or before.notice != judged.notice):
-            log.warning("%s", judged.notice, extra={"server": server})
+        if judged.note and (before is None or before.note != judged.note):
+            log.warning("%s: %s", server, judged.note, extra={"server": server})
         self._last[server] = judged
         return judged
 

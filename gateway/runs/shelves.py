@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.callers import shelf_of
 from gateway.runs.shared import Shared
 from gateway.runs.stores import Command
 
@@ -61,7 +62,7 @@ class Shelf:
         return self._note(caller, key, 0, 0)
 
     def _note(self, caller: str, key: str, size: int, seconds: int) -> Command:
-        index = self._shared.key("shelf", self._kind, caller)
+        index = self._shared.key("shelf", self._kind, shelf_of(caller))
         names = (f"{index}:expiries", f"{index}:sizes", key)
         return ("EVAL", _NOTE, len(names), *names, size, seconds * 1000, self._most)
 

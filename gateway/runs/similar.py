@@ -9,6 +9,7 @@ import asyncio
 import logging
 import re
 import time
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -110,17 +111,21 @@ class SimilarRuns:
         if self._client is not None:
             await self._client.aclose()
 
-    async def like_text(self, text: str, limit: int) -> list[SimilarRun]:
-        """The runs most like `text`, best first. Raises `SimilarError`."""
-        return await self._nearest(await self._embed(text), limit)
+    async def like_text(self, text: str, limit: int, agents: Collection[str] | None) -> list[SimilarRun]:
+        """The runs most like `text`, best first; of these `agents` alone unless it is None. Raises `SimilarError`."""
+        return await self._nearest(await self._embed(text), limit, agents)
 
-    async def like_run(self, run: str, limit: int) -> list[SimilarRun]:
-        """The other runs most like that one, best first. Raises `SimilarError` or `UnknownRun`."""
-        found = await self._nearest(str(UUID(run)), limit + 1)
+    async def like_run(self, run: str, limit: int, agents: Collection[str] | None) -> list[SimilarRun]:
+        """The other runs most like that one, as `like_text`. Raises `SimilarError` or `UnknownRun`."""
+        found = await self._nearest(str(UUID(run)), limit + 1, agents)
         return [one for one in found if one.id != run][:limit]
 
-    async def _nearest(self, question: list[float] | str, limit: int) -> list[SimilarRun]:
-        body = {"query": question, "limit": limit, "with_payload": True}
+    async def _nearest(
+        self, question: list[float] | str, limit: int, agents: Collection[str] | None
+    ) -> list[SimilarRun]:
+        body: dict[str, Any] = {"query": question, "limit": limit, "with_payload": True}
+        if agents is not None:
+            body["filter"] = {"must": [{"key": "agent", "match": {"any": sorted(agents)}}]}
         status, answer = await self._ask("POST", "/points/query", body)
         if status == 404:
             # The collection is made with the first run; a point that is missing is asked for by its id.

@@ -15,7 +15,7 @@ from mcp_types import CallToolResult, TextContent
 
 from gateway.agents import Definition
 from gateway.json_bounds import extent
-from gateway.mcp_client import MCP_ERRORS, connected
+from gateway.mcp_client import CONNECT_PAUSES, MCP_ERRORS, connected
 from gateway.metrics import Metrics
 from gateway.outbound import error_line
 from gateway.pins.guard import ToolGuard
@@ -27,8 +27,6 @@ from gateway.settings import Settings
 log = logging.getLogger(__name__)
 
 ZEN = "zen-mcp"
-# Only a connection that was never made is tried again: a tool that may have begun must not run twice.
-CONNECT_PAUSES = (0.2, 0.5)
 MAX_OUTPUT_CHARACTERS = 1_000_000
 
 

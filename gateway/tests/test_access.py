@@ -15,6 +15,8 @@ from httpx2 import Client
 from starlette.types import Message, Receive, Scope, Send
 
 from gateway.access import BearerTokens
+from gateway.callers import Caller, Callers
+from gateway.rights import Access
 from gateway.tests.conftest import agents_in, counting_mcp, gateway, plan_of, service
 
 TOKEN, KEY = "tok-open-sesame-4c1f", "key-of-the-server-9b2e"
@@ -47,7 +49,8 @@ def test_every_hash_is_compared_and_in_constant_time(monkeypatch: pytest.MonkeyP
 
         headers = [(b"authorization", f"Bearer {token}".encode())]
         scope = {"type": "http", "method": "GET", "path": f"/{token}", "headers": headers}
-        await BearerTokens(app, hashes, production=False)(scope, nothing, send)
+        callers = Callers({one: Caller(one[:16], "unnamed") for one in hashes})
+        await BearerTokens(app, callers, Access())(scope, nothing, send)
 
     for token in ("first", "third", "neither"):
         compared.clear()

@@ -222,12 +222,25 @@ def test_the_server_alone_is_given_as_a_pin_keeps_it(tmp_path: Path, notes: Shif
         assert running.api.get("/api/mcp/tools/nobody").json()["error"]["code"] == "unknown_server"
 
 
-def test_who_may_see_nothing_is_told_of_no_tool(tmp_path: Path, notes: Shifting) -> None:
-    plan = plan_of({"notes": service("mcp", notes.url)})
-    with gateway(tmp_path, plan, ENVIRONMENT="production") as running:
-        whole = running.api.get("/api/mcp/tools/notes").json()
-        assert (whole["is_whole"], whole["tools"], whole["listed"]["tools"]) == (False, [], [])
-        assert seen(running)["tools"] == {}
+@pytest.mark.parametrize(
+    ("globs", "tools", "is_whole"),
+    [([], [], False), (["notes__list"], ["list"], False), (["*__read"], ["read"], False), (["notes__*"], None, True)],
+)
+def test_what_a_caller_may_not_see_stays_unseen(
+    tmp_path: Path, notes: Shifting, globs: list[str], tools: list[str] | None, is_whole: bool
+) -> None:
+    plan = {**plan_of({"notes": service("mcp", notes.url)}), "access": {"anybody": globs}}
+    with gateway(tmp_path, plan) as running:
+        expected = tools if tools is not None else ["list", "read"]
+        answer = running.api.get("/api/mcp/tools/notes")
+        if not globs:
+            assert answer.json()["error"]["code"] == "unknown_server"
+            assert running.api.get("/api/mcp/tools").json() == {"servers": []}
+            return
+        whole = answer.json()
+        assert (whole["is_whole"], [tool["name"] for tool in whole["tools"]]) == (is_whole, expected)
+        assert [tool["name"] for tool in whole["listed"]["tools"]] == expected
+        assert sorted(seen(running)["tools"]) == expected
 
 
 def test_a_server_that_is_down_says_so(tmp_path: Path) -> None:

@@ -350,12 +350,13 @@ def test_no_resource_carries_a_secret_in_the_open() -> None:
 
 def test_the_application_is_given_its_tokens_by_hash_only() -> None:
     tokens = ["first-token-0123456789-zzq", "second-token-0123456789-zzq"]
-    environment = {"GRAFANA_PASSWORD": "only-for-tests", "GATEWAY_TOKENS": " ".join(tokens)}
+    environment = {"GRAFANA_PASSWORD": "only-for-tests", "GATEWAY_TOKENS": f"{tokens[0]} ci:{tokens[1]}"}
     resources = run(settings_of("production", environment)).resources
     uploads = [upload for _, _, inputs in resources for upload in uploads_of(inputs)]
     assert not any(token in repr(uploads) for token in tokens)
     (told,) = (upload for upload in uploads if upload["file"] == "/run/promptcraft/secrets/gateway-tokens")
-    assert told["content"].split() == [hashlib.sha256(token.encode()).hexdigest() for token in tokens]
+    hashes = [hashlib.sha256(token.encode()).hexdigest() for token in tokens]
+    assert told["content"] == f"{hashes[0]}\n{hashes[1]} ci\n"
 
 
 PROVIDERS_KEYS = {provider.variable: f"{provider.name}-key-zzq" for provider in PROVIDERS.values()}

@@ -193,6 +193,49 @@ def test_a_token_that_could_be_guessed_or_sent_by_nobody_is_refused_unseen(proje
         load(project, {"GATEWAY_TOKENS": token})
 
 
+TOKEN = "long-enough-0123456789"
+
+
+@pytest.mark.parametrize("name", ["", "caf\xe9", "-ci", "a" * 65, "ci:cd", "anybody", "unnamed"])
+def test_a_name_that_no_token_can_have_is_refused_unseen(project: Path, name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^environment: GATEWAY_TOKENS: gatewayTokens: token 2 of 2 has a name"
+    ) as no:
+        load(project, {"GATEWAY_TOKENS": f"{TOKEN} {name}:{TOKEN}"})
+    assert TOKEN not in str(no.value)
+    assert not name or f" {name}:" not in str(no.value)
+
+
+def test_a_name_taken_for_its_token_is_refused(project: Path) -> None:
+    with pytest.raises(ConfigError, match=r"token 1 of 1 is shorter than 16") as no:
+        load(project, {"GATEWAY_TOKENS": f"{TOKEN}:ci"})
+    assert TOKEN not in str(no.value)
+
+
+@pytest.mark.parametrize(
+    ("access", "expected"),
+    [
+        ("{ci: [context7]}", "access.ci.0: 'context7' is refused: is not server__tool; write context7__\\*"),
+        ("{ci: ['a b__*']}", "access.ci.0: 'a b__\\*' is refused: is not server__tool"),
+        ("{ci: context7__*}", "access.ci: 'context7__\\*' is refused: input should be a valid list"),
+        ("{'a b': []}", r"access.a b.\[key\]: 'a b' is refused: is not a caller's name"),
+        ("all", "access: 'all' is refused: input should be a valid dictionary"),
+    ],
+)
+def test_access_that_cannot_be_meant_is_an_error_with_its_place(project: Path, access: str, expected: str) -> None:
+    write(project, "replicas: 1", f"access: {access}")
+    with pytest.raises(ConfigError, match=rf"^Pulumi\.dev\.yaml:3: {expected}"):
+        load(project)
+
+
+def test_access_is_what_the_file_says_and_none_is_not_the_same_as_nothing(project: Path) -> None:
+    assert load(project).config.access is None
+    write(project, "access: {}")
+    assert load(project).config.access == {}
+    write(project, "access: {ci: ['context7__*', agent__code-reviewer], 'auth0|5f7c': ['*']}")
+    assert load(project).config.access == {"ci": ["context7__*", "agent__code-reviewer"], "auth0|5f7c": ["*"]}
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
