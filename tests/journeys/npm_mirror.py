@@ -84,8 +84,9 @@ def npm_mirror(engine: PrivateEngine, republished: Republished | None = None) ->
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             own = f"http://{self.headers['Host']}"
+            status, headers, body = 200, dict[str, str](), b""
             if (archive := ours.archive(self.path)) is not None:
-                status, headers, body = 200, {}, archive
+                body = archive
             else:
                 status, headers, body = outside(lambda: _fetch(upstream + self.path, self.headers.get("Accept", "*/*")))
             if headers.get("Content-Type", "").endswith("json"):
