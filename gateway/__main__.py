@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import uuid
+from collections.abc import Mapping
 from functools import partial
 
 from gateway import logs, tracing
@@ -18,6 +19,8 @@ from gateway.health import HealthBoard
 from gateway.metrics import Metrics
 from gateway.models.providers import Providers
 from gateway.past_routes import session_routes, similar_routes
+from gateway.pins.guard import ToolGuard, load_pins
+from gateway.pins.tool_set import PinError, ToolSet
 from gateway.plan import Plan, PlanError, load_plan
 from gateway.rights import Access, Rights
 from gateway.room import Room, container_limit
@@ -41,9 +44,10 @@ from gateway.runs.ways import Ways
 from gateway.serve import serve
 from gateway.servers import ServerBoard
 from gateway.settings import Settings, SettingsError, load_settings
+from gateway.tool_routes import tool_routes
 
 
-async def run(settings: Settings, plan: Plan, callers: Callers) -> None:
+async def run(settings: Settings, plan: Plan, callers: Callers, pins: Mapping[str, ToolSet]) -> None:
     stopping = asyncio.Event()
     replica = uuid.uuid4().hex
     end_traces = tracing.start(replica) if settings.traces_endpoint else None
@@ -64,7 +68,9 @@ async def run(settings: Settings, plan: Plan, callers: Callers) -> None:
     )
     similar = SimilarRuns(plan, choose_embedder(settings), settings.similar_days, metrics)
     providers = Providers(plan.models, settings.run_seconds)
-    ways = Ways(ModelRunner(plan, settings, metrics, providers), ToolCaller(settings.run_seconds, metrics))
+    guard = ToolGuard(plan, shared, pins)
+    runner = ModelRunner(plan, settings, metrics, providers, guard)
+    ways = Ways(runner, ToolCaller(settings.run_seconds, metrics, guard))
     service = RunService(
         plan=plan,
         ways=ways,
@@ -78,7 +84,7 @@ async def run(settings: Settings, plan: Plan, callers: Callers) -> None:
         metrics=metrics,
         replica=replica,
     )
-    board, servers = HealthBoard(plan, settings.check_seconds), ServerBoard(plan, settings.check_seconds)
+    board, servers = HealthBoard(plan, settings.check_seconds), ServerBoard(plan, settings.check_seconds, guard)
     routers = [
         read_routes(
             plan=plan,
@@ -92,6 +98,7 @@ async def run(settings: Settings, plan: Plan, callers: Callers) -> None:
             providers=providers,
             stopping=stopping,
         ),
+        tool_routes(servers),
         # Before the runs by their id: `similar` is none.
         similar_routes(similar, plan.agents.keys()),
         run_routes(service),
@@ -135,11 +142,12 @@ def main() -> int:
         settings = load_settings(os.environ)
         plan = load_plan(settings.plan_file)
         callers = load_callers(settings.tokens_file)
-    except (SettingsError, PlanError, TokensError) as error:
+        pins = load_pins(plan)
+    except (SettingsError, PlanError, TokensError, PinError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     logs.configure(settings.log_level_number)
-    asyncio.run(run(settings, plan, callers))
+    asyncio.run(run(settings, plan, callers, pins))
     return 0
 
 

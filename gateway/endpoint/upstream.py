@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 
 from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_REQUEST
+from mcp_types import INVALID_REQUEST, Implementation
 
 from gateway.endpoint.transport import Answering, was_not_sent
 from gateway.kept import Kept
 from gateway.mcp_client import MCP_ERRORS, connected
 from gateway.outbound import error_line
+from gateway.pins.guard import ToolGuard
 from gateway.plan import PlannedService
 from gateway.runs.way import AnswerError
 
@@ -52,13 +53,14 @@ class Listing:
 
 
 class Upstream:
-    """An answer may take `seconds` and have `max_bytes`."""
+    """An answer may take `seconds` and have `max_bytes`. What `guard` withholds is not among the tools."""
 
-    def __init__(self, name: str, service: PlannedService, seconds: float, max_bytes: int) -> None:
+    def __init__(self, name: str, service: PlannedService, seconds: float, max_bytes: int, guard: ToolGuard) -> None:
         self.name = name
         self._service = service
         self._seconds = seconds
         self._max_bytes = max_bytes
+        self._guard = guard
         self._kept: Kept | None = None
         self._listed: dict[Kind, Listing] = {}
         self._problems: dict[Kind, tuple[float, AnswerError]] = {}
@@ -154,18 +156,24 @@ class Upstream:
 
     async def _list(self, kind: Kind) -> Listing:
         try:
-            return await self.ask(lambda client: _pages(client, kind))
+            listing, introduced = await self.ask(lambda client: _pages(client, kind))
         except AnswerError:
             raise
         except (*MCP_ERRORS, BaseExceptionGroup) as error:
             raise AnswerError(f"{self.name}: {error_line(error)}") from error
+        if kind is not Kind.TOOLS:
+            return listing
+        judged = await self._guard.judge(self.name, introduced, listing.items, is_whole=listing.note is None)
+        note = "; ".join(one for one in (listing.note, judged.note) if one) or None
+        return Listing(judged.served(listing.items), listing.at, note)
 
 
 class _SessionGone(Exception):
     """The server has forgotten the session, and did nothing."""
 
 
-async def _pages(client: Client, kind: Kind) -> Listing:
+async def _pages(client: Client, kind: Kind) -> tuple[Listing, Implementation | None]:
+    """What the server lists, and who it says it is."""
     can = client.server_capabilities
     has, ask = {
         Kind.TOOLS: (can.tools, client.list_tools),
@@ -175,7 +183,7 @@ async def _pages(client: Client, kind: Kind) -> Listing:
     }[kind]
     # A server without them may not even know the question.
     if has is None:
-        return Listing((), time.monotonic())
+        return Listing((), time.monotonic()), client.server_info
     found: dict[str, Any] = {}
     cursor: str | None = None
     for _ in range(MAX_PAGES):
@@ -187,13 +195,15 @@ async def _pages(client: Client, kind: Kind) -> Listing:
     items = list(found.values())
     is_cut = cursor is not None or len(items) > MAX_LISTED
     note = f"of its {kind.value} the first {min(len(items), MAX_LISTED)} are listed" if is_cut else None
-    return Listing(items[:MAX_LISTED], time.monotonic(), note)
+    return Listing(items[:MAX_LISTED], time.monotonic(), note), client.server_info
 
 
 def _identity(item: Any) -> str:
     return str(getattr(item, "uri", None) or getattr(item, "uri_template", None) or item.name)
 
 
-def upstreams(services: Mapping[str, PlannedService], seconds: float, max_bytes: int) -> dict[str, Upstream]:
+def upstreams(
+    services: Mapping[str, PlannedService], seconds: float, max_bytes: int, guard: ToolGuard
+) -> dict[str, Upstream]:
     """The plan's servers, in order of their names."""
-    return {name: Upstream(name, services[name], seconds, max_bytes) for name in sorted(services)}
+    return {name: Upstream(name, services[name], seconds, max_bytes, guard) for name in sorted(services)}

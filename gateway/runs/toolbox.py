@@ -33,6 +33,7 @@ from gateway.kept import Kept
 from gateway.mcp_client import MCP_ERRORS, connected
 from gateway.metrics import Metrics
 from gateway.outbound import error_line
+from gateway.pins.guard import ToolGuard, listed
 from gateway.plan import PlannedService
 from gateway.runs.record import Step
 from gateway.runs.way import AnswerError, Told
@@ -43,6 +44,8 @@ MAX_LISTED = 500
 # What OpenAI's API takes; the other providers take more.
 MAX_TOOLS = 128
 _NAME_LENGTH = 64
+# So many tools of one server are named to the caller where they are withheld.
+_MAX_WITHHELD = 5
 MAX_RESULT_CHARACTERS = 100_000
 MAX_PROBLEM_CHARACTERS = 500
 # JSON-RPC's words for a request that was turned down. Any other error may come from the middle of a call.
@@ -76,8 +79,9 @@ class _Listed:
 
 @dataclass
 class Catalogue:
-    """What the servers of the plan listed last, by server."""
+    """What the servers of the plan listed last, by server, without what `guard` withholds."""
 
+    guard: ToolGuard
     listed: dict[str, _Listed] = field(default_factory=dict)
 
     def names(self) -> dict[str, frozenset[str]]:
@@ -115,6 +119,14 @@ class Toolbox:
                 if self._allowed.allows(server, tool):
                     name = _unique(tool_name(server, tool), self.tools)
                     self.tools[name] = BoxedTool(name, server, tool, description, schema)
+            judged = catalogue.guard.last(server)
+            problems += [
+                refusal
+                for one in (judged.withheld if judged is not None else ())
+                if judged is not None
+                and self._allowed.allows(server, one.tool)
+                and (refusal := judged.refusal(one.tool)) is not None
+            ][:_MAX_WITHHELD]
         if len(self.tools) > MAX_TOOLS:
             problems.append(f"{len(self.tools)} tools are allowed, and the first {MAX_TOOLS} were given")
             self.tools = dict(list(self.tools.items())[:MAX_TOOLS])
@@ -123,21 +135,16 @@ class Toolbox:
     async def _listed(self, server: str, catalogue: Catalogue) -> list[tuple[str, str, dict[str, Any]]] | str:
         if (known := catalogue.fresh(server)) is not None:
             return known
-        tools: list[tuple[str, str, dict[str, Any]]] = []
-        cursor: str | None = None
         try:
             client = await self._sessions[server].client()
-            # A server without tools may not even know the question.
-            while client.server_capabilities.tools is not None and len(tools) < MAX_LISTED:
-                page = await client.list_tools(cursor=cursor)
-                tools += [(tool.name, tool.description or "", tool.input_schema) for tool in page.tools]
-                if (cursor := page.next_cursor) is None:
-                    break
+            found, is_whole = await listed(client)
         except AnswerError as error:
             return f"without the tools of {error}"
         except MCP_ERRORS as error:
             return f"without the tools of {server}: {error_line(error)}"
-        tools = tools[:MAX_LISTED]
+        judged = await catalogue.guard.judge(server, client.server_info, found, is_whole=is_whole)
+        served = judged.served(found)[:MAX_LISTED]
+        tools = [(tool.name, tool.description or "", tool.input_schema) for tool in served]
         catalogue.put(server, tools)
         return tools
 
