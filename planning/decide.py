@@ -98,6 +98,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         edge=edge_of(settings),
         models=models.models,
         access=access_of(settings),
+        oauth=settings.config.oauth,
     )
     return replace(plan, notices=(*plan.notices, *told_headers(plan.headers)))
 
