@@ -11,17 +11,19 @@ from functools import partial
 
 from gateway import logs, tracing
 from gateway.apps import Parts, build_api, build_page
-from gateway.callers import Callers, TokensError, load_callers
+from gateway.callers import ISSUER_SHELVES, Callers, TokensError, load_callers
 from gateway.endpoint.agents import AgentTools
 from gateway.endpoint.server import Endpoints
 from gateway.endpoint.upstream import upstreams
 from gateway.health import HealthBoard
+from gateway.issuer import Issuer
 from gateway.metrics import Metrics
 from gateway.models.providers import Providers
 from gateway.past_routes import session_routes, similar_routes
 from gateway.pins.guard import ToolGuard, load_pins
 from gateway.pins.tool_set import PinError, ToolSet
 from gateway.plan import Plan, PlanError, load_plan
+from gateway.protected_resource import metadata_routes
 from gateway.rights import Access, Rights
 from gateway.room import Room, container_limit
 from gateway.routes import look_at, read_routes
@@ -57,7 +59,8 @@ async def run(settings: Settings, plan: Plan, callers: Callers, pins: Mapping[st
     ledger = RedisLedger(shared.redis, shared.prefix, limits) if shared.redis else None
     desk = Desk(limits, ledger, settings.queue_seconds)
     room = Room(min(container_limit() or sys.maxsize, plan.limits.agent_memory_mb * 2**20))
-    share = shares(settings.store_mib * 2**20, callers=max(1, len(callers)))
+    known = len(callers) + (ISSUER_SHELVES if plan.oauth is not None else 0)
+    share = shares(settings.store_mib * 2**20, callers=max(1, known))
     shelf = partial(Shelf, shared, forgotten=metrics.forgotten)
     sessions = Sessions(
         shared,
@@ -84,6 +87,7 @@ async def run(settings: Settings, plan: Plan, callers: Callers, pins: Mapping[st
         metrics=metrics,
         replica=replica,
     )
+    issuer = Issuer(plan.oauth) if plan.oauth is not None else None
     board, servers = HealthBoard(plan, settings.check_seconds), ServerBoard(plan, settings.check_seconds, guard)
     routers = [
         read_routes(
@@ -96,6 +100,7 @@ async def run(settings: Settings, plan: Plan, callers: Callers, pins: Mapping[st
             service=service,
             ways=ways,
             providers=providers,
+            issuer=issuer,
             stopping=stopping,
         ),
         tool_routes(servers),
@@ -103,14 +108,13 @@ async def run(settings: Settings, plan: Plan, callers: Callers, pins: Mapping[st
         similar_routes(similar, plan.agents.keys()),
         run_routes(service),
         session_routes(sessions),
+        *([metadata_routes(plan.oauth)] if plan.oauth is not None else []),
     ]
-    upstream = upstreams(plan.used("mcp"), settings.run_seconds, settings.answer_mib * 2**20)
-    endpoints = Endpoints(upstream, AgentTools(plan, service, partial(look_at, plan, ways, {})))
-    servers_asked = upstreams(plan.used("mcp"), settings.run_seconds, settings.answer_mib * 2**20)
+    servers_asked = upstreams(plan.used("mcp"), settings.run_seconds, settings.answer_mib * 2**20, guard)
     endpoints = Endpoints(servers_asked, AgentTools(plan, service, partial(look_at, plan, ways, {})))
-    parts = Parts(settings, routers, metrics, board, callers, _access(settings, plan), room, endpoints)
+    parts = Parts(settings, routers, metrics, board, callers, _access(settings, plan), issuer, room, endpoints)
 
-    working = asyncio.create_task(service.work())
+    working = asyncio.create_task(_work(service, issuer))
     tidying = asyncio.create_task(shared.tidy())
     apps = {settings.page_port: build_page(parts), settings.api_port: build_api(parts)}
     async with endpoints.running():
@@ -130,6 +134,13 @@ async def run(settings: Settings, plan: Plan, callers: Callers, pins: Mapping[st
     await shared.close()
     if end_traces is not None:
         end_traces()
+
+
+async def _work(service: RunService, issuer: Issuer | None) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(service.work())
+        if issuer is not None:
+            group.create_task(issuer.work())
 
 
 def _access(settings: Settings, plan: Plan) -> Access:

@@ -8,18 +8,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.callers import ANYBODY, Caller, Callers
 from gateway.errors import ApiError, error_response
+from gateway.issuer import Issuer, TokenRefused
+from gateway.plan import OAuth
+from gateway.protected_resource import WELL_KNOWN, challenge
 from gateway.rights import AGENTS, NOTHING, RIGHTS, SEPARATOR, Access, Rights
 
 # Health for the engine and the load balancer, metrics for Prometheus on the internal network, and the page itself,
 # which asks for a token before it asks for data. None of them says anything of agents, inputs or outputs. Health in
 # detail is open to be told the status; who sees more is in the request's state.
-OPEN_PATHS = frozenset(
-    {"/health", "/ready", "/metrics", "/api/health/detailed", "/", "/page.css", "/page.js", "/openapi.json"}
-)
+_DETAILS = "/api/health/detailed"
+OPEN_PATHS = frozenset({"/health", "/ready", "/metrics", _DETAILS, "/", "/page.css", "/page.js", "/openapi.json"})
 # Where a request's state says whose it is: the key that what belongs to its caller is kept under.
 CALLER = "caller"
 # Where a request's state has the caller's name, as `access` calls it.
 CALLER_NAME = "caller_name"
+_DOTS_OF_JWT = 2
+# Until the issuer may be there again.
+RETRY_AFTER_SECONDS = 10
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 # Where a request's state says whether health may be told in detail.
 SEES_DETAILS = "sees_details"
@@ -54,35 +59,63 @@ class BearerTokens:
     """Asks for a token where there are any. In production without any, what costs money is refused altogether, and the
     world is told nothing."""
 
-    def __init__(self, app: ASGIApp, callers: Callers, access: Access) -> None:
+    def __init__(self, app: ASGIApp, callers: Callers, access: Access, issuer: Issuer | None) -> None:
         self._app = app
         self._callers = callers
         self._access = access
+        self._issuer = issuer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        caller = self._caller(scope)
+        is_open = scope["path"] in OPEN_PATHS or scope["path"].startswith(WELL_KNOWN)
+        caller, refused = self._caller(scope), None
+        # What is open to all does not wait for an authorization server.
+        if caller is None and self._issuer is not None and (not is_open or scope["path"] == _DETAILS):
+            try:
+                caller = await self._caller_by_issuer(scope, self._issuer)
+            except TokenRefused as error:
+                refused = error
         state = scope.setdefault("state", {})
         state[CALLER], state[CALLER_NAME] = (caller or ANYBODY).key, (caller or ANYBODY).name
         state[RIGHTS] = NOTHING if caller is None else self._access.rights(caller.name, scope["path"])
         state[SEES_DETAILS] = caller is not None or not came_through_a_proxy(scope)
-        if caller is not None or scope["path"] in OPEN_PATHS:
+        if caller is not None or is_open:
             await self._app(scope, receive, send)
             return
-        code, message = (
-            ("unauthorized", "a bearer token is needed")
-            if self._callers
-            else ("no_tokens", "in production agents run only with bearer tokens; deploy a file of their hashes")
+        refused = refused or self._without_token()
+        headers = (
+            {"Retry-After": str(RETRY_AFTER_SECONDS)}
+            if refused.status == 503
+            else {"WWW-Authenticate": challenge(scope, self._oauth, refused.error, refused.message)}
         )
-        await error_response(401, code, message, {"WWW-Authenticate": "Bearer"})(scope, receive, send)
+        await error_response(refused.status, refused.code, refused.message, headers)(scope, receive, send)
+
+    @property
+    def _oauth(self) -> OAuth | None:
+        return self._issuer.oauth if self._issuer is not None else None
+
+    def _without_token(self) -> TokenRefused:
+        if self._callers or self._issuer is not None:
+            return TokenRefused(401, "unauthorized", "a bearer token is needed")
+        message = "in production agents run only with bearer tokens; deploy a file of their hashes"
+        return TokenRefused(401, "no_tokens", message)
 
     def _caller(self, scope: Scope) -> Caller | None:
         """Who asks; None where that is nobody who may."""
-        if not self._callers:
+        if not self._callers and self._issuer is None:
             looks_only = scope["method"] in READING and not came_through_a_proxy(scope)
             return ANYBODY if looks_only or not self._access.production else None
-        kind, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
-        caller = self._callers.of(token.strip())
-        return caller if kind.lower() == "bearer" else None
+        token = _bearer(scope)
+        return None if token is None else self._callers.of(token)
+
+    async def _caller_by_issuer(self, scope: Scope, issuer: Issuer) -> Caller | None:
+        token = _bearer(scope)
+        # What is no JWT by its looks was meant for a token of our own.
+        return None if token is None or token.count(".") != _DOTS_OF_JWT else await issuer.caller(token)
+
+
+def _bearer(scope: Scope) -> str | None:
+    kind, _, token = Headers(scope=scope).get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None

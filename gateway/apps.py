@@ -18,6 +18,7 @@ from gateway.callers import Callers
 from gateway.endpoint.server import Endpoints
 from gateway.errors import install_error_handlers
 from gateway.health import HealthBoard
+from gateway.issuer import Issuer
 from gateway.metrics import Metrics
 from gateway.middleware import QUIET_PATHS, BodyLimit, HeadLikeGet, KnownHost, RequestLog
 from gateway.rights import Access
@@ -49,6 +50,7 @@ class Parts:
     board: HealthBoard
     callers: Callers
     access: Access
+    issuer: Issuer | None
     room: Room
     endpoints: Endpoints
 
@@ -105,7 +107,7 @@ def _with(parts: Parts, app: FastAPI) -> FastAPI:
     install_error_handlers(app)
     # Added last is outermost.
     app.add_middleware(BodyLimit, seconds=parts.settings.body_seconds, room=parts.room)
-    app.add_middleware(BearerTokens, callers=parts.callers, access=parts.access)
+    app.add_middleware(BearerTokens, callers=parts.callers, access=parts.access, issuer=parts.issuer)
     app.add_middleware(KnownHost, allowed=parts.settings.allowed_hosts)
     app.add_middleware(HeadLikeGet)
     app.add_middleware(RequestLog, metrics=parts.metrics)

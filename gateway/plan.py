@@ -122,6 +122,18 @@ class Models(_Model):
     problem: str | None = None
 
 
+class OAuth(_Model):
+    """The authorization server whose tokens are taken: those for `audience`, with all of `scopes`.
+
+    `caller_claim` is the claim that names the caller.
+    """
+
+    issuer: str
+    audience: str
+    scopes: tuple[str, ...] = ()
+    caller_claim: str = "sub"
+
+
 class Plan(_Model):
     """`access` has the globs of tools by caller; None where the stack says nothing of it."""
 
@@ -133,6 +145,7 @@ class Plan(_Model):
     agents: dict[str, PlannedAgent] = Field(default_factory=dict)
     models: Models = Models()
     access: dict[str, tuple[str, ...]] | None = None
+    oauth: OAuth | None = None
 
     def used(self, protocol: str) -> dict[str, PlannedService]:
         """The services of that protocol that are deployed or reused, by name."""

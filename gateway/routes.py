@@ -16,6 +16,7 @@ from gateway.agents import Definition, Outlook
 from gateway.allowance import allowance
 from gateway.errors import ApiError, ErrorAnswer
 from gateway.health import HealthBoard, Look
+from gateway.issuer import Issuer
 from gateway.models.names import LOCAL, NO_MODEL
 from gateway.models.providers import Providers
 from gateway.plan import Plan
@@ -42,6 +43,7 @@ def read_routes(
     service: RunService,
     ways: Ways,
     providers: Providers,
+    issuer: Issuer | None,
     stopping: asyncio.Event,
 ) -> APIRouter:
     router = APIRouter()
@@ -68,13 +70,17 @@ def read_routes(
         return health if getattr(request.state, SEES_DETAILS) else {"status": health["status"]}
 
     async def details() -> dict[str, Any]:
+        look = (await board.look()).to_json()
+        if issuer is not None and issuer.problem is not None and look["status"] == "ok":
+            look["status"] = "degraded"
         return {
-            **(await board.look()).to_json(),
+            **look,
             "limits": load(desk),
             "cache": {"problem": shared.problem},
             "sessions": {"problem": shared.problem},
             "similar": {"problem": similar.problem, "embedder": similar.embedder},
             "models": models_now(plan, providers),
+            "oauth": None if issuer is None else {"issuer": issuer.oauth.issuer, "problem": issuer.problem},
         }
 
     @router.get("/api/discovery/status", summary="The deployed plan, and what is true now", responses=refusals(401))

@@ -42,7 +42,8 @@ def ineffective(decisions: Mapping[str, Decision], agents: Collection[str], sett
 def _unknown(given: Mapping[str, object], settings: StackSettings) -> Iterator[str]:
     secret = settings.secrets.get("gatewayTokens")
     names = token_names(secret.value) if secret else []
-    if not names:
+    by_issuer = settings.config.oauth is not None
+    if not names and not by_issuer:
         # In production nobody is answered then, which is said elsewhere.
         if ANYBODY not in given and settings.config.environment != "production":
             yield (
@@ -56,6 +57,9 @@ def _unknown(given: Mapping[str, object], settings: StackSettings) -> Iterator[s
                     f"gatewayTokens: token {number} of {len(names)} has no name, so `access` gives it nothing; "
                     f"write NAME:TOKEN, or give `{UNNAMED}` something"
                 )
+    # Whom an issuer knows, only the issuer can say.
+    if by_issuer:
+        return
     known = {name or UNNAMED for name in names} if names else {ANYBODY}
     for caller in given:
         if caller not in known:

@@ -37,6 +37,12 @@ def _incomplete(decisions: Mapping[str, Decision], settings: StackSettings) -> I
             yield f"{file}: services: {name} is of no use without {needed}; add {needed}, or leave {name} out"
     if settings.tls is not None and not isinstance(decisions["nginx"], Deploy):
         yield f"{file}: tlsCertificate: there is no load balancer to show it; set loadBalancer to true, or remove it"
+    oauth = settings.config.oauth
+    if oauth is not None and settings.config.environment == "production" and not oauth.issuer.startswith("https:"):
+        yield (
+            f"{file}: oauth.issuer: {oauth.issuer!r}: whoever is between could give out keys of their own; "
+            "in production use an issuer with https"
+        )
     if isinstance(decisions["grafana"], Deploy) and "grafana" not in settings.secrets:
         yield (
             f"{file}: grafanaPassword: Grafana has no default password; set one: "
@@ -47,8 +53,9 @@ def _incomplete(decisions: Mapping[str, Decision], settings: StackSettings) -> I
 
 def useless(decisions: Mapping[str, Decision], settings: StackSettings) -> Iterator[str]:
     """What would run and refuse everybody."""
-    production = settings.config.environment == "production"
-    if production and isinstance(decisions["promptcraft"], Deploy) and "gatewayTokens" not in settings.secrets:
+    if settings.config.environment != "production" or settings.config.oauth is not None:
+        return
+    if isinstance(decisions["promptcraft"], Deploy) and "gatewayTokens" not in settings.secrets:
         yield (
             "promptcraft: in production agents run only with bearer tokens, and none is set; set some: "
             f"pulumi config set --secret gatewayTokens --stack {settings.stack}, or GATEWAY_TOKENS in .env; "

@@ -102,6 +102,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         models=models.models,
         pinned=pinned,
         access=access_of(settings),
+        oauth=settings.config.oauth,
     )
     return replace(plan, notices=(*plan.notices, *told_headers(plan.headers)))
 

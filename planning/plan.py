@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from catalog import MODELS, SERVICES, HealthCheck
 from discovery.report import DEPLOYED, OMITTED, AgentReport, Remembered
+from settings.config import OAuth as OAuth
 from settings.images import Image as Image
 
 # Where a workload keeps its files and secrets; read-only to it.
@@ -321,6 +322,7 @@ class Plan:
     models: Models = field(default_factory=Models)
     pinned: frozenset[str] = frozenset()
     access: Mapping[str, tuple[str, ...]] | None = None
+    oauth: OAuth | None = None
 
     @property
     def deployments(self) -> tuple[Deploy, ...]:

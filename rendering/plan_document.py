@@ -16,6 +16,7 @@ from planning.plan import (
     HostCommand,
     InRunner,
     Models,
+    OAuth,
     Omit,
     Plan,
     Relay,
@@ -61,6 +62,7 @@ def plan_document(plan: Plan, secrets: tuple[str, ...]) -> str:
         "models": _models(plan.models),
         "agents": {name: _agent(agent) for name, agent in plan.agents.items()},
         "access": None if plan.access is None else {name: list(globs) for name, globs in plan.access.items()},
+        "oauth": None if plan.oauth is None else _oauth(plan.oauth),
     }
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -144,6 +146,15 @@ def _models(models: Models) -> dict[str, Any]:
         "providers": {name: {"credential": f"{SECRETS_PATH}/{secret}"} for name, secret in models.providers.items()},
         "names": dict(models.names),
         "problem": models.problem,
+    }
+
+
+def _oauth(oauth: OAuth) -> dict[str, Any]:
+    return {
+        "issuer": oauth.issuer,
+        "audience": oauth.audience,
+        "scopes": list(oauth.scopes),
+        "caller_claim": oauth.caller_claim,
     }
 
 

@@ -1,6 +1,6 @@
 """All that a stack is told, read once. `load_settings` is the way in."""
 
-from settings.config import VARIABLES, StackConfig
+from settings.config import VARIABLES, OAuth, StackConfig
 from settings.layers import Committed
 from settings.load import load_settings
 from settings.secrets import (
@@ -25,6 +25,7 @@ __all__ = [
     "UNNAMED",
     "VARIABLES",
     "Committed",
+    "OAuth",
     "Secret",
     "StackConfig",
     "StackFiles",

@@ -171,6 +171,36 @@ HostName = Annotated[str, AfterValidator(_host_name), called("host name")]
 File = Annotated[str, called("path")]
 
 
+def _issuer(url: str) -> str:
+    if re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/%+-]*)?", url) is None:
+        raise ValueError("is not an issuer's address; write https://host[:port][/path], as its tokens have it in iss")
+    return url
+
+
+def _scope(scope: str) -> str:
+    # RFC 6749, 3.3.
+    if re.fullmatch(r"[!#-\[\]-~]{1,200}", scope) is None:
+        raise ValueError("is not a scope; write one word for each")
+    return scope
+
+
+IssuerUrl = Annotated[str, AfterValidator(_issuer), called("issuer")]
+ScopeName = Annotated[str, AfterValidator(_scope), called("scope")]
+
+
+class OAuth(BaseModel):
+    """The authorization server whose tokens the application takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, strict=True)
+
+    issuer: IssuerUrl = Field(description="Its issuer, to the letter as its tokens have it in `iss`.")
+    audience: str = Field(min_length=1, max_length=512, description="What the tokens must have in `aud`.")
+    scopes: list[ScopeName] = Field(default=[], description="What they must have in `scope`, all of it.")
+    caller_claim: str = Field(
+        default="sub", min_length=1, max_length=128, description="The claim that names the caller, for `access`."
+    )
+
+
 class StackConfig(BaseModel):
     """What can be set in the namespace `promptcraft-hybrid:` of a stack file. Memory in MiB, disk in GB."""
 
@@ -246,6 +276,11 @@ class StackConfig(BaseModel):
         description="What each caller may see and call. If not set, everything in development; in production agents "
         "at the API, and nothing at `/mcp`.",
         examples=[{"ci": ["agent__code-reviewer", "context7__*"]}],
+    )
+    oauth: OAuth | None = Field(
+        default=None,
+        description="An authorization server whose tokens are taken, besides `gatewayTokens`.",
+        examples=[{"issuer": "https://login.example.com/", "audience": "https://craft.example.com/mcp"}],
     )
     ca_file: File | None = Field(
         default=None,

@@ -50,7 +50,7 @@ def test_every_hash_is_compared_and_in_constant_time(monkeypatch: pytest.MonkeyP
         headers = [(b"authorization", f"Bearer {token}".encode())]
         scope = {"type": "http", "method": "GET", "path": f"/{token}", "headers": headers}
         callers = Callers({one: Caller(one[:16], "unnamed") for one in hashes})
-        await BearerTokens(app, callers, Access())(scope, nothing, send)
+        await BearerTokens(app, callers, Access(), None)(scope, nothing, send)
 
     for token in ("first", "third", "neither"):
         compared.clear()

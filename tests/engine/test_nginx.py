@@ -211,6 +211,14 @@ NO_ROUTES = [
     *("/metrics?x", "/api/%2e%2e/metrics", "/api/..%2fmetrics", "/api//x", "/-/reload", "/openapi.json", "/health/"),
     *("/metrics;x", "/api/..;/metrics", "/api/.;/x", "/\\metrics", "/api\\..\\metrics", "/stub_status", "/healthz"),
     *("/metrics%20", "/metrics%3f", "/%2fmetrics", "/%252e%252e/metrics", "/api/%c0%ae%c0%ae/metrics", "/metrics#x"),
+    *(
+        "/.git/config",
+        "/.well-known",
+        "/.well-known/x",
+        "/.well-known/.x",
+        "/.well-known/../metrics",
+        "/x/.well-known/x",
+    ),
     *("http://127.0.0.1/metrics", "http://127.0.0.1:7862/metrics", "http://x/api/../metrics", "/api/x%0d%0aX:y"),
 ]
 
@@ -557,6 +565,7 @@ def test_http_1_0_may_do_without_a_host(start: Start, public: Server) -> None:
 LOOKS = (
     "/",
     "/health",
+    "/.well-known/oauth-protected-resource/mcp",
     "/api/health/detailed",
     "/api/agents/available",
     "/api/runs",
