@@ -14,7 +14,7 @@ class Echo(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.headers.get("Upgrade") == "websocket":
             self._echo_bytes()
-        elif self.path == "/api/events":
+        elif self.path == "/api/events" or self.headers.get("Accept") == "text/event-stream":
             self._one_event()
         else:
             self._tell()

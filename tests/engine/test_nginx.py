@@ -488,9 +488,11 @@ def test_every_answer_has_the_security_headers_once(public: Server) -> None:
         assert answer.headers["server"] == "nginx"
 
 
-def test_an_event_is_passed_on_at_once(public: Server) -> None:
+@pytest.mark.parametrize("asked", ["GET /api/events", "POST /mcp", "POST /mcp/context7"])
+def test_an_event_is_passed_on_at_once(asked: str, public: Server) -> None:
     with public.connected(8443, trusting(PAIR)) as connection:
-        connection.sendall(f"GET /api/events HTTP/1.1\r\nHost: {HOST}\r\n\r\n".encode())
+        head = f"{asked} HTTP/1.1\r\nHost: {HOST}\r\nAccept: text/event-stream\r\nContent-Length: 0\r\n\r\n"
+        connection.sendall(head.encode())
         received = b""
         while b"data: first" not in received:
             more = connection.recv(4096)
