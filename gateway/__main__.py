@@ -12,6 +12,9 @@ from functools import partial
 from gateway import logs, tracing
 from gateway.apps import Parts, build_api, build_page
 from gateway.callers import Callers, TokensError, load_callers
+from gateway.endpoint.agents import AgentTools
+from gateway.endpoint.server import Endpoints
+from gateway.endpoint.upstream import upstreams
 from gateway.health import HealthBoard
 from gateway.metrics import Metrics
 from gateway.models.providers import Providers
@@ -21,7 +24,7 @@ from gateway.pins.tool_set import PinError, ToolSet
 from gateway.plan import Plan, PlanError, load_plan
 from gateway.rights import Access, Rights
 from gateway.room import Room, container_limit
-from gateway.routes import read_routes
+from gateway.routes import look_at, read_routes
 from gateway.run_routes import run_routes
 from gateway.runs.day_tokens import DayTokens
 from gateway.runs.desk import Desk
@@ -101,17 +104,22 @@ async def run(settings: Settings, plan: Plan, callers: Callers, pins: Mapping[st
         run_routes(service),
         session_routes(sessions),
     ]
-    parts = Parts(settings, routers, metrics, board, callers, _access(settings, plan), room)
+    upstream = upstreams(plan.used("mcp"), settings.run_seconds, settings.answer_mib * 2**20)
+    endpoints = Endpoints(upstream, AgentTools(plan, service, partial(look_at, plan, ways, {})))
+    servers_asked = upstreams(plan.used("mcp"), settings.run_seconds, settings.answer_mib * 2**20)
+    endpoints = Endpoints(servers_asked, AgentTools(plan, service, partial(look_at, plan, ways, {})))
+    parts = Parts(settings, routers, metrics, board, callers, _access(settings, plan), room, endpoints)
 
     working = asyncio.create_task(service.work())
     tidying = asyncio.create_task(shared.tidy())
     apps = {settings.page_port: build_page(parts), settings.api_port: build_api(parts)}
-    serving = asyncio.create_task(serve(settings.host, apps, stopping))
-    # The work beside the requests never ends by itself: if it does, that is a fault, and the process goes with it.
-    await asyncio.wait({working, serving}, return_when=asyncio.FIRST_COMPLETED)
-    if not serving.done():
-        working.result()
-    await serving
+    async with endpoints.running():
+        serving = asyncio.create_task(serve(settings.host, apps, stopping))
+        # The work beside the requests never ends by itself: if it does, that is a fault, and the process goes with it.
+        await asyncio.wait({working, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done():
+            working.result()
+        await serving
     await service.close()
     working.cancel()
     tidying.cancel()

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx2
 from mcp.client.client import Client
 from mcp.client.sse import sse_client
-from mcp.client.streamable_http import StreamableHTTPError, streamable_http_client
+from mcp.client.streamable_http import DEFAULT_MAX_SSE_EVENT_SIZE, StreamableHTTPError, streamable_http_client
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
 
@@ -35,7 +35,10 @@ MCP_ERRORS = (
 
 @asynccontextmanager
 async def connected(
-    service: PlannedService, seconds: float, transport: httpx2.AsyncBaseTransport | None = None
+    service: PlannedService,
+    seconds: float,
+    transport: httpx2.AsyncBaseTransport | None = None,
+    max_event_bytes: int | None = DEFAULT_MAX_SSE_EVENT_SIZE,
 ) -> AsyncIterator[Client]:
     """A client after its handshake. Raises `MCP_ERRORS`, as a rule in groups.
 
@@ -61,7 +64,7 @@ async def connected(
         return
     async with (
         _http(service, seconds, transport) as http,
-        Client(streamable_http_client(url, http_client=http)) as client,
+        Client(streamable_http_client(url, http_client=http, max_sse_event_size=max_event_bytes)) as client,
     ):
         yield client
 

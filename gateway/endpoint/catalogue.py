@@ -12,7 +12,6 @@ from gateway.endpoint.upstream import CALLED_SECONDS, LISTED_SECONDS, Kind, List
 from gateway.rights import SEPARATOR, Rights
 from gateway.runs.way import AnswerError
 
-
 Item = TypeVar("Item")
 
 

@@ -136,7 +136,7 @@ class Endpoint:
         seen = await self._catalogue.seen(kind, _rights(context))
         # Once, and not with each page.
         for problem in seen.problems if _cursor(params) is None else ():
-            await context.session.send_log_message(  # type: ignore[deprecated]
+            await context.session.send_log_message(
                 "warning", problem, logger=NAME, related_request_id=context.request_id
             )
         return seen
@@ -144,7 +144,7 @@ class Endpoint:
     # Calls
 
     async def _call_tool(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
-        rights, state = _rights(context), context.request.scope["state"]
+        rights, state = _rights(context), _state(context)
         if self._agents is not None and (agent := self._agents.find(params.name, rights)) is not None:
             progress = context.session.report_progress
             return await self._agents.call(agent, params.arguments or {}, state[CALLER], state[HOLD], progress)
@@ -180,10 +180,11 @@ class Endpoint:
         rights, reference = _rights(context), params.ref
         if isinstance(reference, PromptReference):
             entry = await self._found(Kind.PROMPTS, reference.name, rights)
-            upstream, own = entry.upstream, reference.model_copy(update={"name": entry.item.name})
+            upstream, update = entry.upstream, {"name": entry.item.name}
         else:
             upstream, uri = self._owner(reference.uri, rights)
-            own = reference.model_copy(update={"uri": uri})
+            update = {"uri": uri}
+        own = reference.model_copy(update=update)
         argument = {"name": params.argument.name, "value": params.argument.value}
         given = params.context.arguments if params.context else None
         return await self._asked(upstream, lambda client: client.complete(own, argument, given))
@@ -265,8 +266,14 @@ def _may_know(scope: Scope, server: str | None) -> bool:
     return server is None or rights.allows_some_of(server)
 
 
+def _state(context: Context) -> dict[str, Any]:
+    assert context.request is not None, "the endpoint is served over HTTP only"
+    state: dict[str, Any] = context.request.scope["state"]
+    return state
+
+
 def _rights(context: Context) -> Rights:
-    rights: Rights = context.request.scope["state"].get(RIGHTS, NOTHING)
+    rights: Rights = _state(context).get(RIGHTS, NOTHING)
     return rights
 
 

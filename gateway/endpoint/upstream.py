@@ -24,8 +24,8 @@ from gateway.runs.way import AnswerError
 
 # The longest that whoever lists waits for one server; what comes later is there for the next.
 LIST_SECONDS = 5.0
-# What was listed is believed so long: by who lists, and by who calls what was listed before.
-LISTED_SECONDS = 2.0
+# What was listed, or that nothing was, is believed so long: by who lists, and by who calls what was listed before.
+LISTED_SECONDS = 5.0
 CALLED_SECONDS = 60.0
 # Of each kind, and pages of it: a server that never ends holds nobody up.
 MAX_LISTED = 2000
@@ -63,6 +63,7 @@ class Upstream:
         self._guard = guard
         self._kept: Kept | None = None
         self._listed: dict[Kind, Listing] = {}
+        self._problems: dict[Kind, tuple[float, AnswerError]] = {}
         self._listing: dict[Kind, asyncio.Task[Listing]] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -101,6 +102,9 @@ class Upstream:
         known = self._listed.get(kind)
         if known is not None and time.monotonic() - known.at < seconds:
             return known
+        failed_at, problem = self._problems.get(kind, (0.0, None))
+        if problem is not None and time.monotonic() - failed_at < LISTED_SECONDS:
+            raise AnswerError(str(problem))
         listing = self._listing.get(kind)
         if listing is None:
             listing = self._listing[kind] = asyncio.create_task(self._list(kind))
@@ -125,7 +129,9 @@ class Upstream:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[Client]:
-        async with connected(self._service, self._seconds, Answering(self._max_bytes)) as client:
+        transport = Answering(self._max_bytes)
+        # The bound of the whole answer is the one that says so.
+        async with connected(self._service, self._seconds, transport, max_event_bytes=None) as client:
             yield client
 
     def _let_go(self, kept: Kept) -> None:
@@ -138,10 +144,15 @@ class Upstream:
 
     def _has_listed(self, kind: Kind, ended: asyncio.Task[Listing]) -> None:
         del self._listing[kind]
-        if not ended.cancelled() and ended.exception() is None:
+        if ended.cancelled():
+            return
+        problem = ended.exception()
+        if problem is None:
             self._listed[kind] = ended.result()
-        else:
+            self._problems.pop(kind, None)
+        elif isinstance(problem, AnswerError):
             self._listed.pop(kind, None)
+            self._problems[kind] = time.monotonic(), problem
 
     async def _list(self, kind: Kind) -> Listing:
         try:
