@@ -104,9 +104,7 @@ async def run(settings: Settings, plan: Plan, callers: Callers, pins: Mapping[st
         run_routes(service),
         session_routes(sessions),
     ]
-    upstream = upstreams(plan.used("mcp"), settings.run_seconds, settings.answer_mib * 2**20)
-    endpoints = Endpoints(upstream, AgentTools(plan, service, partial(look_at, plan, ways, {})))
-    servers_asked = upstreams(plan.used("mcp"), settings.run_seconds, settings.answer_mib * 2**20)
+    servers_asked = upstreams(plan.used("mcp"), settings.run_seconds, settings.answer_mib * 2**20, guard)
     endpoints = Endpoints(servers_asked, AgentTools(plan, service, partial(look_at, plan, ways, {})))
     parts = Parts(settings, routers, metrics, board, callers, _access(settings, plan), room, endpoints)
 
