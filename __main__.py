@@ -15,7 +15,6 @@ from planning.decide import decide
 from settings import load_settings
 
 root = Path(__file__).resolve().parent
-
 try:
     settings = load_settings(root, pulumi.get_stack(), os.environ, pulumi.runtime.config.get_config_env())
     look = deploy_look.take(root, settings, updating=not pulumi.runtime.is_dry_run())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from typing import Any
 
 import mcp_types
 import pytest
+from mcp.client.client import Client
+from mcp.shared.exceptions import MCPError
 from redis import Redis
 
 from gateway.pins.tool_set import tool_set
@@ -22,7 +25,6 @@ from gateway.tests.conftest import (
     agent,
     as_json,
     free_port,
-    gateway,
     listens,
     model_server,
     plan_of,
@@ -32,6 +34,7 @@ from gateway.tests.conftest import (
     service,
     wait_until,
 )
+from gateway.tests.conftest import gateway as running_gateway
 
 READ: dict[str, Any] = {
     "name": "read",
@@ -72,6 +75,13 @@ def shifting(folder: Path) -> Iterator[Shifting]:
 def notes(tmp_path: Path) -> Iterator[Shifting]:
     with shifting(tmp_path) as server:
         yield server
+
+
+@contextmanager
+def gateway(folder: Path, plan: Plan, name: str = "gateway") -> Iterator[Gateway]:
+    """One that gives its servers the time that a busy machine takes."""
+    with running_gateway(folder, plan, name, PROMPTCRAFT_CHECK_SECONDS="30") as running:
+        yield running
 
 
 def pin_of(folder: Path, *tools: dict[str, Any]) -> str:
@@ -273,3 +283,32 @@ def test_no_agent_is_given_or_calls_a_tool_that_was_changed(tmp_path: Path, note
         notes.has(READ, LIST)
         becomes(running, {"read": "same", "list": "same"})
         assert run(running, "caller", "Read").json()["output"] == "read was called"
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/notes"])
+def test_the_endpoint_neither_lists_nor_calls_what_was_changed(tmp_path: Path, notes: Shifting, path: str) -> None:
+    prefix = "notes__" if path == "/mcp" else ""
+    pinned = service("mcp", notes.url, pin=pin_of(tmp_path, READ, LIST))
+    told: list[str] = []
+
+    async def heard(params: mcp_types.LoggingMessageNotificationParams) -> None:
+        told.append(str(params.data))
+
+    async def ask(on: Gateway) -> tuple[list[str], str]:
+        async with Client(str(on.api.base_url.join(path)), logging_callback=heard, log_level="info") as client:
+            listed = [tool.name for tool in (await client.list_tools()).tools]
+            try:
+                await client.call_tool(f"{prefix}read", {"prompt": "x"})
+            except MCPError as error:
+                return listed, error.error.message
+            return listed, ""
+
+    notes.has(POISONED, LIST, {**LIST, "name": "write"})
+    with gateway(tmp_path, plan_of({"notes": pinned})) as running:
+        listed, refused = asyncio.run(ask(running))
+        assert listed == [f"{prefix}list"]
+        assert "read" in refused and notes.calls() == []
+        assert any("2 tools are not what was accepted" in line and "accept notes" in line for line in told), told
+        notes.has(READ, LIST)
+        wait_until(lambda: asyncio.run(ask(running)) == ([f"{prefix}list", f"{prefix}read"], ""), "both are served")
+        assert notes.calls()[-1] == "read"

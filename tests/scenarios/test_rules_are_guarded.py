@@ -1030,6 +1030,16 @@ RULES = (
         "an index that can't be read vouches for no .env",
     ),
     (
+        "a tool pin is read strictly",
+        ("discovery/readers/tool_pins.py", "if unknown := sorted(tool.keys() - set(_KEYS)):", "if unknown := []:"),
+        "a tool pin that is not as it was written is an error with its line",
+    ),
+    (
+        "a tool pin is no link",
+        ("discovery/readers/tool_pins.py", "follow=False)", "follow=True)"),
+        "a tool pin that stands elsewhere is not followed",
+    ),
+    (
         "a key twice is an error",
         ("reading/strict_yaml.py", "            if key in values:\n", "            if False:\n"),
         "every mistake in the discovery configuration is named with its line and key, in one go",

@@ -212,3 +212,19 @@ def _(world: World) -> None:
 @scenario("a stack file with an unknown key of ours is an error", fails(r"Pulumi\.dev\.yaml:\d+: .*colour"))
 def _(world: World) -> None:
     world.configure("colour", "blue")
+
+
+@scenario(
+    "a tool pin that is not as it was written is an error with its line",
+    fails(r"pins/notes\.json:3: tools\[0\]\.more: "),
+)
+def _(world: World) -> None:
+    tool = '{"name": "read", "description": ["Reads."], "more": 1}'
+    world.write("root/pins/notes.json", f'{{"schema_version": 1,\n"server": null, "tools": [\n{tool}]}}\n')
+
+
+@scenario("a tool pin that stands elsewhere is not followed", fails(r"pins/notes\.json:1: file: .*symbolic link"))
+def _(world: World) -> None:
+    world.write("elsewhere.json", '{"schema_version": 1, "server": null, "tools": []}')
+    (world.root / "pins").mkdir()
+    (world.root / "pins/notes.json").symlink_to(world.root.parent / "elsewhere.json")
