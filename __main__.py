@@ -25,6 +25,7 @@ try:
     contents = Contents(
         secrets={name: SecretText(secret.value) for name, secret in settings.secrets.items()},
         agent_texts=look.agent_texts,
+        tool_pins=look.tool_pins,
         dashboards=load_dashboards(root),
         launches={place: SecretText(text) for place, text in look.launches.items()},
         headers={place: SecretText(text) for place, text in look.headers.items()},

@@ -6,7 +6,7 @@ from components.files import Files
 from components.service import Declared, ServiceComponent, Setup
 from planning.plan import AUTHORITIES_FILE, FILES_PATH, SECRETS_PATH
 from rendering import gateway_tokens
-from rendering.plan_document import agent_file, header_file, plan_document
+from rendering.plan_document import agent_file, header_file, pin_file, plan_document
 
 
 class PromptCraft(ServiceComponent):
@@ -21,6 +21,10 @@ class PromptCraft(ServiceComponent):
             for name, agent in plan.agents.items()
             if agent.selected is not None and name in texts
         }
+        pins = {
+            pin_file(name).removeprefix(f"{FILES_PATH}/"): declared.contents.tool_pins[name]
+            for name in sorted(plan.pinned)
+        }
         authorities = {AUTHORITIES_FILE: plan.authorities} if plan.authorities else {}
         credentials = dict(declared.secrets)
         if tokens := credentials.pop("gatewayTokens", None):
@@ -30,4 +34,6 @@ class PromptCraft(ServiceComponent):
             for name, entry in plan.headers.items()
         }
         document = plan_document(plan, declared.workload.secrets)
-        return Setup(Files(plain={"plan.json": document, **authorities, **agents}, secret={**credentials, **headers}))
+        return Setup(
+            Files(plain={"plan.json": document, **authorities, **agents, **pins}, secret={**credentials, **headers})
+        )

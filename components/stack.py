@@ -24,7 +24,7 @@ from components.service import Declared, ServiceComponent
 from components.stdio import Carrier, StdioServer
 from planning.contents import Contents
 from planning.plan import Plan, Relay, Workload
-from rendering.mcp_config import mcp_config, urls
+from rendering.mcp_config import mcp_config, mcp_config_each, urls
 from rendering.monitoring_to_paste import monitoring_to_paste
 
 # Which component declares each service of the catalog.
@@ -83,7 +83,7 @@ class PromptCraftStack(pulumi.ComponentResource):
 
 
 def outputs(plan: Plan) -> dict[str, Any]:
-    """The stack outputs: `urls`, `plan`, `budget`, `models`, `mcpConfig`; `monitoring` where another's is used."""
+    """The stack outputs of docs/interface.md; `monitoring` only where another's is used."""
     to_paste = monitoring_to_paste(plan)
     return {
         "urls": urls(plan),
@@ -95,5 +95,6 @@ def outputs(plan: Plan) -> dict[str, Any]:
         },
         "models": {"names": dict(plan.models.names), "problem": plan.models.problem},
         "mcpConfig": mcp_config(plan),
+        "mcpConfigEach": mcp_config_each(plan),
         **({"monitoring": to_paste} if to_paste else {}),
     }

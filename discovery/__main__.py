@@ -1,8 +1,8 @@
 """`python -m discovery`: what there is for each service of a stack, as a table or as JSON.
 
-`python -m discovery approve NAME` lets an entry of the project's files be started and called. Needs no Pulumi and no
-engine, and runs in any folder: `CHECKOUT/.venv/bin/python CHECKOUT/discovery`. Exits 0 with a report, 2 for broken
-configuration.
+`python -m discovery approve NAME` lets an entry of the project's files be started and called; `python -m discovery
+accept SERVER` takes a server's tools, as they are now, for its pin. Needs no Pulumi and no engine, and runs in any
+folder: `CHECKOUT/.venv/bin/python CHECKOUT/discovery`. Exits 0 with a report, 2 for broken configuration.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path  # noqa: E402
 
 _STARTED = time.monotonic()
 
-from discovery import approve  # noqa: E402 - the clock starts before the imports, which count too
+from discovery import accept, approve  # noqa: E402 - the clock starts before the imports, which count too
 from discovery.config import load_discovery_config  # noqa: E402
 from discovery.deploy_look import request_for  # noqa: E402
 from discovery.look import look  # noqa: E402
@@ -47,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run the command; returns its exit code."""
     if arguments[:1] == ["approve"]:
         return approve.main(arguments[1:])
+    if arguments[:1] == ["accept"]:
+        return accept.main(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         report = _report(options)
@@ -116,7 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m discovery",
         description=(__doc__ or "").partition("\n")[0],
-        epilog="python -m discovery approve NAME: let an entry of the project's files be started and called",
+        epilog="python -m discovery approve NAME: let an entry of the project's files be started and called; "
+        "python -m discovery accept SERVER: take a server's tools, as they are now, for its pin",
     )
     parser.add_argument("--stack", default="dev", help="the stack to look for (default: dev)")
     parser.add_argument(

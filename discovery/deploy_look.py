@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from catalog import FINDABLE, MODELS, PROVIDER_KEYS, SERVICES, relay_port
@@ -23,8 +23,10 @@ from discovery.probes.user_files import user_files
 from discovery.readers import approval_records
 from discovery.readers.checkpoint import read_checkpoint
 from discovery.readers.launches import file_text
+from discovery.readers.tool_pins import file_of, read_tool_pins
 from discovery.report import Finding, Launch, Report, Verdict
 from discovery.request import DEFAULT_BUDGET_SECONDS, Checkpoint, Credential, Request
+from discovery.running_gateway import notices_now
 from errors import ConfigError
 from reading import safe_files
 from reading.text import one_line
@@ -37,9 +39,9 @@ _MAX_CERTIFICATES = 1024 * 1024
 class DeployLook:
     """A report, the project's discovery configuration, and what no report holds: contents.
 
-    `agent_texts` are the winning agents' definitions by name; `servers` how servers would be started now, by name and
-    key, and `asked_with` the headers that requests to servers carry now, likewise; `certificates` the authorities that
-    the runner trusts besides the public ones.
+    `agent_texts` are the winning agents' definitions by name, `tool_pins` the project's pins by server; `servers` how
+    servers would be started now, by name and key, and `asked_with` the headers that requests to servers carry now,
+    likewise; `certificates` the authorities that the runner trusts besides the public ones.
     """
 
     report: Report
@@ -48,6 +50,7 @@ class DeployLook:
     servers: Mapping[tuple[str, str], Launch] = field(default_factory=dict, repr=False)
     certificates: str | None = field(default=None, repr=False)
     asked_with: Mapping[tuple[str, str], tuple[tuple[str, str], ...]] = field(default_factory=dict, repr=False)
+    tool_pins: Mapping[str, str] = field(default_factory=dict)  # JSON
 
     @property
     def headers(self) -> Mapping[tuple[str, str], str]:
@@ -109,14 +112,19 @@ def take(root: Path, settings: StackSettings, *, updating: bool = False) -> Depl
         def live() -> Report:
             return look(request_for(root, settings), config)
 
-        report = one_look(root, settings.stack, live, lambda seen: confirm(seen, live(), settings.wanted))
+        def with_notices() -> Report:
+            seen = live()
+            return replace(seen, warnings=(*seen.warnings, *notices_now(seen, tokens_of(settings))))
+
+        report = one_look(root, settings.stack, with_notices, lambda seen: confirm(seen, live(), settings.wanted))
     texts = read_texts(report.agents, root, home)
+    pins = _tool_pins(root, report, is_live=settings.config.discovery != "snapshot")
     if not any(
         isinstance(finding.candidate.launch, Launch) or finding.candidate.header_names
         for service in report.services.values()
         for finding in service.findings
     ):
-        return DeployLook(report, config, texts)
+        return DeployLook(report, config, texts, tool_pins=pins)
     request = request_for(root, settings)
     probes = (user_files, other_tools, project_files, npx)
     named = [candidate for probe in probes for candidate in probe(request).candidates]
@@ -128,7 +136,27 @@ def take(root: Path, settings: StackSettings, *, updating: bool = False) -> Depl
         servers,
         certificates=_certificates(settings) if servers else None,
         asked_with={(one.service, one.key): one.headers for one in named if one.headers},
+        tool_pins=pins,
     )
+
+
+def _tool_pins(root: Path, report: Report, *, is_live: bool) -> dict[str, str]:
+    """The pins as the application reads them. Raises `ConfigError` where one is not what the look saw."""
+    pins = read_tool_pins(root)
+    # A snapshot says what the world was like; the pins that count are those beside it.
+    if is_live and (others := {name: pin.sha256 for name, pin in pins.items()} | dict(report.tool_pins)):
+        changed = [name for name in others if name not in pins or pins[name].sha256 != report.tool_pins.get(name)]
+        if changed:
+            raise ConfigError(
+                "\n".join(f"{file_of(name)}:1: file: is another since the look; preview again" for name in changed)
+            )
+    return {name: pin.text for name, pin in pins.items()}
+
+
+def tokens_of(settings: StackSettings) -> tuple[str, ...]:
+    """The tokens of the stack's own gateway, each without the name that may stand before it."""
+    secret = settings.secrets.get("gatewayTokens")
+    return tuple(one.rpartition(":")[2] for one in secret.value.split()) if secret is not None else ()
 
 
 def _certificates(settings: StackSettings) -> str | None:

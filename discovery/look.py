@@ -29,6 +29,7 @@ from discovery.judging.selection import choose, require_pins
 from discovery.judging.sightings import pins_of, rank_of, services_of, sightings_of
 from discovery.probes import PROBES, NamedProbe
 from discovery.readers import host_records
+from discovery.readers.tool_pins import read_tool_pins
 from discovery.report import AgentReport, HostLaunch, Report, ServiceReport
 from discovery.request import Gathered, Request
 from discovery.wire import Resolver, in_thread
@@ -50,11 +51,13 @@ _ENGINE_SILENT = Inventory(
 def look(request: Request, config: DiscoveryConfig, probes: Sequence[NamedProbe] = PROBES) -> Report:
     """Find out what there is for every service. Raises `ConfigError` for broken configuration and unmet pins."""
     agents_config = load_agents_config(request.root)
+    pins = read_tool_pins(request.root)
     result: Future[Report] = Future()
 
     def run() -> None:
         try:
-            result.set_result(asyncio.run(_look(request, config, agents_config, probes)))
+            seen = asyncio.run(_look(request, config, agents_config, probes))
+            result.set_result(replace(seen, tool_pins={name: pin.sha256 for name, pin in pins.items()}))
         except BaseException as error:  # noqa: BLE001 - carried over to the caller, never swallowed
             result.set_exception(error)
 

@@ -330,7 +330,8 @@ class Report:
 
     `previous` is what the last deployment chose, by service; empty before the first. `data_writers` is what
     wrote the data of this stack's own: service to what a stand-in calls itself, or "" for the real one, as far as it is
-    known. `owner` identifies the state that the stack's own objects belong to.
+    known. `owner` identifies the state that the stack's own objects belong to. `tool_pins` are the project's pins:
+    server to the SHA-256 of its file, so that a deployment takes what the look saw.
     """
 
     stack: str
@@ -342,6 +343,7 @@ class Report:
     previous: Mapping[str, Remembered] = field(default_factory=dict)
     data_writers: Mapping[str, str] = field(default_factory=dict)
     owner: str = ""
+    tool_pins: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The document that `python -m discovery --json` prints (docs/interface.md, Discovery)."""
@@ -356,6 +358,7 @@ class Report:
             "previous": {name: value.to_texts() for name, value in self.previous.items()},
             "data_writers": dict(self.data_writers),
             "owner": self.owner,
+            "tool_pins": dict(self.tool_pins),
         }
 
     @classmethod
@@ -375,6 +378,7 @@ class Report:
                 # A snapshot that was committed before there were any says nothing of them.
                 data_writers={str(name): str(words) for name, words in document.get("data_writers", {}).items()},
                 owner=str(document["owner"]),
+                tool_pins={str(name): str(digest) for name, digest in document.get("tool_pins", {}).items()},
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a discovery report: {error!r}") from error

@@ -6,21 +6,27 @@ import asyncio
 import os
 import sys
 import uuid
+from collections.abc import Mapping
 from functools import partial
 
 from gateway import logs, tracing
 from gateway.apps import Parts, build_api, build_page
 from gateway.callers import ISSUER_SHELVES, Callers, TokensError, load_callers
+from gateway.endpoint.agents import AgentTools
+from gateway.endpoint.server import Endpoints
+from gateway.endpoint.upstream import upstreams
 from gateway.health import HealthBoard
 from gateway.issuer import Issuer
 from gateway.metrics import Metrics
 from gateway.models.providers import Providers
 from gateway.past_routes import session_routes, similar_routes
+from gateway.pins.guard import ToolGuard, load_pins
+from gateway.pins.tool_set import PinError, ToolSet
 from gateway.plan import Plan, PlanError, load_plan
 from gateway.protected_resource import metadata_routes
 from gateway.rights import Access, Rights
 from gateway.room import Room, container_limit
-from gateway.routes import read_routes
+from gateway.routes import look_at, read_routes
 from gateway.run_routes import run_routes
 from gateway.runs.day_tokens import DayTokens
 from gateway.runs.desk import Desk
@@ -40,9 +46,10 @@ from gateway.runs.ways import Ways
 from gateway.serve import serve
 from gateway.servers import ServerBoard
 from gateway.settings import Settings, SettingsError, load_settings
+from gateway.tool_routes import tool_routes
 
 
-async def run(settings: Settings, plan: Plan, callers: Callers) -> None:
+async def run(settings: Settings, plan: Plan, callers: Callers, pins: Mapping[str, ToolSet]) -> None:
     stopping = asyncio.Event()
     replica = uuid.uuid4().hex
     end_traces = tracing.start(replica) if settings.traces_endpoint else None
@@ -64,7 +71,9 @@ async def run(settings: Settings, plan: Plan, callers: Callers) -> None:
     )
     similar = SimilarRuns(plan, choose_embedder(settings), settings.similar_days, metrics)
     providers = Providers(plan.models, settings.run_seconds)
-    ways = Ways(ModelRunner(plan, settings, metrics, providers), ToolCaller(settings.run_seconds, metrics))
+    guard = ToolGuard(plan, shared, pins)
+    runner = ModelRunner(plan, settings, metrics, providers, guard)
+    ways = Ways(runner, ToolCaller(settings.run_seconds, metrics, guard))
     service = RunService(
         plan=plan,
         ways=ways,
@@ -79,7 +88,7 @@ async def run(settings: Settings, plan: Plan, callers: Callers) -> None:
         replica=replica,
     )
     issuer = Issuer(plan.oauth) if plan.oauth is not None else None
-    board, servers = HealthBoard(plan, settings.check_seconds), ServerBoard(plan, settings.check_seconds)
+    board, servers = HealthBoard(plan, settings.check_seconds), ServerBoard(plan, settings.check_seconds, guard)
     routers = [
         read_routes(
             plan=plan,
@@ -94,23 +103,27 @@ async def run(settings: Settings, plan: Plan, callers: Callers) -> None:
             issuer=issuer,
             stopping=stopping,
         ),
+        tool_routes(servers),
         # Before the runs by their id: `similar` is none.
         similar_routes(similar, plan.agents.keys()),
         run_routes(service),
         session_routes(sessions),
         *([metadata_routes(plan.oauth)] if plan.oauth is not None else []),
     ]
-    parts = Parts(settings, routers, metrics, board, callers, _access(settings, plan), issuer, room)
+    servers_asked = upstreams(plan.used("mcp"), settings.run_seconds, settings.answer_mib * 2**20, guard)
+    endpoints = Endpoints(servers_asked, AgentTools(plan, service, partial(look_at, plan, ways, {})))
+    parts = Parts(settings, routers, metrics, board, callers, _access(settings, plan), issuer, room, endpoints)
 
     working = asyncio.create_task(_work(service, issuer))
     tidying = asyncio.create_task(shared.tidy())
     apps = {settings.page_port: build_page(parts), settings.api_port: build_api(parts)}
-    serving = asyncio.create_task(serve(settings.host, apps, stopping))
-    # The work beside the requests never ends by itself: if it does, that is a fault, and the process goes with it.
-    await asyncio.wait({working, serving}, return_when=asyncio.FIRST_COMPLETED)
-    if not serving.done():
-        working.result()
-    await serving
+    async with endpoints.running():
+        serving = asyncio.create_task(serve(settings.host, apps, stopping))
+        # The work beside the requests never ends by itself: if it does, that is a fault, and the process goes with it.
+        await asyncio.wait({working, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done():
+            working.result()
+        await serving
     await service.close()
     working.cancel()
     tidying.cancel()
@@ -140,11 +153,12 @@ def main() -> int:
         settings = load_settings(os.environ)
         plan = load_plan(settings.plan_file)
         callers = load_callers(settings.tokens_file)
-    except (SettingsError, PlanError, TokensError) as error:
+        pins = load_pins(plan)
+    except (SettingsError, PlanError, TokensError, PinError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     logs.configure(settings.log_level_number)
-    asyncio.run(run(settings, plan, callers))
+    asyncio.run(run(settings, plan, callers, pins))
     return 0
 
 

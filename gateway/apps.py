@@ -10,10 +10,12 @@ from fastapi import APIRouter, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import Response
+from starlette.routing import Route
 
 from gateway import VERSION
 from gateway.access import BearerTokens
 from gateway.callers import Callers
+from gateway.endpoint.server import Endpoints
 from gateway.errors import install_error_handlers
 from gateway.health import HealthBoard
 from gateway.issuer import Issuer
@@ -35,6 +37,9 @@ PAGE_POLICY = (
 )
 
 
+MCP_PATHS = ("/mcp", "/mcp/{server}")
+
+
 @dataclass(frozen=True)
 class Parts:
     """What both applications share."""
@@ -47,6 +52,7 @@ class Parts:
     access: Access
     issuer: Issuer | None
     room: Room
+    endpoints: Endpoints
 
 
 def build_api(parts: Parts) -> FastAPI:
@@ -60,6 +66,9 @@ def build_api(parts: Parts) -> FastAPI:
         return Response(parts.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     app.add_api_route("/metrics", metrics, summary="For Prometheus", response_class=Response)
+    # Without sessions there is nothing to listen to by GET, and nothing to end by DELETE.
+    for path in MCP_PATHS:
+        app.router.routes.append(Route(path, parts.endpoints, methods=["POST"]))
     return _with(parts, app)
 
 

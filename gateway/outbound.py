@@ -16,10 +16,17 @@ def error_line(error: BaseException) -> str:
     return (text or type(error).__name__)[:200]
 
 
-def http_client(seconds: float, headers: dict[str, str] | None = None) -> httpx2.AsyncClient:
+def http_client(
+    seconds: float, headers: dict[str, str] | None = None, transport: httpx2.AsyncBaseTransport | None = None
+) -> httpx2.AsyncClient:
     """A client that goes where it is told and nowhere else: no proxy or login from the environment, no redirects."""
     return httpx2.AsyncClient(
-        timeout=seconds, headers=headers, follow_redirects=False, trust_env=False, verify=tls_context()
+        timeout=seconds,
+        headers=headers,
+        follow_redirects=False,
+        trust_env=False,
+        verify=tls_context(),
+        transport=transport,
     )
 
 

@@ -23,7 +23,8 @@ class PlannedService(_Model):
 
     `credential` is the path of a file with its secret; `host` the Host to ask for where it is not the endpoint's;
     `header_file` (`headers` in the plan) that of a JSON map with more headers for an MCP server;
-    `answer_seconds` is what its entry allows for an answer.
+    `answer_seconds` is what its entry allows for an answer. `pin` is the file with the tools that were accepted of an
+    MCP server, `identity` a digest of where the plan gets it from.
     """
 
     action: Literal["deploy", "reuse", "relay", "omit"]
@@ -36,6 +37,8 @@ class PlannedService(_Model):
     host: str | None = None
     header_file: Path | None = Field(default=None, alias="headers")
     answer_seconds: float | None = Field(default=None, gt=0)
+    pin: Path | None = None
+    identity: str | None = None
 
     @property
     def is_used(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 from gateway.errors import ApiError
@@ -28,9 +29,15 @@ def refused_for_now(status: int, code: str, message: str) -> ApiError:
     return ApiError(status, code, message, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
+@cache
+def _statm() -> int:
+    # It stays open: resident memory is asked for with every body.
+    return os.open(_PROC / "statm", os.O_RDONLY | os.O_CLOEXEC)
+
+
 def resident_bytes() -> int:
     # size resident shared text lib data dt, in pages
-    return int((_PROC / "statm").read_text().split()[1]) * _PAGE_BYTES
+    return int(os.pread(_statm(), 256, 0).split()[1]) * _PAGE_BYTES
 
 
 def container_limit(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int | None:

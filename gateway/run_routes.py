@@ -101,6 +101,9 @@ def run_routes(service: RunService) -> APIRouter:
         caller, hold = request.scope["state"][CALLER], request.scope["state"][HOLD]
         question = Question(caller, agent, body.input, body.session, body.arguments, idempotency_key)
         run = await service.start(question, hold)
+        if isinstance(run, Run):
+            # Whoever asked may look for the record later.
+            run.keep()
         if "text/event-stream" in accept and isinstance(run, Run):
             return StreamingResponse(stream(run.events()), media_type="text/event-stream", headers=NO_BUFFERING)
         return await run.ended() if isinstance(run, Run) else run

@@ -6,10 +6,12 @@ import asyncio
 import time
 from typing import Literal
 
+import mcp_types
 from pydantic import BaseModel
 
 from gateway.mcp_client import MCP_ERRORS, connected
 from gateway.outbound import error_line
+from gateway.pins.guard import Judged, ToolGuard, listed
 from gateway.plan import Plan, PlannedService
 from gateway.rights import Rights
 
@@ -29,7 +31,8 @@ class ServerTool(BaseModel):
 
 
 class McpServer(BaseModel):
-    """One server. `reason` is the plan's (for one left out, what to set), `problem` why it does not answer now."""
+    """One server. `reason` is the plan's (for one left out, what to set), `problem` why it does not answer now,
+    or that some of its tools are not served."""
 
     name: str
     status: Literal["ok", "down", "omitted"]
@@ -60,9 +63,11 @@ class McpServers(BaseModel):
 class ServerBoard:
     """Asks every MCP server of the plan, all at once and each within `seconds`."""
 
-    def __init__(self, plan: Plan, seconds: float) -> None:
+    def __init__(self, plan: Plan, seconds: float, guard: ToolGuard) -> None:
         self._services = {name: one for name, one in sorted(plan.services.items()) if one.protocol == "mcp"}
         self._seconds = seconds
+        self._guard = guard
+        self._judged: dict[str, Judged] = {}
         self._lock = asyncio.Lock()
         self._last: McpServers | None = None
         self._last_at = 0.0
@@ -79,41 +84,40 @@ class ServerBoard:
         servers = self._last.servers if self._last is not None else []
         return {one.name: frozenset(tool.name for tool in one.tools) for one in servers if one.status == "ok"}
 
+    def judged(self) -> dict[str, Judged]:
+        """What is to be thought of the tools of each server that answered the last look."""
+        return dict(self._judged)
+
     async def _ask(self, name: str, service: PlannedService) -> McpServer:
         planned = McpServer(
             name=name, status="omitted", source=service.source, endpoint=service.endpoint, reason=service.reason
         )
         if not service.is_used:
             return planned
-        found: dict[str, object] = {}
+        found: dict[str, object] = {"status": "ok"}
+        server: mcp_types.Implementation | None = None
+        tools: list[mcp_types.Tool] = []
+        is_whole = False
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(self._seconds):
-                found = await _introduce(service, self._seconds)
+            async with asyncio.timeout(self._seconds), connected(service, self._seconds) as client:
+                server = client.server_info
+                tools, is_whole = await listed(client)
         except* MCP_ERRORS as group:
             problem = error_line(group)
             found = {"status": "down", "problem": problem}
         milliseconds = round((time.perf_counter() - started) * 1000, 1)
+        self._judged.pop(name, None)
+        if found["status"] == "ok":
+            judged = self._judged[name] = await self._guard.judge(name, server, tools, is_whole=is_whole)
+            served = judged.served(tools)
+            found |= {
+                "server_name": server.name if server else None,
+                "version": (server.version or None) if server else None,
+                "tools": [_tool(tool.name, tool.description, tool.input_schema) for tool in served[:MAX_TOOLS]],
+                "problem": judged.note,
+            }
         return planned.model_copy(update={**found, "latency_ms": milliseconds})
-
-
-async def _introduce(service: PlannedService, seconds: float) -> dict[str, object]:
-    tools: list[ServerTool] = []
-    cursor: str | None = None
-    async with connected(service, seconds) as client:
-        server = client.server_info
-        # A server without tools may not even know the question.
-        while client.server_capabilities.tools is not None and len(tools) < MAX_TOOLS:
-            page = await client.list_tools(cursor=cursor)
-            tools += [_tool(tool.name, tool.description, tool.input_schema) for tool in page.tools]
-            if (cursor := page.next_cursor) is None:
-                break
-    return {
-        "status": "ok",
-        "server_name": server.name if server else None,
-        "version": (server.version or None) if server else None,
-        "tools": tools[:MAX_TOOLS],
-    }
 
 
 def _tool(name: str, description: str | None, schema: dict[str, object]) -> ServerTool:

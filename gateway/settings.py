@@ -97,6 +97,13 @@ class Settings(BaseModel):
         alias="PROMPTCRAFT_DAY_TOKENS",
         description="How many tokens of models each caller may use in a day (UTC); 0 for any number.",
     )
+    answer_mib: int = Field(
+        8,
+        ge=1,
+        le=1024,
+        alias="PROMPTCRAFT_ANSWER_MIB",
+        description="How many MiB an answer of an MCP server may have at `/mcp`.",
+    )
     queue_limit: int = Field(
         100, ge=0, le=10_000, alias="PROMPTCRAFT_QUEUE_LIMIT", description="How many runs may wait for a slot."
     )

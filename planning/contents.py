@@ -17,13 +17,15 @@ class SecretText:
 class Contents:
     """Contents by the names that the plan uses for them.
 
-    `secrets` is keyed as `StackSettings.secrets`; `agent_texts` are the winning definitions by agent, `dashboards`
+    `secrets` is keyed as `StackSettings.secrets`; `agent_texts` are the winning definitions by agent, `tool_pins` the
+    accepted tools by server, `dashboards`
     texts by file name; `launches` how the runner starts servers, by name and key, `headers` what requests to servers
     carry, likewise; `certificates` (PEM) are the authorities that the runner trusts besides the public ones.
     """
 
     secrets: Mapping[str, SecretText] = field(default_factory=dict)
     agent_texts: Mapping[str, str] = field(default_factory=dict)  # JSON
+    tool_pins: Mapping[str, str] = field(default_factory=dict)  # JSON
     dashboards: Mapping[str, str] = field(default_factory=dict)
     launches: Mapping[tuple[str, str], SecretText] = field(default_factory=dict)
     headers: Mapping[tuple[str, str], SecretText] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from planning.changes import announcements, data_takeovers
 from planning.checks import problems_of, useless
 from planning.mcp_servers import announced, asked_for, fit_into_runner, servers_of, told_headers
 from planning.models import models_of
+from planning.pins import pins_of
 from planning.plan import (
     Budget,
     Choice,
@@ -69,6 +70,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
     if problems:
         raise ConfigError("\n".join(problems))
     on_this_host = [decision for decision in decisions.values() if isinstance(decision, HostCommand)]
+    pinned, loose = pins_of(decisions, report)
     notices = (
         *report.warnings,
         *(settings.tls.warnings if settings.tls else ()),
@@ -78,6 +80,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         *models.notices,
         *fit.notices,
         *announced(on_this_host),
+        *loose,
         *announcements(decisions, report),
     )
     plan = Plan(
@@ -97,6 +100,7 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         carrier=settings.images[EXPORTERS_IMAGE] if fit.containers else None,
         edge=edge_of(settings),
         models=models.models,
+        pinned=pinned,
         access=access_of(settings),
         oauth=settings.config.oauth,
     )

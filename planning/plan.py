@@ -300,7 +300,8 @@ class Plan:
     `runner` is what starts the servers that are `InRunner`, None where there are none; the image `carrier` has what
     carries bytes to those in a container of their own. `authorities` (PEM) sign for
     what is reused, besides the usual ones. `protect_data`: no deployment and no plain `pulumi destroy` may delete a
-    data volume. `access` has the globs of tools by caller, None where the stack says nothing of it.
+    data volume. `access` has the globs of tools by caller, None where the stack says nothing of it. `pinned` are the
+    MCP servers whose tools the project has pins of.
     """
 
     project: str
@@ -319,6 +320,7 @@ class Plan:
     authorities: str | None = field(default=None, repr=False)
     edge: Edge = Edge()
     models: Models = field(default_factory=Models)
+    pinned: frozenset[str] = frozenset()
     access: Mapping[str, tuple[str, ...]] | None = None
     oauth: OAuth | None = None
 

@@ -1,4 +1,4 @@
-"""Addresses for people and their tools on this host: the stack outputs `urls` and `mcpConfig`."""
+"""Addresses for people and their tools on this host: the stack outputs `urls`, `mcpConfig` and `mcpConfigEach`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from urllib.parse import urlsplit
 
 from catalog import FINDABLE, SERVICES, Protocol
 from planning.plan import Decision, Deploy, InRunner, Plan, Relay, Reuse
+
+# What the stack is called among somebody's MCP servers, and the variable that a token of theirs is taken from.
+ENTRY = "promptcraft"
+TOKEN_VARIABLE = "PROMPTCRAFT_TOKEN"
 
 
 def urls(plan: Plan) -> dict[str, str]:
@@ -40,10 +44,26 @@ def _of(service: str, decision: Decision) -> list[tuple[str, str]]:
 
 
 def mcp_config(plan: Plan) -> dict[str, Any]:
-    """An `mcpServers` document ready to paste into `.mcp.json` (Claude Code's format).
+    """An `mcpServers` document ready to paste into `.mcp.json` (Claude Code's format): the one endpoint of the stack.
+
+    A token that it asks for is named as a variable, which the reader of the document expands (`${NAME}`).
+    """
+    addresses = urls(plan)
+    base = addresses.get("nginx") or addresses.get("promptcraft-api")
+    if base is None:
+        return {"mcpServers": {}}
+    server: dict[str, Any] = {"type": "http", "url": f"{base}/mcp"}
+    application = plan.decisions["promptcraft"]
+    if isinstance(application, Deploy) and "gatewayTokens" in application.workload.secrets:
+        server["headers"] = {"Authorization": f"Bearer ${{{TOKEN_VARIABLE}}}"}
+    return {"mcpServers": {ENTRY: server}}
+
+
+def mcp_config_each(plan: Plan) -> dict[str, Any]:
+    """The same for tools that are to reach each server by itself, past the endpoint and what it sees to.
 
     What is published is reached where it is; a package that the runner starts for the stack, people's tools start for
-    themselves. Secrets are named as variables, which the reader of the document expands (`${NAME}`).
+    themselves. Secrets are named as variables.
     """
     addresses = urls(plan)
     servers = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any, assert_never
 
@@ -36,13 +37,21 @@ def header_file(name: str) -> str:
     return f"{SECRETS_PATH}/headers-{name}.json"
 
 
+def pin_file(name: str) -> str:
+    """Where the accepted tools of an MCP server lie inside the application's container."""
+    return f"{FILES_PATH}/pins/{name}.json"
+
+
 def plan_document(plan: Plan, secrets: tuple[str, ...]) -> str:
     """JSON text, sorted by key. `secrets` names the services whose credential the application may read."""
     document = {
         "schema_version": SCHEMA_VERSION,
         "project": plan.project,
         "stack": plan.stack,
-        "services": {name: _service(name, decision, secrets) for name, decision in plan.decisions.items()},
+        "services": {
+            name: _service(name, decision, secrets) | _identity(name, decision) | _pin(name, plan)
+            for name, decision in plan.decisions.items()
+        },
         "limits": {
             "max_concurrent_agents": plan.limits.max_concurrent_agents,
             "agent_memory_mb": plan.limits.agent_memory_mb,
@@ -90,6 +99,30 @@ def _service(name: str, decision: Decision, secrets: tuple[str, ...]) -> dict[st
             return common | {"action": "omit", "source": None, "endpoint": None, "stand_in": None}
         case _:
             assert_never(decision)
+
+
+def _pin(name: str, plan: Plan) -> dict[str, Any]:
+    return {"pin": pin_file(name)} if name in plan.pinned else {}
+
+
+def _identity(name: str, decision: Decision) -> dict[str, Any]:
+    """A digest of what this stack starts as an MCP server, which changes by somebody's own doing only."""
+    if name in FINDABLE and FINDABLE[name].protocol is not Protocol.MCP:
+        return {}
+    match decision:
+        case Deploy(workload=workload):
+            parts: list[Any] = ["image", workload.image.reference]
+        case InRunner(container=container) as server:
+            image = None if container is None else container.image.reference
+            parts = ["launch", server.program, server.package, server.beside, server.arguments, image]
+        case HostCommand(fingerprint=fingerprint):
+            parts = ["command", fingerprint]
+        case Reuse() | Relay() | Omit():
+            # Another's may move without anybody's doing.
+            return {}
+        case _:
+            assert_never(decision)
+    return {"identity": hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}
 
 
 def _as_its_entry_says(name: str, decision: Reuse | Relay | InRunner) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from gateway.models.names import LOCAL, ModelId
 from gateway.models.providers import ProviderError, Providers
 from gateway.models.wire import Patience, patience
 from gateway.outbound import error_line
+from gateway.pins.guard import ToolGuard
 from gateway.plan import Plan
 from gateway.runs.sessions import Turn
 from gateway.runs.toolbox import Catalogue, toolbox
@@ -32,12 +33,14 @@ _SHOWN_CHARACTERS = 300
 class ModelRunner:
     """Makes the runs that models answer. One a process: it keeps connections and what servers listed."""
 
-    def __init__(self, plan: Plan, settings: Settings, metrics: Metrics, providers: Providers) -> None:
+    def __init__(
+        self, plan: Plan, settings: Settings, metrics: Metrics, providers: Providers, guard: ToolGuard
+    ) -> None:
         self.plan = plan
         self.settings = settings
         self.metrics = metrics
         self.providers = providers
-        self.catalogue = Catalogue()
+        self.catalogue = Catalogue(guard)
 
     async def run(
         self, agent: str, model: ModelId, definition: Definition, turns: Sequence[Turn], text: str, told: Told

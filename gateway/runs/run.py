@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,6 +60,8 @@ class Run:
         # Whether a tool or a model may have been asked, so that its keys must not lead to another run.
         self.is_spent = False
         self.task: asyncio.Task[None] | None = None
+        # How many wait for it and would have it cancelled if all of them went away; None once somebody wants it anyway.
+        self._awaiting: int | None = 0
         self._has_begun = False
         self._stopped: tuple[Status, str] | None = None
         self._events: list[Event] = []
@@ -82,6 +85,25 @@ class Run:
         # A task that is cancelled before its first step never takes it, and would leave no record.
         if self._has_begun:
             self.task.cancel()
+
+    def keep(self) -> None:
+        """Somebody wants it to its end, whoever goes away."""
+        self._awaiting = None
+
+    @contextmanager
+    def awaited(self) -> Iterator[None]:
+        """While somebody waits for it who may go away; with the last of them the run is cancelled."""
+        if self._awaiting is not None:
+            self._awaiting += 1
+        try:
+            yield
+        except BaseException:
+            if self._awaiting == 1:
+                self.stop("cancelled", "nobody waits for it any more")
+            raise
+        finally:
+            if self._awaiting is not None:
+                self._awaiting -= 1
 
     def begin(self) -> None:
         self._has_begun = True

@@ -15,9 +15,10 @@ from mcp_types import CallToolResult, TextContent
 
 from gateway.agents import Definition
 from gateway.json_bounds import extent
-from gateway.mcp_client import MCP_ERRORS, connected
+from gateway.mcp_client import CONNECT_PAUSES, MCP_ERRORS, connected
 from gateway.metrics import Metrics
 from gateway.outbound import error_line
+from gateway.pins.guard import ToolGuard
 from gateway.plan import Plan, PlannedService
 from gateway.runs.sessions import Turn, conversation
 from gateway.runs.way import Answer, AnswerError, Prepared, Told
@@ -26,8 +27,6 @@ from gateway.settings import Settings
 log = logging.getLogger(__name__)
 
 ZEN = "zen-mcp"
-# Only a connection that was never made is tried again: a tool that may have begun must not run twice.
-CONNECT_PAUSES = (0.2, 0.5)
 MAX_OUTPUT_CHARACTERS = 1_000_000
 
 
@@ -60,9 +59,10 @@ class Tool:
 
 
 class ToolCaller:
-    def __init__(self, seconds: float, metrics: Metrics) -> None:
+    def __init__(self, seconds: float, metrics: Metrics, guard: ToolGuard) -> None:
         self._seconds = seconds
         self._metrics = metrics
+        self._guard = guard
 
     async def call(self, tool: Tool, arguments: dict[str, Any], told: Told) -> str:
         """The tool's answer as text. Raises `ToolError`."""
@@ -90,11 +90,16 @@ class ToolCaller:
                 problem: BaseException
                 try:
                     async with connected(tool.service, self._seconds) as client:
-                        return await client.call_tool(tool.name, arguments, progress_callback=told.progress)
+                        # Raised outside: in here it would become part of a group.
+                        refusal = await self._guard.refusal(tool.server, client, tool.name)
+                        if refusal is None:
+                            return await client.call_tool(tool.name, arguments, progress_callback=told.progress)
                 except* httpx2.ConnectError as group:
                     problem = group
                 except* MCP_ERRORS as group:
                     raise ToolError(f"{tool.server}: {error_line(group)}") from group
+                else:
+                    raise ToolError(str(refusal))
                 if pause is None:
                     raise ToolError(f"{tool.server}: {error_line(problem)}") from problem
                 await asyncio.sleep(pause)

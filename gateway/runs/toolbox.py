@@ -13,10 +13,9 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import httpx2
-from mcp.client.client import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
     INVALID_PARAMS,
@@ -30,24 +29,25 @@ from mcp_types import (
 )
 
 from gateway.allowance import Allowance, tool_name
+from gateway.kept import Kept
 from gateway.mcp_client import MCP_ERRORS, connected
 from gateway.metrics import Metrics
 from gateway.outbound import error_line
+from gateway.pins.guard import ToolGuard, listed
 from gateway.plan import PlannedService
 from gateway.runs.record import Step
 from gateway.runs.way import AnswerError, Told
 
-# Only a connection that was never made is tried again.
-CONNECT_PAUSES = (0.2, 0.5)
 # So long what a server listed is believed.
 LISTED_SECONDS = 60.0
 MAX_LISTED = 500
 # What OpenAI's API takes; the other providers take more.
 MAX_TOOLS = 128
 _NAME_LENGTH = 64
+# So many tools of one server are named to the caller where they are withheld.
+_MAX_WITHHELD = 5
 MAX_RESULT_CHARACTERS = 100_000
 MAX_PROBLEM_CHARACTERS = 500
-_END_SECONDS = 2.0
 # JSON-RPC's words for a request that was turned down. Any other error may come from the middle of a call.
 _NOT_BEGUN = frozenset({PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS})
 
@@ -79,8 +79,9 @@ class _Listed:
 
 @dataclass
 class Catalogue:
-    """What the servers of the plan listed last, by server."""
+    """What the servers of the plan listed last, by server, without what `guard` withholds."""
 
+    guard: ToolGuard
     listed: dict[str, _Listed] = field(default_factory=dict)
 
     def names(self) -> dict[str, frozenset[str]]:
@@ -94,85 +95,13 @@ class Catalogue:
         self.listed[server] = _Listed(time.monotonic(), tools)
 
 
-class _Session:
-    """One connection of a run to one server, made when it is first needed and kept until the run ends.
-
-    It has a task of its own: what breaks a connection cancels the task that opened it, and that must not be the run's.
-    """
-
-    def __init__(self, name: str, service: PlannedService, seconds: float) -> None:
-        self._name = name
-        self._service = service
-        self._seconds = seconds
-        self._task: asyncio.Task[None] | None = None
-        self._client: asyncio.Future[Client] | None = None
-        self._closing = asyncio.Event()
-
-    async def client(self) -> Client:
-        """Raises `AnswerError` where no connection is to be had; nothing was called then."""
-        if self._task is None:
-            self._client = asyncio.get_running_loop().create_future()
-            self._task = asyncio.create_task(self._keep(self._client))
-        assert self._client is not None
-        both: set[asyncio.Future[Any]] = {self._client, self._task}
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        if self._client.done() and not self._client.cancelled():
-            return self._client.result()
-        raise AnswerError(f"{self._name}: the connection was lost")
-
-    async def call(self, tool: str, arguments: dict[str, Any], told: Told) -> CallToolResult:
-        """Raises `AnswerError` where nothing was sent, `ConnectionError` where the outcome is unknown."""
-        client = await self.client()
-        assert self._task is not None
-        if self._task.done():
-            raise AnswerError(f"{self._name}: the connection was lost")
-        calling = asyncio.ensure_future(client.call_tool(tool, arguments, progress_callback=told.progress))
-        try:
-            await asyncio.wait({calling, self._task}, return_when=asyncio.FIRST_COMPLETED)
-            if not calling.done():
-                raise ConnectionError("the connection was lost during the call")
-            return calling.result()
-        finally:
-            if not calling.done():
-                calling.cancel()
-                await asyncio.wait({calling}, timeout=_END_SECONDS)
-
-    async def close(self) -> None:
-        if self._task is None:
-            return
-        self._closing.set()
-        done, _ = await asyncio.wait({self._task}, timeout=_END_SECONDS)
-        if not done:
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=_END_SECONDS)
-
-    async def _keep(self, made: asyncio.Future[Client]) -> None:
-        problem: BaseException
-        for pause in (*CONNECT_PAUSES, None):
-            try:
-                async with connected(self._service, self._seconds) as client:
-                    made.set_result(client)
-                    await self._closing.wait()
-                return
-            except* httpx2.ConnectError as group:
-                problem = group
-            except* MCP_ERRORS as group:
-                problem, pause = group, None
-            if made.done():
-                return
-            if pause is None:
-                made.set_exception(AnswerError(f"{self._name}: {error_line(problem)}"))
-                return
-            await asyncio.sleep(pause)
-
-
 class Toolbox:
     """Made by `toolbox`. `missing` says which servers did not list their tools, in one line; None when all did."""
 
     def __init__(
         self, servers: Mapping[str, PlannedService], allowed: Allowance, seconds: float, told: Told, metrics: Metrics
     ) -> None:
-        self._sessions = {name: _Session(name, servers[name], seconds) for name in allowed.servers}
+        self._sessions = {name: Kept(name, partial(connected, servers[name], seconds)) for name in allowed.servers}
         self._allowed = allowed
         self._told = told
         self._metrics = metrics
@@ -190,6 +119,14 @@ class Toolbox:
                 if self._allowed.allows(server, tool):
                     name = _unique(tool_name(server, tool), self.tools)
                     self.tools[name] = BoxedTool(name, server, tool, description, schema)
+            judged = catalogue.guard.last(server)
+            problems += [
+                refusal
+                for one in (judged.withheld if judged is not None else ())
+                if judged is not None
+                and self._allowed.allows(server, one.tool)
+                and (refusal := judged.refusal(one.tool)) is not None
+            ][:_MAX_WITHHELD]
         if len(self.tools) > MAX_TOOLS:
             problems.append(f"{len(self.tools)} tools are allowed, and the first {MAX_TOOLS} were given")
             self.tools = dict(list(self.tools.items())[:MAX_TOOLS])
@@ -198,21 +135,16 @@ class Toolbox:
     async def _listed(self, server: str, catalogue: Catalogue) -> list[tuple[str, str, dict[str, Any]]] | str:
         if (known := catalogue.fresh(server)) is not None:
             return known
-        tools: list[tuple[str, str, dict[str, Any]]] = []
-        cursor: str | None = None
         try:
             client = await self._sessions[server].client()
-            # A server without tools may not even know the question.
-            while client.server_capabilities.tools is not None and len(tools) < MAX_LISTED:
-                page = await client.list_tools(cursor=cursor)
-                tools += [(tool.name, tool.description or "", tool.input_schema) for tool in page.tools]
-                if (cursor := page.next_cursor) is None:
-                    break
+            found, is_whole = await listed(client)
         except AnswerError as error:
             return f"without the tools of {error}"
         except MCP_ERRORS as error:
             return f"without the tools of {server}: {error_line(error)}"
-        tools = tools[:MAX_LISTED]
+        judged = await catalogue.guard.judge(server, client.server_info, found, is_whole=is_whole)
+        served = judged.served(found)[:MAX_LISTED]
+        tools = [(tool.name, tool.description or "", tool.input_schema) for tool in served]
         catalogue.put(server, tools)
         return tools
 
@@ -235,7 +167,9 @@ class Toolbox:
         outcome = "unknown"
         try:
             self.calls += 1
-            result = await self._sessions[boxed.server].call(boxed.tool, arguments, self._told)
+            result = await self._sessions[boxed.server].ask(
+                lambda client: client.call_tool(boxed.tool, arguments, progress_callback=self._told.progress)
+            )
             outcome = "error" if result.is_error else "ok"
         except AnswerError as error:
             # Nothing was sent.

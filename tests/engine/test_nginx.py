@@ -209,7 +209,19 @@ def slow_client(alone: Server) -> Iterator[Future[float]]:
 NO_ROUTES = [
     *("/metrics", "/Metrics", "//metrics", "/x/../metrics", "/api/../metrics", "/%6detrics", "/metrics/", "/./metrics"),
     *("/metrics?x", "/api/%2e%2e/metrics", "/api/..%2fmetrics", "/api//x", "/-/reload", "/openapi.json", "/health/"),
-    *("/metrics;x", "/api/..;/metrics", "/api/.;/x", "/\\metrics", "/api\\..\\metrics", "/stub_status", "/healthz"),
+    *(
+        "/mcp/",
+        "/mcp/a/b",
+        "/mcpx",
+        "/MCP",
+        "/metrics;x",
+        "/api/..;/metrics",
+        "/api/.;/x",
+        "/\\metrics",
+        "/api\\..\\metrics",
+        "/stub_status",
+        "/healthz",
+    ),
     *("/metrics%20", "/metrics%3f", "/%2fmetrics", "/%252e%252e/metrics", "/api/%c0%ae%c0%ae/metrics", "/metrics#x"),
     *(
         "/.git/config",

@@ -153,7 +153,7 @@ def person(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Mappin
 @pytest.fixture(scope="module")
 def pasted(deployed: Done, project: Project) -> dict[str, Any]:
     """The servers of a `.mcp.json` that holds the stack's output as it is."""
-    output = project.run("sh", "-c", f"pulumi stack output mcpConfig --json --stack {project.stack} 2>/dev/null")
+    output = project.run("sh", "-c", f"pulumi stack output mcpConfigEach --json --stack {project.stack} 2>/dev/null")
     path = project.root.parent / ".mcp.json"
     path.write_text(output.text)
     servers: dict[str, Any] = json.loads(path.read_text())["mcpServers"]

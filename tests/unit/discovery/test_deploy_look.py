@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from discovery.deploy_look import confirm, take
-from discovery.report import Finding, NamedBy, Verdict
+from discovery.report import Finding, NamedBy, Report, Verdict
 from errors import ConfigError
 from settings import load_settings
 from tests.builders import ROOT, finding, report_of
@@ -90,3 +90,24 @@ def copy_of_the_project(folder: Path) -> Path:
     for name in ("Pulumi.yaml", "Pulumi.dev.yaml", "images/references.json"):
         shutil.copy(ROOT / name, root / name)
     return root
+
+
+def test_the_pins_are_those_that_the_look_saw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    root = copy_of_the_project(tmp_path)
+    (root / "pins").mkdir()
+    pin = root / "pins/notes.json"
+    pin.write_text('{"schema_version": 1, "server": null, "tools": []}')
+    settings = load_settings(root, "dev", os.environ)
+    seen = take(root, settings)
+    assert json.loads(seen.tool_pins["notes"])["tools"] == []
+    assert Report.from_json(seen.report.to_json()).tool_pins == seen.report.tool_pins
+    # As a snapshot of before there were pins.
+    document = seen.report.to_json()
+    del document["tool_pins"]
+    assert Report.from_json(document).tool_pins == {}
+    monkeypatch.setattr("discovery.deploy_look.one_look", lambda *_: seen.report)
+    for change in ('{"schema_version": 1, "server": null, "tools": [{"name": "a"}]}', None):
+        pin.unlink() if change is None else pin.write_text(change)
+        with pytest.raises(ConfigError, match=r"pins/notes.json:1: file: is another since the look; preview again"):
+            take(root, settings)

@@ -15,7 +15,7 @@ from errors import ConfigError
 from gateway.plan import mcp_url
 from planning.decide import decide
 from planning.plan import EntryHeaders, HostCommand, InRunner, Omit, Plan, Relay, Reuse
-from rendering.mcp_config import mcp_config
+from rendering.mcp_config import mcp_config, mcp_config_each
 from rendering.plan_document import plan_document
 from tests.builders import finding, report_of, settings_of
 
@@ -141,7 +141,7 @@ def test_the_document_to_paste_names_variables_and_no_secret() -> None:
     secretive = Launch("uvx", "a==1.0", arguments=("--key", "geheim"))
     plan = plan_of(launchable("context7", launch), launchable("mine", secretive, Source.USER))
     assert set(plan.in_runner) == {"context7", "mine"}
-    assert mcp_config(plan)["mcpServers"] == {
+    assert mcp_config_each(plan)["mcpServers"] == {
         "context7": {"type": "stdio", "command": "npx", "args": list(told), "env": {"OWN": "${MACHINES}"}}
     }
 
@@ -161,7 +161,7 @@ def test_the_document_to_paste_names_variables_and_no_secret() -> None:
 )
 def test_a_server_is_asked_where_it_proved_itself(endpoint: str, path: str, kind: str, url: str) -> None:
     plan = plan_of(replace(finding("mine", source=Source.USER, endpoint=endpoint), path=path))
-    assert mcp_config(plan)["mcpServers"]["mine"] == {"type": kind, "url": url}
+    assert mcp_config_each(plan)["mcpServers"]["mine"] == {"type": kind, "url": url}
     decision = plan.decisions["mine"]
     assert isinstance(decision, Reuse)
     assert mcp_url(decision.endpoint) == url
@@ -174,16 +174,30 @@ def test_a_relay_leads_to_where_a_server_proved_itself() -> None:
     relay = plan.decisions["context7"]
     assert isinstance(relay, Relay)
     assert relay.endpoint == f"http://context7-relay:{relay.port}/sse"
-    assert mcp_config(plan)["mcpServers"]["context7"] == {"type": "sse", "url": "http://127.0.0.1:9000/sse"}
+    assert mcp_config_each(plan)["mcpServers"]["context7"] == {"type": "sse", "url": "http://127.0.0.1:9000/sse"}
 
 
 def test_the_document_to_paste_has_the_header_that_a_token_asks_for() -> None:
     settings = settings_of("dev", {"ZEN_MCP_TOKEN": "geheim"})
-    zen = mcp_config(decide(report_of(), settings, DiscoveryConfig()))["mcpServers"]["zen-mcp"]
+    zen = mcp_config_each(decide(report_of(), settings, DiscoveryConfig()))["mcpServers"]["zen-mcp"]
     assert zen["headers"] == {"Authorization": "Bearer ${ZEN_MCP_TOKEN}"}
     assert (
-        "headers" not in mcp_config(decide(report_of(), settings_of("dev"), DiscoveryConfig()))["mcpServers"]["zen-mcp"]
+        "headers"
+        not in mcp_config_each(decide(report_of(), settings_of("dev"), DiscoveryConfig()))["mcpServers"]["zen-mcp"]
     )
+
+
+def test_the_stack_is_one_entry_at_its_own_door() -> None:
+    dev = mcp_config(plan_of())["mcpServers"]
+    assert dev == {"promptcraft": {"type": "http", "url": "http://127.0.0.1:7862/mcp"}}
+    locked = mcp_config(
+        decide(report_of(), settings_of("dev", {"GATEWAY_TOKENS": "a-token-of-24-characters"}), DiscoveryConfig())
+    )
+    headers = locked["mcpServers"]["promptcraft"]["headers"]
+    assert headers == {"Authorization": "Bearer ${PROMPTCRAFT_TOKEN}"}
+    secrets = {"GRAFANA_PASSWORD": "geheim", "GATEWAY_TOKENS": "a-token-of-24-characters"}
+    production = mcp_config(decide(report_of(), settings_of("production", secrets), DiscoveryConfig()))
+    assert production["mcpServers"]["promptcraft"]["url"] == "http://127.0.0.1:80/mcp"
 
 
 def on_this_host(name: str = "notes", **launch: Any) -> Finding:
@@ -214,7 +228,7 @@ def test_a_command_of_the_users_runs_on_this_host_where_the_stack_allows_it() ->
     )
     server = json.loads(plan_document(plan, ()))["services"]["notes"]
     assert (server["protocol"], server["action"], server["source"]) == ("mcp", "deploy", "user_installation")
-    assert "notes" not in mcp_config(plan)["mcpServers"]
+    assert "notes" not in mcp_config_each(plan)["mcpServers"]
 
 
 def test_a_command_that_has_ended_is_announced() -> None:

@@ -1,0 +1,1 @@
+"""One MCP server over all servers and agents of the plan."""
