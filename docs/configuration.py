@@ -62,7 +62,7 @@ GROUPS = (
     Group(
         "Access",
         "[Access](access.md) says who a caller is, and what the globs mean.",
-        ("access", "oauth"),
+        ("access", "oauth", "oauth.issuer", "oauth.audience", "oauth.scopes", "oauth.callerClaim"),
     ),
     Group(
         "Packages",

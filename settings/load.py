@@ -18,7 +18,7 @@ from errors import ConfigError
 from reading import safe_files
 from reading.text import shown
 from settings import layers
-from settings.config import StackConfig
+from settings.config import OAuth, StackConfig
 from settings.images import load_images
 from settings.layers import Value
 from settings.secrets import GENERATED_VARIABLE, SECRET_KEYS, Secret, secrets_of
@@ -113,7 +113,8 @@ def _problem(error: Mapping[str, Any], values: Mapping[str, Value], file: str) -
     where = values[key].where if key in values else f"{file}:1"
     path = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
-        known = ", ".join(sorted(defined.alias or name for name, defined in StackConfig.model_fields.items()))
+        fields = (OAuth if len(error["loc"]) > 1 else StackConfig).model_fields
+        known = ", ".join(sorted(defined.alias or name for name, defined in fields.items()))
         return f"{where}: {path}: unknown key; remove it or use one of: {known}"
     message = str(error["msg"]).removeprefix("Value error, ")
     why = f"{message[:1].lower()}{message[1:]}; correct the value or remove the key"

@@ -10,10 +10,12 @@ import pytest
 
 from discovery.config import DiscoveryConfig
 from discovery.report import AgentReport
+from errors import ConfigError
 from gateway.plan import Plan as GatewayPlan
 from planning.decide import decide
 from planning.plan import Plan
 from rendering.plan_document import plan_document
+from settings import OAuth
 from tests.builders import finding, report_of, settings_of
 
 TOKEN = "only-for-tests-0123456789"
@@ -86,3 +88,27 @@ def test_access_changes_its_own_part_of_the_plan_document_and_nothing_else(acces
     read = GatewayPlan.model_validate(document).access
     assert read == (None if access is None else {caller: tuple(globs) for caller, globs in access.items()})
     assert document | {"access": None} == without
+
+
+OAUTH = {"issuer": "https://login.example.com/", "audience": "https://craft.example.com/mcp"}
+
+
+def test_an_issuer_is_part_of_the_plan_document_and_knows_its_callers_itself() -> None:
+    oauth = OAuth.model_validate(OAUTH | {"scopes": ["mcp"], "callerClaim": "azp"})
+    plan = planned({"somebody": ["*"]}, "", oauth=oauth)
+    assert told(plan) == []
+    read = GatewayPlan.model_validate_json(plan_document(plan, ())).oauth
+    assert read is not None
+    assert read.model_dump() == {**OAUTH, "scopes": ("mcp",), "caller_claim": "azp"}
+    assert GatewayPlan.model_validate_json(plan_document(planned(None), ())).oauth is None
+
+
+def in_production(oauth: dict[str, Any]) -> Plan:
+    settings = settings_of("production", {"GRAFANA_PASSWORD": "only-for-tests"}, oauth=OAuth.model_validate(oauth))
+    return decide(report_of(), settings, DiscoveryConfig())
+
+
+def test_in_production_an_issuer_is_reached_by_tls_and_stands_for_tokens() -> None:
+    assert not any("gatewayTokens" in notice for notice in in_production(OAUTH).notices)
+    with pytest.raises(ConfigError, match=r"^Pulumi\.production\.yaml: oauth\.issuer: 'http://login:8080/': .*https$"):
+        in_production(OAUTH | {"issuer": "http://login:8080/"})

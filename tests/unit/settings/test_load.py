@@ -228,6 +228,35 @@ def test_access_that_cannot_be_meant_is_an_error_with_its_place(project: Path, a
         load(project)
 
 
+@pytest.mark.parametrize(
+    ("oauth", "expected"),
+    [
+        ("https://login.example.com", "oauth: 'https://login.example.com' is refused: input should be"),
+        (
+            "{issuer: login.example.com, audience: x}",
+            "oauth.issuer: 'login.example.com' is refused: is not an issuer's",
+        ),
+        (
+            "{issuer: 'https://x.example.com/?a', audience: x}",
+            r"oauth.issuer: 'https://x.example.com/\?\*+' is refused",
+        ),
+        ("{issuer: 'https://x.example.com'}", "oauth.audience: .* is refused: field required"),
+        (
+            "{issuer: 'https://x.example.com', audience: x, scopes: ['a b']}",
+            "oauth.scopes.0: 'a b' is refused: is not a",
+        ),
+        (
+            "{issuer: 'https://x.example.com', audience: x, claim: sub}",
+            "oauth.claim: unknown key; .* audience, callerClaim, issuer, scopes$",
+        ),
+    ],
+)
+def test_an_issuer_that_cannot_be_meant_is_an_error_with_its_place(project: Path, oauth: str, expected: str) -> None:
+    write(project, f"oauth: {oauth}")
+    with pytest.raises(ConfigError, match=rf"^Pulumi\.dev\.yaml:2: {expected}"):
+        load(project)
+
+
 def test_access_is_what_the_file_says_and_none_is_not_the_same_as_nothing(project: Path) -> None:
     assert load(project).config.access is None
     write(project, "access: {}")
