@@ -109,7 +109,7 @@ def test_a_rug_pull_is_blocked_shown_accepted_and_served(
     restart(project, "runner")
     until(lambda: tool(project).get("kind") == "blocked")
     blocked = {change["code"] for change in tool(project)["changes"] if change["blocks"]}
-    assert {"parameter", "address", "orders_tools"} <= blocked, tool(project)
+    assert {"parameter", "address", "names_secret_place"} <= blocked, tool(project)
     # The gateway's end does not make it forget.
     restart(project, "promptcraft")
     until(lambda: tool(project).get("kind") == "blocked")
