@@ -34,6 +34,5 @@ except (ConfigError, BusyError) as error:
     raise pulumi.RunError(str(error)) from None
 
 PromptCraftStack(plan, contents)
-
 for name, value in outputs(plan).items():
     pulumi.export(name, value)

@@ -63,11 +63,14 @@ class Judged:
         return [one for one in self.verdicts.values() if one.kind in ("blocked", "new")]
 
     def refusal(self, tool: str) -> str | None:
-        """Why a tool is not served, and the cure; None where it is, or where there is no such tool."""
+        """That a tool is not served, and the cure; None where it is, or where there is no such tool.
+
+        Without the reason: it has words of the server's, and a model may be told of the refusal.
+        """
         verdict = self.verdicts.get(tool)
         if verdict is None or verdict.kind not in ("blocked", "new"):
             return None
-        return f"{self.server}: {tool} is not what was accepted ({verdict.reason}); {ACCEPT} {self.server}"
+        return f"{self.server}: {tool} is not what was accepted, and not served: {ACCEPT} {self.server}"
 
     @property
     def note(self) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gateway.pins import rules, schemas
 from gateway.pins.addresses import addresses_in
-from gateway.pins.marks import Mark, marks_of, shown
+from gateway.pins.marks import Mark, alike, marks_of, shown
 from gateway.pins.reading import plain, sentences, words
 from gateway.pins.tool_set import MAX_TOOL_CHARACTERS, PinnedTool, ToolSet, is_too_long, texts_of
 
@@ -79,11 +79,14 @@ def judge(now: ToolSet, accepted: ToolSet | None) -> tuple[Verdict, ...]:
     listed = now.by_name()
     known = accepted.by_name() if accepted is not None else None
     verdicts = []
+    twins = defaultdict(list)
+    for name in listed:
+        twins[alike(name)].append(name)
     for name in sorted({*listed, *(known or {})}):
         if name not in listed:
             verdicts.append(Verdict(tool=name, kind="gone"))
             continue
-        marks = marks_of(listed[name], listed)
+        marks = marks_of(listed[name], twins[alike(name)])
         if known is None:
             verdicts.append(Verdict(tool=name, kind="unpinned", marks=marks))
         elif name not in known:

@@ -24,8 +24,8 @@ class Mark(BaseModel):
     words: str
 
 
-def marks_of(tool: PinnedTool, others: Iterable[str] = ()) -> tuple[Mark, ...]:
-    """The marks of a tool, each once; `others` are the names of its neighbours."""
+def marks_of(tool: PinnedTool, twins: Iterable[str] = ()) -> tuple[Mark, ...]:
+    """The marks of a tool, each once; `twins` are the names of its neighbours that are `alike`."""
     if tool.digest is not None:
         return ()
     if is_too_long(tool):
@@ -38,8 +38,8 @@ def marks_of(tool: PinnedTool, others: Iterable[str] = ()) -> tuple[Mark, ...]:
     for text, where in places.items():
         for mark in _of_text(where, text):
             found.setdefault((mark.code, mark.words), mark)
-    for other in others:
-        if other != tool.name and alike(other) == alike(tool.name):
+    for other in twins:
+        if other != tool.name:
             mark = Mark(code="looks_alike", where="name", says="looks like another tool's name", words=shown(other))
             found.setdefault((mark.code, mark.words), mark)
     return tuple(found.values())

@@ -371,6 +371,16 @@ def test_a_schema_that_is_made_to_cost_much_costs_little(was: dict[str, Any], no
     assert time.process_time() - started < 5
 
 
+def test_many_tools_cost_what_each_costs() -> None:
+    def judged(count: int) -> float:
+        tools = tool_set(None, [tool(name=f"tool-{number}") for number in range(count)])
+        started = time.process_time()
+        judge(tools, None)
+        return time.process_time() - started
+
+    assert judged(1600) < 8 * judged(400)
+
+
 def test_a_text_that_is_made_to_cost_much_costs_little() -> None:
     texts = ["do not " * 20_000, "a." * 60_000, "/" * 100_000, "a@" * 50_000, "before " * 15_000, "A1b" * 40_000]
     for text in texts:

@@ -279,6 +279,8 @@ def test_no_agent_is_given_or_calls_a_tool_that_was_changed(tmp_path: Path, note
         refused = run(running, "caller", "Read").json()
         assert refused["status"] == "failed"
         assert "python -m discovery accept notes" in refused["error"]
+        # A model may be told of it: no word of the server's.
+        assert "notes.example" not in json.dumps([answered, refused])
         assert notes.calls() == []
         notes.has(READ, LIST)
         becomes(running, {"read": "same", "list": "same"})
