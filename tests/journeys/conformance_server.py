@@ -6,10 +6,8 @@ Source: the scenarios of `@modelcontextprotocol/conformance` 0.1.16, which say o
 from __future__ import annotations
 
 import base64
-import os
 from typing import Any
 
-import uvicorn
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.prompts.base import UserMessage
@@ -29,7 +27,7 @@ WAV = base64.b64encode(
     b"data\x00\x00\x00\x00"
 ).decode()
 
-server = MCPServer(name="conformance", version="1")
+server = MCPServer(name="conformance", version="1", log_level="CRITICAL")
 
 
 def embedded(uri: str, text: str, mime_type: str = "text/plain") -> EmbeddedResource:
@@ -132,9 +130,3 @@ def test_prompt_with_image() -> list[Any]:
 @server.completion()  # type: ignore[no-untyped-call,untyped-decorator]
 async def complete(reference: Any, argument: Any, context: Any) -> Completion:
     return Completion(values=["paris", "park", "party"], total=150, has_more=False)
-
-
-if __name__ == "__main__":
-    host = os.environ.get("HOST", "127.0.0.1")
-    app = server.streamable_http_app(stateless_http=os.environ.get("STATELESS") == "yes", host=host)
-    uvicorn.run(app, host=host, port=int(os.environ["PORT"]), log_level="warning")

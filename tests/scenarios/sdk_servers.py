@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 from mcp.server import MCPServer
@@ -19,11 +20,21 @@ class SdkServer:
         port: int,
         events: bool = False,
         host: str = "127.0.0.1",
-        tools: tuple[Callable[..., str], ...] = (),
+        tools: tuple[Callable[..., Any], ...] = (),
     ) -> None:
         server = MCPServer(name, version="9.8.2", log_level="CRITICAL")
         for tool in tools:
             server.add_tool(tool)
+        self._start(server, port, events, host)
+
+    @classmethod
+    def of(cls, server: MCPServer, host: str) -> SdkServer:
+        """A server that is made already, on any free port."""
+        made = cls.__new__(cls)
+        made._start(server, 0, False, host)
+        return made
+
+    def _start(self, server: MCPServer, port: int, events: bool, host: str) -> None:
         app = server.sse_app(host=host) if events else server.streamable_http_app(host=host)
         config = uvicorn.Config(app, log_config=None, ws="none", timeout_graceful_shutdown=1)
         self._uvicorn = uvicorn.Server(config)

@@ -2,7 +2,7 @@
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 
 const [url, token, tool, argumentsText] = process.argv.slice(2);
-const client = new Client({ name: "stateless-era", version: "1" });
+const client = new Client({ name: "stateless-era", version: "1" }, { versionNegotiation: { mode: "auto" } });
 const requestInit = { headers: { Authorization: `Bearer ${token}` } };
 await client.connect(new StreamableHTTPClientTransport(new URL(url), { requestInit }));
 const tools = [];
