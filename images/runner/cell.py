@@ -89,7 +89,8 @@ async def run(name: str, runner: socket.socket, command: packages.Command, start
     variables = {"PROMPTCRAFT_SERVER_FILE": f"/proc/self/fd/{file}"}
     try:
         child = await asyncio.create_subprocess_exec(
-            command.program, *command.arguments, stdin=runner, stdout=runner, stderr=asyncio.subprocess.PIPE,
+            command.program, *command.arguments,
+            stdin=runner.fileno(), stdout=runner.fileno(), stderr=asyncio.subprocess.PIPE,
             env={**packages.environment(), **packages.way_out(), **command.environment, **variables},
             cwd="/tmp", pass_fds=(file,), start_new_session=True,
         )  # fmt: skip

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 import doors
+from anyio.abc import SocketStream
 from doors import Door
 from mcp.client.session import ClientSession
 from mcp.server import Server
@@ -125,7 +126,7 @@ class Hosted:
             async with doors.speaking(stream, self._last_words) as streams:
                 await self._serve(streams)
 
-    async def _install(self, stream: doors.SocketStream) -> None:
+    async def _install(self, stream: SocketStream) -> None:
         with self._door.installing():
             await doors.say(stream, self.specification.installs or {})
             async with asyncio.timeout(INSTALL_SECONDS):

@@ -139,7 +139,7 @@ print(json.dumps({
 
 def of_the_runner(project: Project, code: str) -> Any:
     """What `code` prints as JSON in the runner, which is on the stack's network; no server is."""
-    done = container(project, "runner").exec_run(["python3", "-c", code])
+    done: Any = container(project, "runner").exec_run(["python3", "-c", code])
     assert done.exit_code == 0, done.output
     return json.loads(done.output)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.server
 import json
 import re
@@ -9,6 +10,8 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +113,9 @@ def names(private_engine: PrivateEngine) -> Iterator[Names]:
     resolver = next((address for address in found if not address.startswith("127.")), "8.8.8.8")
     servers = []
     for address in (ADDRESS, METADATA, resolver):
-        private_engine.namespace.run(lambda address=address: ip("address", "add", f"{address}/32", "dev", "lo"))
+        private_engine.namespace.run(partial(ip, "address", "add", f"{address}/32", "dev", "lo"))
     for place in ((ADDRESS, 80), (ADDRESS, 443), (ADDRESS, 25), (METADATA, 80), (METADATA, 443)):
-        server = private_engine.namespace.run(lambda place=place: http.server.ThreadingHTTPServer(place, _Says))
+        server = private_engine.namespace.run(partial(http.server.ThreadingHTTPServer, place, _Says))
         threading.Thread(target=server.serve_forever, daemon=True).start()
         servers.append(server)
     names = Names(private_engine, resolver)
@@ -147,6 +150,13 @@ def project(
 
 def container(project: Project, service: str) -> Container:
     return project.engine.client.containers.get(f"promptcraft-{project.stack}-{service}")
+
+
+def said(project: Project, service: str, *command: str) -> str:
+    """What a command prints in a container of the stack."""
+    done: Any = container(project, service).exec_run([*command])
+    assert done.exit_code == 0, done.output
+    return str(done.output.decode())
 
 
 def done_by(project: Project, server: str, code: str) -> Any:
@@ -242,8 +252,7 @@ def test_a_server_connects_to_nobody(deployed: Done, project: Project, names: Na
 
 
 def test_on_the_stacks_network_the_same_would_be_reached(deployed: Done, project: Project, names: Names) -> None:
-    told = container(project, "runner").exec_run(["python3", "-c", probing(project)]).output
-    reached = json.loads(told)
+    reached = json.loads(said(project, "runner", "python3", "-c", probing(project)))
     names.asked.clear()
     assert {"redis:6379", "qdrant:6333", "promptcraft:7862", "prometheus:9090", f"{METADATA}:80"} <= {*reached}
     assert ADDRESS in reached
@@ -325,12 +334,50 @@ def test_a_name_that_changes_its_mind_leads_nowhere_else(deployed: Done, project
     assert names.asked.count("rebind.example.com") == 1
 
 
+# squid again, without one rule, by ports of its own.
+@contextmanager
+def without(project: Project, rule: str) -> Iterator[str]:
+    """Code that asks as ANYWHERE does, where squid has not this rule."""
+    conf = said(project, "egress", "cat", "/run/promptcraft/squid.conf")
+    assert conf.count(rule) == 1
+    changed = re.sub(r"\b3(128|2[0-9][0-9])\b", r"4\1", conf.replace(rule, ""))
+    written = base64.b64encode(changed.encode()).decode()
+    said(project, "egress", "sh", "-c", f"echo {written} | base64 -d > /tmp/changed.conf")
+    doors = json.loads(said(project, "runner", "cat", "/run/promptcraft/doors.json"))
+    port = doors["containers"][f"{ANYWHERE}-stdio"]["port"] + 1000
+    container(project, "egress").exec_run(["squid", "-N", "-f", "/tmp/changed.conf"], detach=True)
+    listens = f"import socket; socket.create_connection(('egress', {port}), 1)"
+    until(lambda: container(project, "runner").exec_run(["python3", "-c", listens]).exit_code == 0, 30)
+    yield ASKING.replace('"127.0.0.1", 3128', f'"egress", {port}')
+    # Of two that run, the one whose configuration has changed.
+    ending = "for p in /proc/[0-9]*; do grep -q changed.conf $p/cmdline && kill -9 ${p#/proc/}; done; true"
+    said(project, "egress", "sh", "-c", ending)
+
+
+@pytest.mark.parametrize(
+    ("rule", "place"),
+    [
+        ("http_access deny special\n", ("inward.example.com", 443, True)),
+        ("http_access deny special\n", (METADATA, 80, False)),
+        ("http_access deny !web\n", (ADDRESS, 25, False)),
+        ("http_access deny tunnel !tls\n", ("allowed.example.com", 80, True)),
+    ],
+)
+def test_each_rule_of_the_way_out_is_what_keeps_it(
+    deployed: Done, project: Project, rule: str, place: tuple[str, int, bool]
+) -> None:
+    assert went(project, ANYWHERE, place) == set()
+    with without(project, rule) as asking:
+        told = json.loads(said(project, "runner", "python3", "-c", asking.replace("PLACES", repr([place]))))
+    assert [*told.values()] == [SAID]
+
+
 def test_the_log_has_the_name_and_nothing_of_the_request(deployed: Done, project: Project) -> None:
     code = ASKING.replace("PLACES", repr((("allowed.example.com", 80, False),))).replace("}/", "}/way?token=zzq")
     done_by(project, ANYWHERE, code)
     logged = container(project, "egress").logs().decode()
     lines = [json.loads(line) for line in logged.splitlines() if line.startswith("{")]
-    assert any(line["name"] == "allowed.example.com" and line["status"] == "200" for line in lines)
+    assert any(line["name"] == "allowed.example.com" and line["status"] == 200 for line in lines)
     assert "zzq" not in logged and "/way" not in logged
 
 
