@@ -22,7 +22,7 @@ from components.promptcraft import PromptCraft
 from components.relay import LoopbackRelay
 from components.runner import Runner
 from components.service import Declared, ServiceComponent
-from components.stdio import Carrier, Doors, Servers
+from components.stdio import Carrier, Doors, SharedPackages, StdioServer
 from planning.contents import Contents
 from planning.plan import Plan, Relay, Workload
 from rendering.mcp_config import mcp_config, urls
@@ -68,9 +68,10 @@ class PromptCraftStack(pulumi.ComponentResource):
             outside = StackNetwork(plan, "egress-network", children)
             way_out = Egress(Declared(plan.egress, plan, outside, contents), children).containers
             carrier, doors = Carrier(plan.egress.image, plan, children), Doors(plan.egress.image, plan, children)
+            packages = SharedPackages(plan, children)
             behind = {
-                cell.workload.service: Servers(
-                    cell, plan, contents, carrier, doors.volumes[cell.workload.service], children
+                cell.workload.service: StdioServer(
+                    cell, plan, contents, carrier, doors.volumes[cell.workload.service], packages, children
                 ).containers
                 for cell in plan.cells
             }

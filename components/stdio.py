@@ -14,7 +14,7 @@ import pulumi
 import pulumi_command as command
 import pulumi_docker as docker
 
-from catalog import CARRIER, CARRIER_PATH, DOOR_PATH, RUNNER, SOCAT, WAY_OUT_PORT, volume_name
+from catalog import CARRIER, CARRIER_PATH, DOOR_PATH, RUNNER, SHARED, SOCAT, WAY_OUT_PORT, volume_name
 from components.files import Files
 from components.labels import labels
 from components.workload import ContainerWorkload, image_id
@@ -113,7 +113,43 @@ class Doors(pulumi.ComponentResource):
         return pulumi.Output.all(volume.name, opened.id).apply(lambda found: str(found[0]))
 
 
-class Servers(pulumi.ComponentResource):
+class SharedPackages(pulumi.ComponentResource):
+    """The volume with the packages of the shared container: kept as data is, whoever is in that container by now."""
+
+    volume: pulumi.Output[str]
+
+    def __init__(self, plan: Plan, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("promptcraft:stdio:SharedPackages", "packages", None, opts)
+        name = f"{RUNNER.name}-data"
+        volume = docker.Volume(
+            name,
+            name=volume_name(plan.stack, RUNNER.name),
+            labels=[docker.VolumeLabelArgs(label=label, value=v) for label, v in labels(plan, RUNNER.name).items()],
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                protect=plan.protect_data,
+                retain_on_delete=True,
+                ignore_changes=["labels"],
+                delete_before_replace=True,
+                # Where it stood when the runner started packages itself.
+                aliases=[f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{_ONCE}::{name}"],
+            ),
+        )
+        self.volume = volume.name
+        self.register_outputs({"volume": self.volume})
+
+
+_ONCE = "$".join(
+    (
+        "promptcraft:stack:PromptCraftStack",
+        "promptcraft:runner:Runner",
+        "promptcraft:workload:ContainerWorkload",
+        "docker:index/volume:Volume",
+    )
+)
+
+
+class StdioServer(pulumi.ComponentResource):
     """The container of one cell. Of an image's server, the launch says how it is started, and is secret as a whole."""
 
     containers: ContainerWorkload
@@ -125,9 +161,10 @@ class Servers(pulumi.ComponentResource):
         contents: Contents,
         carrier: Carrier,
         door: pulumi.Output[str],
+        packages: SharedPackages,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("promptcraft:stdio:Servers", cell.workload.service, None, opts)
+        super().__init__("promptcraft:stdio:StdioServer", cell.workload.service, None, opts)
         mounted = [
             docker.ContainerVolumeArgs(volume_name=carrier.volume, container_path=CARRIER_PATH, read_only=True),
             docker.ContainerVolumeArgs(volume_name=door, container_path=DOOR_PATH, read_only=True),
@@ -135,7 +172,7 @@ class Servers(pulumi.ComponentResource):
         if cell.is_image:
             self.containers = self._image(cell, plan, contents, mounted)
         else:
-            self.containers = self._packages(cell, plan, contents, mounted)
+            self.containers = self._packages(cell, plan, contents, packages, mounted)
         self.register_outputs({"containers": self.containers.ids})
 
     def _image(
@@ -170,16 +207,17 @@ class Servers(pulumi.ComponentResource):
         )
 
     def _packages(
-        self, cell: Cell, plan: Plan, contents: Contents, mounted: list[docker.ContainerVolumeArgs]
+        self,
+        cell: Cell,
+        plan: Plan,
+        contents: Contents,
+        packages: SharedPackages,
+        mounted: list[docker.ContainerVolumeArgs],
     ) -> ContainerWorkload:
         certificates = {CERTIFICATES_FILE: contents.certificates} if contents.certificates else {}
-        if cell.workload.volume is None:
-            (name,) = cell.servers
-            volume = self._own_packages(cell, plan, plan.in_runner[name])
-            mounted = [
-                *mounted,
-                docker.ContainerVolumeArgs(volume_name=volume, container_path=str(RUNNER.data_path)),
-            ]
+        is_shared = cell.workload.service == SHARED
+        volume = packages.volume if is_shared else self._own_packages(cell, plan, plan.in_runner[cell.servers[0]])
+        own = docker.ContainerVolumeArgs(volume_name=volume, container_path=str(RUNNER.data_path))
         return ContainerWorkload(
             cell.workload,
             plan,
@@ -187,8 +225,8 @@ class Servers(pulumi.ComponentResource):
             is_alone=True,
             files=Files(plain=certificates) if certificates else None,
             command=["python3", "/app/runner/cell.py", *cell.servers],
-            environment={"CELL_WAY_OUT": shlex.join(_WAY_OUT)},
-            volumes=mounted,
+            environment={"CELL_WAY_OUT": " ".join(_WAY_OUT)},
+            volumes=[*mounted, own],
             opts=pulumi.ResourceOptions(parent=self),
         )
 

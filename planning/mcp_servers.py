@@ -24,7 +24,6 @@ from catalog import (
     host_name,
     host_port,
     stdio_name,
-    volume_name,
 )
 from discovery.config import DiscoveryConfig
 from discovery.report import CONTAINER, Finding, HostLaunch, Launch, Report, Verdict
@@ -340,9 +339,6 @@ def _shared(settings: StackSettings) -> Workload:
         pids=RUNNER.pids,
         environment={**dict(_packages_environment(settings)), **_WAY_OUT},
         tmpfs_mb=RUNNER.tmpfs_mb,
-        # Packages as earlier versions of this program left them there.
-        volume=volume_name(settings.stack, RUNNER.name),
-        data_path=RUNNER.data_path,
     )
 
 

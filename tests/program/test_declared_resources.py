@@ -481,6 +481,7 @@ def test_type_tokens_stay_as_they_are() -> None:
         "promptcraft:stack:PromptCraftStack",
         "promptcraft:stdio:Carrier",
         "promptcraft:stdio:Doors",
-        "promptcraft:stdio:Servers",
+        "promptcraft:stdio:SharedPackages",
+        "promptcraft:stdio:StdioServer",
         "promptcraft:workload:ContainerWorkload",
     }
