@@ -25,7 +25,7 @@ def plan_of(egress: str, launch: Launch = KEYED, **config: str) -> Plan:
     """A plan with `one`, whose way out is `egress`, and `other`, who may go everywhere."""
     found = [launchable("one", launch, Source.USER), launchable("other", PUBLIC, Source.USER)]
     file = parse_discovery_config(f"servers: {{one: {{egress: {egress}}}}}".encode())
-    return decide(report_of(found), settings_of("dev", **config), file)
+    return decide(report_of(found), settings_of("dev", None, **config), file)
 
 
 def rules(plan: Plan) -> list[str]:
