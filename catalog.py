@@ -47,6 +47,7 @@ class Asked(StrEnum):
     NGINX = "nginx"  # HTTP as bash asks, which leaves nginx's own figures as well
     RELAY = "relay"  # whether it listens
     CARRIER = "carrier"  # whether it listens, where no connection may be made
+    LISTENS = "listens"  # the same, where the image has a shell of its own
 
 
 # Checks without an answer in a row until what hangs is ended. The replicas of the application answer for each other:
@@ -422,8 +423,9 @@ EXPORTERS: Mapping[str, Exporter] = MappingProxyType(
     }
 )
 
-# What starts MCP servers that speak stdio: one container for all of them, for each by itself would need a bridge of its
-# own. The volume keeps their packages; unlike a tmpfs it lets programs be executed and counts as no memory.
+# What speaks HTTP for MCP servers that speak stdio. None of them runs in it: each runs in a container without a network
+# (`STDIO`), which reaches it by a socket. `memory_mb` is what it, `EGRESS` and the shared container have together, and
+# the volume has the shared container's packages; unlike a tmpfs it lets programs be executed and counts as no memory.
 RUNNER = Service(
     name="runner",
     title="MCP runner",
@@ -438,6 +440,22 @@ RUNNER = Service(
     data_path="/packages",
     tmpfs_mb=MappingProxyType({"/tmp": 32}),
 )
+# The one way out of those containers: squid, which knows who may go where. The runner alone connects to it.
+EGRESS = Service(
+    name="egress",
+    title="way out",
+    protocol=Protocol.NGINX,
+    ports=(Port(3128),),
+    health_check=HealthCheck(Asked.LISTENS, 3128, interval=5),
+    memory_mb=24,
+    cpu_cores=0.2,
+    user="13:13",
+    disk_gb=0.0,
+    pids=16,
+    tmpfs_mb=MappingProxyType({"/tmp": 1}),
+)
+# Where the containers of servers listen for what knows a proxy, on their own loopback.
+WAY_OUT_PORT = 3128
 
 # What carries a service on the host's loopback to the stack's network: nginx's image, one container a service.
 RELAY = Service(
@@ -454,28 +472,34 @@ RELAY = Service(
     pids=16,
     tmpfs_mb=MappingProxyType({"/tmp": 1}),
 )
-# A server that speaks stdio and comes as an image: what it may use, whatever it is. `memoryLimits` may say other.
+# A container with a server that speaks stdio: what it may use, whatever it is. `memoryLimits` may say other.
 STDIO = Service(
     name="stdio",
     title="MCP server",
     protocol=Protocol.MCP,
-    ports=(Port(9000),),
-    # It listens: a connection would start the server, whose own health is what the runner's handshake finds.
-    health_check=HealthCheck(Asked.CARRIER, 9000, interval=5),
+    ports=(),
+    # Its own way out listens. The server's health is what the runner's handshake finds.
+    health_check=HealthCheck(Asked.CARRIER, WAY_OUT_PORT, interval=5),
     memory_mb=128,
     cpu_cores=0.5,
     user="10001:10001",
     disk_gb=0.0,
-    pids=64,
+    pids=96,
     tmpfs_mb=MappingProxyType({"/tmp": 16}),
 )
-# Where the program lies that carries bytes between the network and such a server.
+# The container of the servers that have none of their own. No server's container is called so (`stdio_name`).
+SHARED = "runner-servers"
+# Where the programs lie that carry bytes between such a server and its sockets.
 CARRIER_PATH = "/run/carrier"
 CARRIER = f"{CARRIER_PATH}/busybox"
+SOCAT = (f"{CARRIER_PATH}/ld.so", "--library-path", f"{CARRIER_PATH}/lib", f"{CARRIER_PATH}/socat")
+# The sockets by which the runner is reached: in a server's container, and in the runner, one folder for each of those.
+DOOR_PATH = "/run/door"
+DOORS_PATH = "/run/doors"
 
 
 def stdio_name(service: str) -> str:
-    """The name of the container with a server that speaks stdio, under which the runner reaches it."""
+    """The name of the container that a server which speaks stdio has for itself."""
     return f"{service}-{STDIO.name}"
 
 

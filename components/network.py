@@ -17,27 +17,30 @@ _LET_GO = Template(Path(__file__).with_name("network_guests.sh"))
 
 
 class StackNetwork(pulumi.ComponentResource):
-    """One bridge network. `name` is what containers attach to, `gateway` this host's own address in its `subnet`."""
+    """One bridge network, the stack's own or that of a `service`.
+
+    `name` is what containers attach to, `gateway` this host's own address in its `subnet`.
+    """
 
     name: pulumi.Output[str]
     gateway: pulumi.Output[str]
     subnet: pulumi.Output[str]
 
-    def __init__(self, plan: Plan, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("promptcraft:network:StackNetwork", "network", None, opts)
-        name = container_name(plan.stack, "network")
+    def __init__(self, plan: Plan, service: str = "network", opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("promptcraft:network:StackNetwork", service, None, opts)
+        name = container_name(plan.stack, service)
         network = docker.Network(
-            "network",
+            service,
             name=name,
             driver="bridge",
             labels=[
-                docker.NetworkLabelArgs(label=label, value=value) for label, value in labels(plan, "network").items()
+                docker.NetworkLabelArgs(label=label, value=value) for label, value in labels(plan, service).items()
             ],
             # A named network can't exist twice.
             opts=pulumi.ResourceOptions(parent=self, delete_before_replace=True),
         )
         command.local.Command(
-            "network-guests",
+            f"{service}-guests",
             delete=_LET_GO.fill(NETWORK=name),
             opts=pulumi.ResourceOptions(parent=self, depends_on=[network]),
         )

@@ -1,41 +1,64 @@
-"""The runner: MCP servers that speak stdio, started from packages in one container, HTTP before them."""
+"""The runner: HTTP before MCP servers that speak stdio, each of which runs in a container without a network."""
 
 from __future__ import annotations
 
 import json
 
-from catalog import STDIO
+import pulumi
+import pulumi_docker as docker
+
+from catalog import DOORS_PATH
 from components.files import Files
-from components.service import Declared, ServiceComponent, Setup
-from planning.contents import SecretText
-from planning.plan import CERTIFICATES_FILE, InRunner
+from components.network import StackNetwork
+from components.stdio import Doors
+from components.workload import ContainerWorkload
+from planning.contents import Contents, SecretText
+from planning.plan import InRunner, Plan, Workload
+from rendering.doors import DOORS, doors
 
 
-class Runner(ServiceComponent):
+class Runner(pulumi.ComponentResource):
     """How each server is started comes as a file that `images/runner/hosted.py` reads: secret, for it holds keys."""
 
-    TOKEN = "promptcraft:runner:Runner"
+    containers: ContainerWorkload
 
-    def setup(self, declared: Declared) -> Setup:
-        contents = declared.contents
-        return Setup(
-            Files(
-                plain={CERTIFICATES_FILE: contents.certificates} if contents.certificates else {},
+    def __init__(
+        self,
+        workload: Workload,
+        plan: Plan,
+        contents: Contents,
+        network: StackNetwork,
+        outside: StackNetwork,
+        behind: Doors,
+        after: list[pulumi.Resource],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("promptcraft:runner:Runner", workload.service, None, opts)
+        self.containers = ContainerWorkload(
+            workload,
+            plan,
+            network,
+            also=[outside],
+            files=Files(
+                plain={DOORS: doors(plan)},
                 secret={
-                    f"server-{name}.json": _connecting(server) or contents.launches[name, server.key]
-                    for name, server in declared.plan.in_runner.items()
+                    f"server-{name}.json": _in_an_image(server) or contents.launches[name, server.key]
+                    for name, server in plan.in_runner.items()
                 },
-            )
+            ),
+            volumes=[
+                docker.ContainerVolumeArgs(volume_name=volume, container_path=f"{DOORS_PATH}/{service}")
+                for service, volume in sorted(behind.volumes.items())
+            ],
+            after=after,
+            opts=pulumi.ResourceOptions(parent=self),
         )
+        self.register_outputs({"containers": self.containers.ids})
 
 
-def _connecting(server: InRunner) -> SecretText | None:
-    """How the runner reaches a server in a container of its own, of which it is told nothing secret."""
-    if server.container is None:
+def _in_an_image(server: InRunner) -> SecretText | None:
+    """What the runner is told of a server whose container starts it: nothing secret."""
+    if not server.is_image:
         return None
-    document = {
-        "program": server.program,
-        "package": server.package,
-        "address": [server.container.service, STDIO.port],
-    }
+    document = {"program": server.program, "package": server.package}
     return SecretText(json.dumps(document, indent=2, sort_keys=True) + "\n")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import pulumi
 
+from catalog import EGRESS, RUNNER
 from components.data_stores import Qdrant, Redis
+from components.egress import Egress
 from components.host_command import CommandOfThisHost
 from components.load_balancer import LoadBalancer
 from components.lock import Lock
@@ -21,7 +22,7 @@ from components.promptcraft import PromptCraft
 from components.relay import LoopbackRelay
 from components.runner import Runner
 from components.service import Declared, ServiceComponent
-from components.stdio import Carrier, StdioServer
+from components.stdio import Carrier, Doors, SharedPackages, StdioServer
 from planning.contents import Contents
 from planning.plan import Plan, Relay, Workload
 from rendering.mcp_config import mcp_config, mcp_config_each, urls
@@ -63,15 +64,21 @@ class PromptCraftStack(pulumi.ComponentResource):
 
         for server in plan.host_commands:
             CommandOfThisHost(server, plan, network, children)
-        if plan.carrier:
-            carrier = Carrier(plan.carrier, plan, children)
-            for name, workload in plan.stdio_servers.items():
-                launch = contents.launches[name, plan.in_runner[name].key]
-                running[workload.service] = StdioServer(workload, launch, carrier, plan, network, children).containers
-        if plan.runner:
-            # It connects to the others, and says at once of whom it can't.
-            needs = tuple(workload.service for workload in plan.stdio_servers.values())
-            running["runner"] = Runner(declared(replace(plan.runner, needs=needs)), children).containers
+        if plan.runner and plan.egress:
+            outside = StackNetwork(plan, "egress-network", children)
+            way_out = Egress(Declared(plan.egress, plan, outside, contents), children).containers
+            carrier, doors = Carrier(plan.egress.image, plan, children), Doors(plan.egress.image, plan, children)
+            packages = SharedPackages(plan, children)
+            behind = {
+                cell.workload.service: StdioServer(
+                    cell, plan, contents, carrier, doors.volumes[cell.workload.service], packages, children
+                ).containers
+                for cell in plan.cells
+            }
+            # It speaks for the others, and says at once of whom it can't.
+            after = [resource for containers in (way_out, *behind.values()) for resource in containers.ready]
+            speaker = Runner(plan.runner, plan, contents, network, outside, doors, after, children).containers
+            running |= {EGRESS.name: way_out, **behind, RUNNER.name: speaker}
         for deploy in plan.deployments:
             service = deploy.workload.service
             running[service] = COMPONENTS[service](declared(deploy.workload), children).containers

@@ -25,7 +25,8 @@ _ULIMITS = (("core", 0, 0), ("nofile", 8192, 8192), ("nproc", 1024, 1024))
 class ContainerWorkload(pulumi.ComponentResource):
     """The containers of one workload. `ready` holds them, for whoever must wait until they are healthy.
 
-    Without a `network` they share the host's own, as only a relay must. `environment` adds what the plan can't know.
+    Without a `network` they share the host's own, as only a relay must, or have none if they are to be alone. `also`
+    are further networks. `environment` adds what the plan can't know.
     `check` is a command in the image that must take `files` before they are written and anything is replaced. `command`
     may be made of the image's id. `entrypoint` takes the place of the image's own; it may lie in one of `volumes`.
     """
@@ -40,6 +41,8 @@ class ContainerWorkload(pulumi.ComponentResource):
         plan: Plan,
         network: StackNetwork | None,
         *,
+        also: Sequence[StackNetwork] = (),
+        is_alone: bool = False,
         files: Files | None = None,
         check: Sequence[str] | None = None,
         command: Sequence[str] | Callable[[pulumi.Output[str]], pulumi.Output[list[str]]] | None = None,
@@ -51,6 +54,9 @@ class ContainerWorkload(pulumi.ComponentResource):
     ) -> None:
         super().__init__("promptcraft:workload:ContainerWorkload", workload.service, None, opts)
         self._workload, self._plan, self._network = workload, plan, network
+        self._also = also
+        # The engine reports "bridge" for every container that is attached to a named network after creation.
+        self._mode = "bridge" if network else "none" if is_alone else "host"
         self._environment = {**workload.environment, **(environment or {})}
         image = self._image()
         self._entrypoint = entrypoint
@@ -69,6 +75,8 @@ class ContainerWorkload(pulumi.ComponentResource):
         if self._network is None:
             return
         yield docker.ContainerNetworksAdvancedArgs(name=self._network.name, aliases=[self._workload.service])
+        for network in self._also:
+            yield docker.ContainerNetworksAdvancedArgs(name=network.name, aliases=[self._workload.service])
         for name in self._workload.join:
             yield docker.ContainerNetworksAdvancedArgs(name=name)
 
@@ -150,8 +158,7 @@ class ContainerWorkload(pulumi.ComponentResource):
                 docker.ContainerPortArgs(ip=port.ip, external=port.external, internal=port.internal, protocol="tcp")
                 for port in replica.ports
             ],
-            # The engine reports "bridge" for every container that is attached to a named network after creation.
-            network_mode="bridge" if self._network else "host",
+            network_mode=self._mode,
             networks_advanced=list(self._networks()) or None,
             hosts=list(self._hosts()) or None,
             volumes=volumes,

@@ -111,6 +111,29 @@ def _identity(text: str) -> str:
     return text.strip().casefold()
 
 
+# At least two labels, the last one not a number: an address is no name that a list of names could hold.
+_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_EGRESS_NAME = re.compile(rf"(?=.{{1,253}}$)(\*\.)?({_LABEL}\.)+(?![0-9]+$){_LABEL}")
+_MOST_NAMES = 64
+
+
+def _egress(value: object) -> object:
+    """`internet` is None, `none` no name at all, and a list its names."""
+    if value in ("internet", "none"):
+        return None if value == "internet" else ()
+    if not isinstance(value, list | tuple):
+        raise ValueError("is neither 'none', 'internet' nor a list of names")
+    if not 0 < len(value) <= _MOST_NAMES:
+        raise ValueError(f"has {len(value)} names; write 1 to {_MOST_NAMES}, or 'none'")
+    return tuple(value)
+
+
+def _egress_name(text: str) -> str:
+    if _EGRESS_NAME.fullmatch(text) is None:
+        raise ValueError("is not a host name; write it like api.example.com or *.example.com, in lower case")
+    return text
+
+
 def _as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
@@ -151,6 +174,10 @@ TierOrder = Annotated[
     AfterValidator(_distinct),
 ]
 Identities = Annotated[tuple[Annotated[str, AfterValidator(_identity)], ...], BeforeValidator(_as_tuple)]
+Egress = Annotated[
+    tuple[Annotated[str, AfterValidator(_egress_name), called("host name or `*.` and one")], ...] | None,
+    BeforeValidator(_egress),
+]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
@@ -203,6 +230,11 @@ class ServerConfig(_Strict):
     arguments: Annotated[tuple[Annotated[str, Field(max_length=4096)], ...], BeforeValidator(_as_tuple)] = Field(
         default=(), description="What the program of `package` is started with. No secrets: the file is everybody's."
     )
+    egress: Egress = Field(
+        default=None,
+        description="Where the server may go, if a container of the stack runs it: `none`, `internet` (the default) or "
+        "a list of names such as `api.example.com` and `*.example.com`.",
+    )
     resource_requirements: Resources | None = None
     dependencies: Dependencies = Field(
         default_factory=Dependencies, description="What the server uses. It is checked; nothing acts on it."
@@ -211,7 +243,7 @@ class ServerConfig(_Strict):
     @property
     def as_written(self) -> dict[str, Any]:
         """What of it decides on what is started and called, as plain JSON values."""
-        keys = {"url", "package", "key_variable", "arguments", "identities"}
+        keys = {"url", "package", "key_variable", "arguments", "identities", "egress"}
         return self.model_dump(mode="json", include=keys, exclude_defaults=True)
 
 
@@ -249,6 +281,7 @@ class DiscoveryConfig(_Strict):
                     "package": "@example/weather-mcp@1.2.3",
                     "key_variable": "WEATHER_KEY",
                     "arguments": ["--units", "metric"],
+                    "egress": ["api.weather.example.com"],
                 },
             }
         ],

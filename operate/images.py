@@ -11,9 +11,9 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from catalog import EXPORTERS_IMAGE, FINDABLE, RUNNER, SERVICES
+from catalog import EGRESS, EXPORTERS_IMAGE, FINDABLE, RUNNER, SERVICES
 from discovery import deploy_look
-from discovery.report import CONTAINER, Launch, ServiceReport, Vantage
+from discovery.report import ServiceReport, Vantage
 from settings import StackSettings
 
 
@@ -33,13 +33,12 @@ def bring_images(root: Path, settings: StackSettings) -> int:
 def _for_what_was_found(
     services: Mapping[str, ServiceReport], wanted: Iterable[str], settings: StackSettings
 ) -> Iterator[str]:
-    """The image of relays, where something that the stack may use serves on this host's loopback; the runner's."""
+    """The image of relays, where something that the stack may use serves on this host's loopback; those of
+    the runner and its way out."""
     selected = (services[name].selected for name in wanted if name in services)
     if any(found is not None and found.reach.vantage is Vantage.HOST_LOOPBACK for found in selected):
         yield "nginx"
     others = (finding for name, service in services.items() if name not in FINDABLE for finding in service.findings)
     launches = [finding.candidate.launch for finding in others if finding.candidate.launch]
     if settings.config.runner and launches:
-        yield RUNNER.name
-        if any(isinstance(launch, Launch) and launch.program == CONTAINER for launch in launches):
-            yield EXPORTERS_IMAGE
+        yield from (RUNNER.name, EGRESS.name)

@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from catalog import EXPORTERS_IMAGE, FINDABLE, MODELS, SERVICES
+from catalog import EGRESS, FINDABLE, MODELS, RUNNER, SERVICES
 from discovery.config import DiscoveryConfig
 from discovery.report import AgentReport, Finding, Report
 from errors import ConfigError
 from planning.access import access_of, ineffective
 from planning.changes import announcements, data_takeovers
 from planning.checks import problems_of, useless
-from planning.mcp_servers import announced, asked_for, fit_into_runner, servers_of, told_headers
+from planning.mcp_servers import announced, asked_for, fit_into_runner, registries, servers_of, told_headers
 from planning.models import models_of
 from planning.pins import pins_of
 from planning.plan import (
@@ -58,12 +58,11 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
     budget = _budget([*runs, *exporters], settings)
     fit = fit_into_runner(servers, asked_for(settings, config), settings, budget.spare_mb)
     decisions |= fit.decisions
-    runner = [*([fit.runner] if fit.runner else []), *fit.containers]
-    for workload in runner:
+    for workload in fit.workloads:
         budget = budget.with_one_more(workload)
 
     problems = [problem for source in sources.values() for problem in source.problems]
-    problems += problems_of(decisions, [*runs, *exporters, *runner], budget, report, settings)
+    problems += problems_of(decisions, [*runs, *exporters, *fit.workloads], budget, report, settings)
     models = models_of(decisions[MODELS.name], report, settings)
     problems += models.problems
     problems += data_takeovers(decisions, report, settings.config.pin)
@@ -96,8 +95,9 @@ def decide(report: Report, settings: StackSettings, config: DiscoveryConfig) -> 
         authorities=settings.authorities,
         protect_data=settings.config.environment == "production",
         exporters=exporters,
-        runner=fit.runner,
-        carrier=settings.images[EXPORTERS_IMAGE] if fit.containers else None,
+        runner=fit.workload(RUNNER.name),
+        egress=fit.workload(EGRESS.name),
+        registries=registries(settings) if fit.workloads else (),
         edge=edge_of(settings),
         models=models.models,
         pinned=pinned,

@@ -8,19 +8,22 @@ along as far as the budget and the runner's memory go, and never makes a deploym
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from catalog import (
+    EGRESS,
     FINDABLE,
     LAST_PORT,
     RUNNER,
+    SHARED,
     STDIO,
+    WAY_OUT_PORT,
     container_name,
     host_name,
     host_port,
     stdio_name,
-    volume_name,
 )
 from discovery.config import DiscoveryConfig
 from discovery.report import CONTAINER, Finding, HostLaunch, Launch, Report, Verdict
@@ -28,9 +31,12 @@ from planning.plan import CERTIFICATES_FILE, FILES_PATH, EntryHeaders, HostComma
 from settings import StackSettings
 from settings.images import Image
 
-# MiB, measured with context7, perplexity and sentry: the runner by itself, and what a server in it needs.
+# MiB, measured with context7, perplexity and sentry: the runner by itself, and what a server in the shared container
+# needs. An installer needs more, which is why one server alone has `STDIO.memory_mb`.
 _RUNNER_MB = 64
-_SERVER_MB = 68
+_SERVER_MB = 60
+# For the names of others in a reason of one line.
+_MOST_NAMED = 3
 
 
 Choice = Finding | InRunner | HostCommand | Omit
@@ -38,17 +44,16 @@ Choice = Finding | InRunner | HostCommand | Omit
 
 @dataclass(frozen=True)
 class RunnerFit:
-    """The servers that the runner starts or reaches, those that are left out, and the runner where one is needed."""
+    """The servers that the runner speaks for, those that are left out, and the runner with its way out where one is
+    needed."""
 
     decisions: Mapping[str, InRunner | Omit]
-    runner: Workload | None
+    workloads: tuple[Workload, ...]
     notices: tuple[str, ...]
 
-    @property
-    def containers(self) -> tuple[Workload, ...]:
-        """Those that servers of the runner have for themselves."""
-        servers = (choice for choice in self.decisions.values() if isinstance(choice, InRunner))
-        return tuple(server.container for server in servers if server.container)
+    def workload(self, service: str) -> Workload | None:
+        """The one of that name."""
+        return next((workload for workload in self.workloads if workload.service == service), None)
 
 
 def asked_for(settings: StackSettings, config: DiscoveryConfig) -> frozenset[str]:
@@ -79,7 +84,7 @@ def servers_of(
                 return finding
             match finding.candidate.launch:
                 case Launch() as launch:
-                    return _in_runner(name, finding, launch, settings)
+                    return _in_runner(name, finding, launch, server.egress if server else None, settings)
                 case HostLaunch() as launch if settings.config.allow_host_commands:
                     return _host_command(name, finding, launch, report, settings)
         return Omit(_why_not(findings))
@@ -92,50 +97,114 @@ def servers_of(
 def fit_into_runner(
     chosen: Mapping[str, Choice], asked: Collection[str], settings: StackSettings, spare_mb: int
 ) -> RunnerFit:
-    """Fit what was chosen into one runner. `spare_mb` is what the budget leaves for it."""
-    memory_mb = settings.config.memory_limits.get(RUNNER.name, RUNNER.memory_mb)
+    """Fit what was chosen into the runner's containers. `spare_mb` is what the budget leaves for them.
+
+    First who runs at all, then who has a container of its own: what was asked for comes first in both.
+    """
+    total_mb = settings.config.memory_limits.get(RUNNER.name, RUNNER.memory_mb)
     startable = {name: choice for name, choice in chosen.items() if isinstance(choice, InRunner)}
-    by_need = sorted(startable, key=lambda name: name not in asked)
-    fitting = by_need if memory_mb <= spare_mb or not startable.keys().isdisjoint(asked) else []
-    fitting = fitting[: max(0, (memory_mb - _RUNNER_MB) // _SERVER_MB)] if settings.config.runner else []
+    runs = settings.config.runner and (total_mb <= spare_mb or not startable.keys().isdisjoint(asked))
+    by_need = sorted(startable, key=lambda name: name not in asked) if runs else []
+    places = max(0, (total_mb - _RUNNER_MB - EGRESS.memory_mb) // _SERVER_MB)
+    left_mb = spare_mb - total_mb
     started: dict[str, InRunner] = {}
-    for name in fitting:
-        container = startable[name].container
-        memory_mb_of_its_own = container.memory_mb if container else 0
-        # What was asked for and does not fit is an error that says so.
-        if name in asked or memory_mb + memory_mb_of_its_own <= spare_mb:
-            started[name] = startable[name]
-            spare_mb -= memory_mb_of_its_own
+    for name in by_need:
+        server = startable[name]
+        if _needs_its_own(server):
+            # What was asked for and does not fit is an error that says so.
+            if name in asked or server.container.memory_mb <= left_mb:
+                started[name] = _apart(server)
+                left_mb -= server.container.memory_mb
+        elif places:
+            started[name] = replace(server, container=_shared(settings))
+            places -= 1
+    started |= _alone(started, startable, asked, settings, left_mb)
     left_out = {
-        name: Omit(_left_out(settings, memory_mb)) for name in startable if name in asked and name not in started
+        name: Omit(_left_out(settings, total_mb)) for name in startable if name in asked and name not in started
     }
     omitted = {name: choice for name, choice in chosen.items() if isinstance(choice, Omit)}
     return RunnerFit(
         decisions={**omitted, **left_out, **started},
-        runner=_runner(settings, memory_mb) if started else None,
+        workloads=tuple(_workloads(started, settings)) if started else (),
         notices=(
             *(_started(name, server) for name, server in started.items()),
+            *(_shares(name, server) for name, server in started.items() if server.shares),
             *(
                 _loose(name, server, package)
                 for name, server in started.items()
                 for package in (server.package, *server.beside)
-                if server.container is None and _EXACT.fullmatch(package) is None
+                if not server.is_image and _EXACT.fullmatch(package) is None
             ),
             *(_other_python(name, server) for name, server in started.items() if server.python),
         ),
     )
 
 
-def _in_runner(name: str, finding: Finding, launch: Launch, settings: StackSettings) -> InRunner:
-    how = "a container of its own runs" if launch.program == CONTAINER else "the runner starts"
+def _needs_its_own(server: InRunner) -> bool:
+    """Whether it can't share: an image is a container, and who shares one shares its way out."""
+    return server.is_image or server.egress is not None
+
+
+def _has_secret(server: InRunner) -> bool:
+    """Whether it is given what may be one: any variable, and arguments that only its file may know."""
+    return bool(server.sets or server.takes) or server.arguments is None
+
+
+def _alone(
+    started: Mapping[str, InRunner],
+    startable: Mapping[str, InRunner],
+    asked: Collection[str],
+    settings: StackSettings,
+    left_mb: int,
+) -> dict[str, InRunner]:
+    """The servers of the shared container that get one of their own, and those that the budget leaves there."""
+    sharing = [name for name, server in started.items() if not server.is_alone]
+    wanting = [name for name in sharing if _has_secret(started[name])]
+    if wanting == sharing:
+        # Without anybody in it, the shared container is not needed.
+        freed_mb = left_mb + _shared_mb(settings)
+        if sum(startable[name].container.memory_mb for name in wanting) <= freed_mb:
+            return {name: _apart(startable[name]) for name in wanting}
+    alone: dict[str, InRunner] = {}
+    for name in wanting:
+        if startable[name].container.memory_mb <= left_mb:
+            alone[name] = _apart(startable[name])
+            left_mb -= startable[name].container.memory_mb
+    others = [name for name in sharing if name not in alone]
+    kept = [name for name in others if name in wanting and len(others) > 1]
+    return alone | {name: _told_to_share(name, started[name], others, max(0, left_mb)) for name in kept}
+
+
+def _told_to_share(name: str, server: InRunner, others: Sequence[str], left_mb: int) -> InRunner:
+    beside = [other for other in others if other != name]
+    more = f" and {len(beside) - _MOST_NAMED} more" if len(beside) > _MOST_NAMED else ""
+    why = f"shares the runner with {', '.join(beside[:_MOST_NAMED])}{more}, because the budget leaves {left_mb} MiB"
+    return replace(server, reason=f"{server.reason}; {why}", shares=why)
+
+
+def _apart(server: InRunner) -> InRunner:
+    return server if server.is_image else replace(server, reason=f"{server.reason} in a container of its own")
+
+
+def _shared_mb(settings: StackSettings) -> int:
+    total_mb = settings.config.memory_limits.get(RUNNER.name, RUNNER.memory_mb)
+    return max(0, total_mb - _RUNNER_MB - EGRESS.memory_mb)
+
+
+def _in_runner(
+    name: str, finding: Finding, launch: Launch, egress: tuple[str, ...] | None, settings: StackSettings
+) -> InRunner:
+    is_image = launch.program == CONTAINER
+    how = f"a container of its own runs {launch.starts}" if is_image else f"the runner starts {launch.starts}"
     return InRunner(
         endpoint=f"http://{RUNNER.name}:{RUNNER.port}/servers/{name}/mcp",
         source=finding.candidate.source.value,
-        reason=f"{finding.candidate.evidence}: {how} {launch.starts}",
+        reason=f"{finding.candidate.evidence}: {how}",
         program=launch.program,
         package=launch.package,
         starts=launch.starts,
-        container=_container(name, launch, settings) if launch.program == CONTAINER else None,
+        container=_own(name, launch, egress, settings),
+        egress=egress,
         beside=launch.beside,
         python=launch.python,
         evidence=finding.candidate.evidence,
@@ -216,8 +285,14 @@ def _started(name: str, server: InRunner) -> str:
     """One line for each package that is started, so that nobody agrees to it unseen: names only, no value."""
     given = f"given {', '.join(server.sets)}" if server.sets else "given no variable"
     taken = f", taken from this machine's {', '.join(server.takes)}" if server.takes else ""
-    how = "a container of its own runs" if server.container else "the runner starts"
-    return f"{name}: {how} {server.starts} ({server.evidence}), {given}{taken}"
+    how = "a container of its own runs" if server.is_image else "the runner starts"
+    where = "; it may reach " + (", ".join(server.egress) or "nothing") if server.egress is not None else ""
+    return f"{name}: {how} {server.starts} ({server.evidence}), {given}{taken}{where}"
+
+
+def _shares(name: str, server: InRunner) -> str:
+    """One line for each server whose keys others can read."""
+    return f"{name}: {server.shares}, so they can read what it is given; raise memoryBudgetMb to keep them apart"
 
 
 # name==1.2, name@1.2.3: to npm, fewer than three numbers are a range
@@ -238,42 +313,97 @@ def _other_python(name: str, server: InRunner) -> str:
     return f"{name}: asks for Python {server.python}, and is started with the runner's own; see that it runs there"
 
 
-def _container(name: str, launch: Launch, settings: StackSettings) -> Workload:
-    """A server in an image of its own, as hardened as every other container."""
+def _own(name: str, launch: Launch, egress: tuple[str, ...] | None, settings: StackSettings) -> Workload:
+    """The container of one server, as hardened as every other."""
     service = stdio_name(name)
-    return Workload(
-        service=service,
-        image=Image(launch.package),
-        replicas=(Replica(container_name(settings.stack, service)),),
-        user=STDIO.user,
+    is_image = launch.program == CONTAINER
+    workload = _servers(service, settings)
+    return replace(
+        workload,
+        image=Image(launch.package) if is_image else workload.image,
         memory_mb=settings.config.memory_limits.get(service, STDIO.memory_mb),
-        cpu_cores=STDIO.cpu_cores,
-        pids=STDIO.pids,
-        health_check=STDIO.health_check,
-        environment={"HOME": "/tmp"},
-        tmpfs_mb=STDIO.tmpfs_mb,
+        environment={
+            **({"HOME": "/tmp"} if is_image else dict(_packages_environment(settings))),
+            **(_WAY_OUT if egress != () else {}),
+        },
+        tmpfs_mb=STDIO.tmpfs_mb if is_image else RUNNER.tmpfs_mb,
     )
 
 
-def _runner(settings: StackSettings, memory_mb: int) -> Workload:
+def _shared(settings: StackSettings) -> Workload:
+    """The container of the servers that have none of their own."""
+    return replace(
+        _servers(SHARED, settings),
+        memory_mb=_shared_mb(settings),
+        cpu_cores=RUNNER.cpu_cores,
+        pids=RUNNER.pids,
+        environment={**dict(_packages_environment(settings)), **_WAY_OUT},
+        tmpfs_mb=RUNNER.tmpfs_mb,
+    )
+
+
+def _servers(service: str, settings: StackSettings) -> Workload:
     return Workload(
+        service=service,
+        image=settings.images[RUNNER.name],
+        replicas=(Replica(container_name(settings.stack, service)),),
+        user=STDIO.user,
+        memory_mb=STDIO.memory_mb,
+        cpu_cores=STDIO.cpu_cores,
+        pids=STDIO.pids,
+        health_check=STDIO.health_check,
+    )
+
+
+def _workloads(started: Mapping[str, InRunner], settings: StackSettings) -> Iterator[Workload]:
+    """The runner, its way out, and each container of servers once."""
+    yield Workload(
         service=RUNNER.name,
         image=settings.images[RUNNER.name],
         replicas=(Replica(container_name(settings.stack, RUNNER.name)),),
         user=RUNNER.user,
-        memory_mb=memory_mb,
+        memory_mb=_RUNNER_MB,
         cpu_cores=RUNNER.cpu_cores,
         pids=RUNNER.pids,
         health_check=RUNNER.health_check,
+        # Of all packages together, whoever has them.
         disk_gb=RUNNER.disk_gb,
-        environment=dict(_environment(settings)),
+        environment={"LOG_LEVEL": settings.config.log_level},
         tmpfs_mb=RUNNER.tmpfs_mb,
-        volume=volume_name(settings.stack, RUNNER.name),
-        data_path=RUNNER.data_path,
     )
+    yield Workload(
+        service=EGRESS.name,
+        image=settings.images[EGRESS.name],
+        replicas=(Replica(container_name(settings.stack, EGRESS.name)),),
+        user=EGRESS.user,
+        memory_mb=EGRESS.memory_mb,
+        cpu_cores=EGRESS.cpu_cores,
+        pids=EGRESS.pids,
+        health_check=EGRESS.health_check,
+        tmpfs_mb=EGRESS.tmpfs_mb,
+    )
+    yield from {server.container.service: server.container for server in started.values()}.values()
 
 
-def _environment(settings: StackSettings) -> Iterator[tuple[str, str]]:
+# The names under which programs look for a proxy, in both cases, and what makes Node.js look at all
+# (https://nodejs.org/api/cli.html#node_use_env_proxy1).
+_PROXY = f"http://127.0.0.1:{WAY_OUT_PORT}"
+_WAY_OUT: Mapping[str, str] = {
+    **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), _PROXY),
+    **dict.fromkeys(("NO_PROXY", "no_proxy"), "localhost,127.0.0.1,::1"),
+    "NODE_USE_ENV_PROXY": "1",
+}
+
+
+def registries(settings: StackSettings) -> tuple[str, ...]:
+    """The hosts that packages come from, with a port where an address names one."""
+    npm = [urlsplit(settings.config.npm_registry).netloc] if settings.config.npm_registry else ["registry.npmjs.org"]
+    # The index names its files at another host.
+    python = [urlsplit(settings.config.python_index).netloc] if settings.config.python_index else []
+    return tuple(dict.fromkeys([*npm, *(python or ["pypi.org", "files.pythonhosted.org"])]))
+
+
+def _packages_environment(settings: StackSettings) -> Iterator[tuple[str, str]]:
     """Where packages come from, under the names that npm, Node and uv know."""
     yield "LOG_LEVEL", settings.config.log_level
     if settings.config.npm_registry:

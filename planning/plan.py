@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import assert_never
 from urllib.parse import urlsplit
 
-from catalog import MODELS, SERVICES, HealthCheck
-from discovery.report import DEPLOYED, OMITTED, AgentReport, Remembered
+from catalog import MODELS, SERVICES, SHARED, HealthCheck
+from discovery.report import CONTAINER, DEPLOYED, OMITTED, AgentReport, Remembered
 from settings.config import OAuth as OAuth
 from settings.images import Image as Image
 
@@ -18,6 +18,8 @@ SECRETS_PATH = f"{FILES_PATH}/secrets"
 # Authorities that the runner trusts besides the public ones.
 CERTIFICATES_FILE = "certificates.pem"
 AUTHORITIES_FILE = "authorities.pem"
+# Of squid's ports, of which every container of servers has two.
+_FIRST_WAY_OUT = 3200
 
 
 @dataclass(frozen=True)
@@ -150,13 +152,14 @@ def _known_as(endpoint: str, asked: str) -> str | None:
 
 @dataclass(frozen=True)
 class InRunner:
-    """An MCP server that speaks stdio: this stack's runner starts its package and speaks HTTP for it.
+    """An MCP server that speaks stdio: it runs in `container`, and this stack's runner speaks HTTP for it.
 
-    `arguments` (every word after `program`) and `variables` (the package's own, and the one of this machine it is taken
-    from) hold nothing secret; `arguments` is None where that can't be known. `sets` names all variables that the
-    package is given, `takes` all of this machine's that something of it is made of. `beside` are packages that are
-    installed with it, `python` is the version of Python that was asked for; `starts` says it all in one line. With a
-    `container`, the server runs there, and the runner connects to it.
+    `egress` holds the names that it may reach, None for all of the internet; `shares` says why it has no container of
+    its own, though it has a secret. `arguments` (every word after `program`) and `variables` (the package's own, and
+    the one of this machine it is taken from) hold nothing secret; `arguments` is None where that can't be known. `sets`
+    names all variables that the package is given, `takes` all of this machine's that something of it is made of.
+    `beside` are packages that are installed with it, `python` is the version of Python that was asked for; `starts`
+    says it all in one line.
     """
 
     endpoint: str
@@ -167,7 +170,9 @@ class InRunner:
     starts: str
     evidence: str
     key: str
-    container: Workload | None = None
+    container: Workload
+    egress: tuple[str, ...] | None = None
+    shares: str = ""
     beside: tuple[str, ...] = ()
     python: str | None = None
     arguments: tuple[str, ...] | None = None
@@ -175,6 +180,32 @@ class InRunner:
     sets: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
     answer_seconds: float | None = None
+
+    @property
+    def is_image(self) -> bool:
+        """Whether its container runs an image of its own, and not a package in the runner's."""
+        return self.program == CONTAINER
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether nothing else runs in its container."""
+        return self.container.service != SHARED
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A container without a network, in which `servers` run that speak stdio, and where it may go.
+
+    `egress` is as for `InRunner`. Squid listens for it on `port`, and on `installing_port` for as long as packages are
+    installed.
+    """
+
+    workload: Workload
+    servers: tuple[str, ...]
+    egress: tuple[str, ...] | None
+    is_image: bool
+    port: int
+    installing_port: int
 
 
 @dataclass(frozen=True)
@@ -297,11 +328,11 @@ class Plan:
     """What will be declared, and why.
 
     `notices` are the lines a person should read before agreeing; `exporters` run beside the services they read;
-    `runner` is what starts the servers that are `InRunner`, None where there are none; the image `carrier` has what
-    carries bytes to those in a container of their own. `authorities` (PEM) sign for
-    what is reused, besides the usual ones. `protect_data`: no deployment and no plain `pulumi destroy` may delete a
-    data volume. `access` has the globs of tools by caller, None where the stack says nothing of it. `pinned` are the
-    MCP servers whose tools the project has pins of.
+    `runner` is what speaks for the servers that are `InRunner`, and `egress` their way out, None where there are none.
+    `registries` are the hosts (with a port where it is not the usual one) that packages come from. `authorities` (PEM)
+    sign for what is reused, besides the usual ones. `protect_data`: no deployment and no plain `pulumi destroy` may
+    delete a data volume. `access` has the globs of tools by caller, None where the stack says nothing of it. `pinned`
+    are the MCP servers whose tools the project has pins of.
     """
 
     project: str
@@ -315,7 +346,8 @@ class Plan:
     log_level: str = "INFO"
     exporters: tuple[Workload, ...] = ()
     runner: Workload | None = None
-    carrier: Image | None = None
+    egress: Workload | None = None
+    registries: tuple[str, ...] = ()
     protect_data: bool = False
     authorities: str | None = field(default=None, repr=False)
     edge: Edge = Edge()
@@ -357,9 +389,22 @@ class Plan:
         return {name: decision.headers for name, decision in used.items() if decision.headers is not None}
 
     @property
-    def stdio_servers(self) -> Mapping[str, Workload]:
-        """The containers with servers that speak stdio, by the server's name."""
-        return {name: server.container for name, server in self.in_runner.items() if server.container}
+    def cells(self) -> tuple[Cell, ...]:
+        """The containers of the servers that are `InRunner`, by name."""
+        held: dict[str, list[str]] = {}
+        for name, server in self.in_runner.items():
+            held.setdefault(server.container.service, []).append(name)
+        return tuple(
+            Cell(
+                workload=self.in_runner[names[0]].container,
+                servers=tuple(sorted(names)),
+                egress=self.in_runner[names[0]].egress,
+                is_image=self.in_runner[names[0]].is_image,
+                port=_FIRST_WAY_OUT + 2 * number,
+                installing_port=_FIRST_WAY_OUT + 2 * number + 1,
+            )
+            for number, (_, names) in enumerate(sorted(held.items()))
+        )
 
     @property
     def host_commands(self) -> tuple[HostCommand, ...]:

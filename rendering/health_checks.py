@@ -51,11 +51,16 @@ def health_command(check: HealthCheck) -> tuple[str, ...]:
             # It listens: whether the service behind it answers is for those to say who use it.
             return ("CMD", "bash", "-c", 'exec 3<>"/dev/tcp/$RELAY_ADDRESS/$RELAY_PORT"')
         case Asked.CARRIER:
-            # 0A is LISTEN (include/net/tcp_states.h); a server in IPv4 or IPv6 stands in one of the two.
-            listens = f":{check.port:04X} [0-9A-F]*:0000 0A"
-            return ("CMD", CARRIER, "grep", "-q", listens, "/proc/net/tcp", "/proc/net/tcp6")
+            return ("CMD", CARRIER, *_listens(check.port))
+        case Asked.LISTENS:
+            return ("CMD", *_listens(check.port))
         case _:
             assert_never(check.asked)
+
+
+def _listens(port: int) -> tuple[str, ...]:
+    # 0A is LISTEN (include/net/tcp_states.h); a server in IPv4 or IPv6 stands in one of the two.
+    return ("grep", "-q", f":{port:04X} [0-9A-F]*:0000 0A", "/proc/net/tcp", "/proc/net/tcp6")
 
 
 def health_digest(check: HealthCheck) -> str:

@@ -38,7 +38,8 @@ def _workloads(plan: Plan) -> list[Workload]:
         *(deploy.workload for deploy in plan.deployments),
         *plan.exporters,
         *([plan.runner] if plan.runner else []),
-        *plan.stdio_servers.values(),
+        *(cell.workload for cell in plan.cells),
+        *([plan.egress] if plan.egress else []),
     ]
 
 
@@ -67,7 +68,7 @@ def _group(name: str, title: str, lines: Iterable[str]) -> Iterator[str]:
 def _containers(plan: Plan, workloads: Iterable[Workload]) -> Iterator[str]:
     for workload in workloads:
         limits = f"{workload.memory_mb} MiB, {workload.cpu_cores:g} CPU"
-        inside = [", ".join(plan.in_runner)] if workload is plan.runner else []
+        inside = [", ".join(cell.servers) for cell in plan.cells if cell.workload == workload]
         names = [_short(plan, replica.name) for replica in workload.replicas]
         boxes = [_box(_id(name), name, limits, *inside) for name in names]
         # An arrow to the group is one to each of its replicas.
@@ -135,7 +136,8 @@ def _uses(plan: Plan) -> Iterator[str]:
         if isinstance(decision, Relay):
             yield f"{_node(decision.workload)} --> {_id(name)}"
     if plan.runner:
-        yield from (f"{_node(plan.runner)} --> {_node(server)}" for server in plan.stdio_servers.values())
+        yield from (f"{_node(plan.runner)} --> {_node(cell.workload)}" for cell in plan.cells)
+        yield from (f"{_node(plan.runner)} --> {_node(workload)}" for workload in [plan.egress] if workload)
 
 
 def _asked_at(plan: Plan, name: str) -> str | None:

@@ -1,7 +1,7 @@
-"""What starts a server that speaks stdio, in a container of its own, for each connection.
+"""What starts a server that comes as an image, in its container, for each connection that it makes to the runner.
 
-Both files are secret: they hold the server's variables and arguments, which so stand neither in `docker inspect` nor in
-the server's log.
+START and HIDE are secret: they hold the server's variables and arguments, which so stand neither in `docker inspect`
+nor in the server's log.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from catalog import CARRIER, STDIO
-from planning.plan import SECRETS_PATH
+from catalog import CARRIER, DOOR_PATH, SOCAT, WAY_OUT_PORT
+from planning.plan import FILES_PATH, SECRETS_PATH
+from rendering.template import TEMPLATES, Template
 
+CARRY = "carry.sh"
 START = "start.sh"
 HIDE = "hide.sed"
+_CARRY = Template(TEMPLATES / "carry.sh")
 # Shorter texts are no secrets, and would hide every word that has them.
 _SHORTEST_HIDDEN = 4
 # What sed takes for more than itself in a basic expression.
@@ -22,17 +25,33 @@ _SED = re.compile(r"[]\\[/.*^$]")
 _ESCAPED = r"\\\g<0>"
 
 
-def carrier_command() -> tuple[str, ...]:
-    """Listens, and starts `start.sh` for each connection with what follows: the server's program and its words."""
-    return (CARRIER, "nc", "-ll", "-p", str(STDIO.port), "-e", CARRIER, "sh", f"{SECRETS_PATH}/{START}")
+def carrier_command(name: str) -> tuple[str, ...]:
+    """Connects the server `name` with the runner, again and again; what follows is its program and its words."""
+    return (CARRIER, "sh", f"{FILES_PATH}/{CARRY}", name)
+
+
+def carry_script() -> str:
+    """POSIX shell for busybox, the same for every server."""
+    return _CARRY.fill(
+        BUSYBOX=CARRIER,
+        SOCAT=" ".join(SOCAT),
+        PORT=WAY_OUT_PORT,
+        DOOR=DOOR_PATH,
+        START=f"{SECRETS_PATH}/{START}",
+    )
 
 
 def start_script(arguments: Sequence[str], environment: Mapping[str, str]) -> str:
-    """POSIX shell: the program in `$@`, with `arguments` and `environment`. What it says on stderr is logged."""
+    """POSIX shell: the program in `$PROGRAM`, with `arguments` and `environment`. What it says on stderr is logged."""
     exports = [f"export {name}={shlex.quote(text)}" for name, text in sorted(environment.items())]
     words = " ".join(('"$@"', *map(shlex.quote, arguments)))
     hiding = f"{CARRIER} sed -f {SECRETS_PATH}/{HIDE} >&2"
-    return "\n".join((*exports, "exec 3>&1", f"{words} 2>&1 >&3 3>&- | {hiding}")) + "\n"
+    return (
+        "\n".join(
+            ('eval "set -- $PROGRAM"', "unset PROGRAM", *exports, "exec 3>&1", f"{words} 2>&1 >&3 3>&- | {hiding}")
+        )
+        + "\n"
+    )
 
 
 def hiding_script(arguments: Sequence[str], environment: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from catalog import EXPORTERS_IMAGE, PROJECT, RUNNER, SERVICES
+from catalog import EGRESS, EXPORTERS_IMAGE, PROJECT, RUNNER, SERVICES
 from errors import ConfigError
 from reading.text import shown
 
@@ -76,7 +76,7 @@ def load_images(root: Path, chosen: Mapping[str, str]) -> dict[str, Image]:
     if (root / RESOLVED).exists():
         resolved = {name: _parsed(_Resolved, value, RESOLVED, name) for name, value in _read(root, RESOLVED).items()}
     images = {}
-    for name in (*SERVICES, EXPORTERS_IMAGE, RUNNER.name):
+    for name in (*SERVICES, EXPORTERS_IMAGE, RUNNER.name, EGRESS.name):
         if name not in entries:
             raise ConfigError(f"{REFERENCES}:1: {name}: has no image; name it there by its exact tag")
         if name in chosen:

@@ -135,7 +135,8 @@ _SECRET_NAME = re.compile(r"(?i)(password|passwd|secret|token|api_?key|credentia
 
 def _network(facts: Facts) -> bool:
     names = set(facts.networks)
-    return bool(names) and not names & {"bridge", "host", "none"}
+    # Servers that speak stdio have none, and reach the runner by a socket.
+    return bool(names) and (names == {"none"} or not names & {"bridge", "host", "none"})
 
 
 ROWS = (
@@ -152,7 +153,7 @@ ROWS = (
     Row("5.6", "mounts nothing of the host's (5.32: no socket)", _mounts),
     Row("5.7", "runs no sshd", lambda it: "sshd" not in it.processes),
     Row("5.8", "publishes only its catalog's ports; only nginx one below 1024", _ports),
-    Row("5.10", "is on the stack's networks only (5.30: not on bridge)", _network),
+    Row("5.10", "is on the stack's networks only, or on none (5.30: not on bridge)", _network),
     Row("5.11", "has a limit on memory, and no swap", lambda it: it.host["Memory"] == it.host["MemorySwap"] > 0),
     Row("5.12", "has a limit on CPU, not only shares", lambda it: it.host["NanoCpus"] > 0 or it.host["CpuQuota"] > 0),
     Row(
@@ -200,7 +201,6 @@ EXCEPTIONS: Mapping[str, Mapping[str, str]] = {
     # Of the relays and the files containers, whatever their service.
     "relay": {"5.10": "is on the host's own network: nobody else reaches the host's loopback"},
     "files": {
-        "5.10": "has no network at all",
         "5.13": "takes uploads, which the engine refuses for a read-only root",
         "5.15": "must not start, not even with the engine",
         **dict.fromkeys(("5.4+", "5.13+", "5.19", "5.22+", "5.27", "5.29"), _NEVER_RUNS),

@@ -1,35 +1,35 @@
-"""One hosted server: installed, started, kept alive, and spoken for; mcp-proxy carries HTTP to its stdio."""
+"""One hosted server, spoken for: it runs in a container of its own or a shared one (cell.py), which comes to a door of
+the runner's; mcp-proxy carries HTTP to its stdio."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
-import os
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import anyio
-import carried
-import packages
+import doors
+from anyio.abc import SocketStream
+from doors import Door
 from mcp.client.session import ClientSession
-from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.shared.exceptions import McpError
 from mcp.types import CONNECTION_CLOSED, CallToolRequest, CallToolResult, ErrorData, ServerResult
 from mcp_proxy.proxy_server import create_proxy_server
-from packages import Command, PackageError
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 log = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS = 30.0
+# Longer than an installer may take, of which there is one at a time in a container.
+INSTALL_SECONDS = 600.0
 PING_SECONDS = 5.0
 WATCH_SECONDS = 5.0
 # Between attempts, in seconds; the last one stays.
@@ -38,50 +38,37 @@ MAX_BODY_BYTES = 4 * 1024 * 1024
 CHILD_GONE = (anyio.ClosedResourceError, anyio.BrokenResourceError)
 
 
+class PackageError(Exception):
+    """The package can't be had or started; the text is one line for people, with what to do."""
+
+
 @dataclass(frozen=True)
 class Specification:
-    """What to run: `npx` or `uvx`, the package, which of its programs. `hidden` are texts that no log may show.
+    """What runs: `npx`, `uvx` or `docker`, and the package or image. `hidden` are texts that no log may show.
 
-    `beside` are packages that are installed with it, `options` are for the installer. With an `address`, it runs in a
-    container of its own already.
+    `installs` is what a container of the runner's image is told first, `starts` what it is told once that is there;
+    None where an image's own container knows both.
     """
 
     name: str
-    file: Path
     program: str
     package: str
-    binary: str | None
-    hidden: tuple[str, ...]
-    beside: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()
-    address: tuple[str, int] | None = None
+    hidden: tuple[str, ...] = ()
+    installs: dict[str, Any] | None = None
+    starts: dict[str, Any] | None = None
 
     @classmethod
     def read(cls, name: str, file: Path) -> Specification:
         """`{"program", "package", "beside", "options", "binary", "arguments", "environment"}`, as it was deployed."""
         document = json.loads(file.read_text(encoding="utf-8"))
-        if "address" in document:
-            host, port = document["address"]
-            return cls(name, file, document["program"], document["package"], None, (), address=(host, port))
+        if "arguments" not in document:
+            return cls(name, document["program"], document["package"])
         hidden = (*document["environment"].values(), *document["arguments"])
         # Longest first, so that a part of a secret is not replaced before the whole of it.
         hidden = tuple(sorted((text for text in hidden if len(text) > 3), key=len, reverse=True))
-        return cls(
-            name=name,
-            file=file,
-            program=document["program"],
-            package=document["package"],
-            binary=document["binary"],
-            hidden=hidden,
-            beside=tuple(document["beside"]),
-            options=tuple(document["options"]),
-        )
-
-    async def command(self) -> Command:
-        """How to start it, once it is installed. Raises `PackageError`."""
-        wanted = packages.Wanted(self.package, self.beside, self.options)
-        install = packages.npm_package if self.program == "npx" else packages.python_package
-        return await install(wanted, self.binary)
+        installs = {key: document[key] for key in ("program", "package", "beside", "options", "binary")}
+        starts = {key: document[key] for key in ("arguments", "environment")}
+        return cls(name, document["program"], document["package"], hidden, installs, starts)
 
     def without_secrets(self, text: str) -> str:
         """`text` as it may be shown: one short line."""
@@ -93,15 +80,16 @@ class Specification:
 class Hosted:
     """Serves `/servers/<name>/mcp`; until its server answers, every call is answered with the reason why not."""
 
-    def __init__(self, specification: Specification, security: TransportSecuritySettings) -> None:
+    def __init__(self, specification: Specification, door: Door, security: TransportSecuritySettings) -> None:
         self.specification = specification
+        self._door = door
         self.state = "starting"
         self.problem: str | None = None
         self.version: str | None = None
         self.attempted = asyncio.Event()
         self._security = security
         self._manager: StreamableHTTPSessionManager | None = None
-        self._last_words = ""
+        self._last_words: list[str] = []
 
     def told(self) -> dict[str, str | None]:
         """For `/health`: what is run, and how it is."""
@@ -126,24 +114,28 @@ class Hosted:
 
     async def _live(self) -> None:
         """Serve until the server is gone. Raises `PackageError`, or whatever the SDK makes of a broken server."""
-        self._last_words = ""
-        if self.specification.address:
-            async with carried.connected(*self.specification.address) as streams:
-                await self._serve(streams)
-            return
-        command = await self.specification.command()
-        variables = {"PROMPTCRAFT_SERVER_FILE": str(self.specification.file)}
-        child = StdioServerParameters(
-            command=command.program,
-            args=list(command.arguments),
-            env={**packages.environment(), **command.environment, **variables},
-            cwd="/tmp",
-        )
-        with self._errors() as errors:
-            async with stdio_client(child, errlog=errors) as streams:
+        self._last_words = []
+        try:
+            stream = await self._door.come(self.specification.name)
+        except TimeoutError:
+            raise PackageError(f"its container {self._door.name} does not come; see its log") from None
+        async with stream:
+            if self.specification.installs is not None:
+                await self._install(stream)
+                await doors.say(stream, self.specification.starts or {})
+            async with doors.speaking(stream, self._last_words) as streams:
                 await self._serve(streams)
 
-    async def _serve(self, streams: carried.Streams) -> None:
+    async def _install(self, stream: SocketStream) -> None:
+        with self._door.installing():
+            await doors.say(stream, self.specification.installs or {})
+            async with asyncio.timeout(INSTALL_SECONDS):
+                told = await doors.hear(stream)
+        if "problem" in told:
+            raise PackageError(str(told["problem"]))
+        self._door.installed()
+
+    async def _serve(self, streams: doors.Streams) -> None:
         """Speak for the server at the other end of `streams` until it is gone."""
         async with ClientSession(*streams) as session:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
@@ -166,38 +158,11 @@ class Hosted:
 
     def _down(self, why: str) -> None:
         self._manager = None
-        words = f"{why}; it said: {self._last_words}" if self._last_words else why
+        last = " ".join(self._last_words)
+        words = f"{why}; it said: {last}" if last else why
         self.state, self.problem = "down", self.specification.without_secrets(words)
         self.attempted.set()
         log.warning("down", extra={"server": self.specification.name, "problem": self.problem})
-
-    @contextlib.contextmanager
-    def _errors(self) -> Any:
-        """A pipe for the server's stderr: its lines are logged without what is hidden."""
-        readable, writable = os.pipe()
-        loop = asyncio.get_running_loop()
-        lines = os.fdopen(readable, "rb", buffering=0)
-        os.set_blocking(readable, False)
-
-        def arrived() -> None:
-            data = lines.read(65536)
-            if not data:
-                loop.remove_reader(readable)
-                return
-            for line in data.decode(errors="replace").splitlines():
-                if shown := self.specification.without_secrets(line):
-                    self._last_words = shown
-                    log.debug("said", extra={"server": self.specification.name, "line": shown})
-
-        loop.add_reader(readable, arrived)
-        errors: TextIO = os.fdopen(writable, "w")
-        try:
-            yield errors
-        finally:
-            errors.close()
-            loop.remove_reader(readable)
-            arrived()
-            lines.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._manager is not None:

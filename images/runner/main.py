@@ -1,4 +1,4 @@
-"""Runs MCP servers that speak stdio only, and speaks HTTP for them: `/servers/<name>/mcp`, and `/health`.
+"""Speaks HTTP for MCP servers that speak stdio only: `/servers/<name>/mcp`, and `/health`. Cells run them (cell.py).
 
 mcp-proxy's own command ends with the first server that can't be started and answers `/status` whatever lives; so its
 proxy is used here as a library, one for each server, and one that fails costs the others nothing.
@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import uvicorn
+from doors import Door, doors_of
 from hosted import Hosted, Specification
+from json_lines import log_as
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -25,37 +26,29 @@ from starlette.routing import BaseRoute, Route
 SECRETS = Path(os.environ.get("RUNNER_SECRETS", "/run/promptcraft/secrets"))
 PREFIX = "server-"
 SUFFIX = ".json"
-PUBLIC_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
-AUTHORITIES = Path("/tmp/authorities.pem")
+DOORS = Path(os.environ.get("RUNNER_DOORS_FILE", "/run/promptcraft/doors.json"))
 OWN_HOSTS = ("runner", "localhost", "127.0.0.1", "[::1]")
 # The longest that whoever deploys is kept waiting for servers that take their time.
 STARTING_SECONDS = 100.0
 
 
-class JsonLines(logging.Formatter):
-    """One JSON object a line, as every service of the stack logs."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {"time": self.formatTime(record), "level": record.levelname.lower(), "service": "runner"}
-        own = {
-            name: record.__dict__[name] for name in ("server", "version", "problem", "line") if hasattr(record, name)
-        }
-        return json.dumps({**line, "message": record.getMessage(), **own})
-
-
-def hosted_servers() -> dict[str, Hosted]:
-    """The servers by name, each from its secret file."""
+def hosted_servers(doors: list[Door]) -> dict[str, Hosted]:
+    """The servers by name, each from its secret file, behind its container's door."""
     security = TransportSecuritySettings(
         allowed_hosts=[*OWN_HOSTS, *(f"{host}:*" for host in OWN_HOSTS)],
         allowed_origins=["http://localhost:*", "http://127.0.0.1:*"],
     )
-    files = {path.name.removeprefix(PREFIX).removesuffix(SUFFIX): path for path in SECRETS.glob(f"{PREFIX}*{SUFFIX}")}
-    return {name: Hosted(Specification.read(name, file), security) for name, file in sorted(files.items())}
+    return {
+        name: Hosted(Specification.read(name, SECRETS / f"{PREFIX}{name}{SUFFIX}"), door, security)
+        for door in doors
+        for name in door.servers
+    }
 
 
-def build_app(servers: dict[str, Hosted]) -> Starlette:
+def build_app(doors: list[Door]) -> Starlette:
     """The application; its lifespan is that of the servers."""
     patience = asyncio.Event()
+    servers = hosted_servers(doors)
 
     async def health(request: Request) -> Response:
         """503 while a server is at its first attempt, so that a deployment ends when all have been tried."""
@@ -69,6 +62,8 @@ def build_app(servers: dict[str, Hosted]) -> Starlette:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        for door in doors:
+            await door.listen()
         tasks = [asyncio.create_task(server.keep(), name=name) for name, server in servers.items()]
         asyncio.get_running_loop().call_later(STARTING_SECONDS, patience.set)
         yield
@@ -81,24 +76,12 @@ def build_app(servers: dict[str, Hosted]) -> Starlette:
     return Starlette(routes=routes, lifespan=lifespan)
 
 
-def trust() -> None:
-    """Let programs that know one file of authorities only (uv, Python) trust the deployment's as Node does."""
-    extra = os.environ.get("NODE_EXTRA_CA_CERTS")
-    if extra:
-        AUTHORITIES.write_bytes(PUBLIC_AUTHORITIES.read_bytes() + b"\n" + Path(extra).read_bytes())
-        os.environ["SSL_CERT_FILE"] = str(AUTHORITIES)
-
-
 def main() -> None:
-    trust()
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
-    level = os.environ.get("LOG_LEVEL", "INFO").upper()
-    logging.basicConfig(level=level, handlers=[handler])
+    log_as("runner")
     for chatty in ("mcp", "mcp_proxy", "httpx", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     uvicorn.run(
-        build_app(hosted_servers()),
+        build_app(doors_of(DOORS)),
         host=os.environ.get("HOST", "0.0.0.0"),
         port=int(os.environ.get("PORT", "8000")),
         log_config=None,

@@ -20,13 +20,15 @@ from pathlib import Path
 ROOT = Path(os.environ.get("RUNNER_PACKAGES", "/packages"))
 PRELOAD = Path(__file__).resolve().parent / "preload"
 INSTALL_SECONDS = 70.0
+# An installer has a way out even where its server has none. npm and uv both know these.
+INSTALLERS = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:3128")
 # MiB. What a server in Node may keep on its heap, so that one can't take what all share.
 NODE_HEAP = 96
 
-# npm's and uv's own words for a registry that nobody answers at.
+# npm's and uv's own words for a registry that nobody answers at, or that the way out has no answer of.
 _UNREACHABLE = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|network|dns error|"
-    r"error sending request|tcp connect error|timed out",
+    r"error sending request|tcp connect error|timed out|tunnel|\b50[234]\b",
     re.IGNORECASE,
 )
 
@@ -156,7 +158,7 @@ async def _run(kind: str, spec: str, command: tuple[str, ...]) -> None:
     # Its own process group, so that what an installer starts ends with it.
     process = await asyncio.create_subprocess_exec(
         *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE, env=environment(), start_new_session=True,
+        stderr=asyncio.subprocess.PIPE, env={**environment(), **INSTALLERS}, start_new_session=True,
     )  # fmt: skip
     try:
         async with asyncio.timeout(INSTALL_SECONDS):
@@ -185,6 +187,14 @@ def _why(kind: str, spec: str, told: str, code: int) -> str:
 
 def _registry(kind: str) -> str:
     return "the npm registry" if kind == "npm" else "the Python package index"
+
+
+WAY_OUT = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "NO_PROXY", "no_proxy", "NODE_USE_ENV_PROXY")
+
+
+def way_out() -> dict[str, str]:
+    """The variables by which a server finds its way out, where it has one."""
+    return {name: os.environ[name] for name in WAY_OUT if os.environ.get(name)}
 
 
 def environment() -> dict[str, str]:

@@ -48,7 +48,7 @@ def index(private_engine: PrivateEngine, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def project(new_project: Callable[..., Project], index: str, models: ChatServer) -> Project:
-    """Production with two servers of one runner: one keeps a key, the other is after it."""
+    """Production with two servers that speak stdio: one keeps a key, the other is after it."""
     project = new_project(like="production", config={"publicHosts": [HOST]})
     entry = {"command": "uvx", "args": ["--from", REQUIREMENT, NAME]}
     name_servers(project, {"spy": entry, "keeper": {**entry, "env": {"KEEPER_KEY": KEY}}})
@@ -65,7 +65,7 @@ def door(deployed: Done, project: Project) -> Door:
 
 
 def done_within(door: Door, code: str) -> str:
-    """What `code` prints when the spy runs it in the runner."""
+    """What `code` prints when the spy runs it in its container."""
     answer = run(door, "spy", f"{code}\n# {secrets.token_hex(8)}").json()
     assert answer["status"] == "succeeded", answer
     return str(answer["output"])
@@ -86,9 +86,9 @@ print(json.dumps(seen))
 
 
 def test_what_the_kernel_tells_of_a_server_has_no_key(door: Door) -> None:
-    """One process sees the other (they share the runner), and none of what it was given."""
+    """Nor to those that share its container."""
     seen = json.loads(done_within(door, PROCESSES))
-    assert sum(NAME in text for text in seen.values()) >= 2
+    assert sum(NAME in text for text in seen.values()) >= 1
     assert [path for path, text in seen.items() if KEY in text] == []
 
 
@@ -96,13 +96,13 @@ WRITING = """
 import json, os
 could = []
 for path in ("/app/runner/main.py", "/app/runner/preload/sitecustomize.py", "/app/dependencies/mcp/__init__.py",
-             "/usr/bin/env", "/etc/passwd", "/run/promptcraft/secrets/server-keeper.json", "/proc/sys/kernel/hostname"):
+             "/usr/bin/env", "/etc/passwd", "/run/door/egress", "/proc/sys/kernel/hostname"):
     try:
         open(path, "r+b").close()
         could.append(path)
     except OSError:
         pass
-for folder in ("/", "/app/runner", "/run/promptcraft", "/run/promptcraft/secrets", "/etc"):
+for folder in ("/", "/app/runner", "/run/door", "/run/carrier", "/etc"):
     try:
         open(folder + "/mine", "w").close()
         could.append(folder)
@@ -137,8 +137,15 @@ print(json.dumps({
 """
 
 
-def test_the_neighbours_ask_a_server_who_it_is(door: Door) -> None:
-    told = json.loads(done_within(door, ASKING))
+def of_the_runner(project: Project, code: str) -> Any:
+    """What `code` prints as JSON in the runner, which is on the stack's network; no server is."""
+    done: Any = container(project, "runner").exec_run(["python3", "-c", code])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.output)
+
+
+def test_the_neighbours_ask_whoever_is_on_the_network_who_it_is(door: Door, project: Project) -> None:
+    told = of_the_runner(project, ASKING)
     assert all("NOAUTH" in answer for answer in told["redis"]), told["redis"]
     assert set(told["qdrant"]) == set(told["gateway"]) == set(told["grafana"]) == {401}, told
     assert set(told["prometheus"]) == {403}
@@ -159,8 +166,8 @@ with ThreadPoolExecutor(32) as pool:
 """
 
 
-def test_of_the_host_a_server_reaches_what_the_world_reaches(door: Door) -> None:
-    assert json.loads(done_within(door, SCANNING)) == [door.port]
+def test_of_the_host_a_container_reaches_what_the_world_reaches(door: Door, project: Project) -> None:
+    assert of_the_runner(project, SCANNING) == [door.port]
 
 
 # --- A script without an end ---

@@ -21,11 +21,14 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from catalog import EXPORTERS, NGINX_STATUS_PORT, RUNNER, SERVICES, Exporter, Service
+from catalog import EGRESS, EXPORTERS, NGINX_STATUS_PORT, RUNNER, SERVICES, Exporter, Service
+from discovery.config import DiscoveryConfig
 from gateway.tests.conftest import plan_of
+from planning.decide import decide
 from rendering.health_checks import health_command
+from rendering.squid_conf import squid_conf
 from tests import docker_registry
-from tests.builders import ROOT
+from tests.builders import ROOT, report_of, settings_of
 from tests.engine.private_engine import PrivateEngine
 from tests.journeys import python_index
 from tests.journeys.serving import serving
@@ -41,10 +44,12 @@ pytestmark = pytest.mark.engine
 MIRROR = f"127.0.0.1:{docker_registry.PORT}"
 # By entry of images/references.json: the recipe that stands in, and what the published image has beside it.
 _UNDER_PUBLISHED_NAMES = {
-    # The published image has pip, and is not Debian's to manage.
+    # The published image has pip, and is not Debian's to manage. The mirror's engine reaches no archive of Debian's, so
+    # what images/egress installs is there already.
     "python": (
         "python",
-        "RUN apt-get update && apt-get install -y --no-install-recommends python3-pip && rm -rf /var/lib/apt/lists/*"
+        "RUN apt-get update && apt-get install -y --no-install-recommends python3-pip squid socat busybox-static"
+        " && rm -rf /var/lib/apt/lists/*"
         " && rm /usr/lib/python3*/EXTERNALLY-MANAGED",
     ),
     "nginx-exporter": (
@@ -139,12 +144,11 @@ def images(hub: Hub, tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, s
     return {name: image.reference for name, image in resolve.read(where).items()}
 
 
-@pytest.fixture
-def plan(tmp_path: Path) -> Path:
-    file = tmp_path / "plan.json"
-    file.write_text(json.dumps(plan_of({})))
+def written(file: Path, text: str) -> dict[str, dict[str, str]]:
+    """The file as a volume, below /run/promptcraft."""
+    file.write_text(text)
     file.chmod(0o644)
-    return file
+    return {str(file): {"bind": f"/run/promptcraft/{file.name}", "mode": "ro"}}
 
 
 def started(hub: Hub, image: str, service: Service | Exporter, **more: Any) -> Container:
@@ -200,14 +204,15 @@ def test_every_recipe_is_built(name: str, engine: docker.DockerClient) -> None:
 def test_each_is_built_as_set_up_does_and_has_the_user_that_runs_it(hub: Hub, images: Mapping[str, str]) -> None:
     assert set(images) == set(BUILT)
     users = {name: hub.engine.client.images.get(image).attrs["Config"]["User"] for name, image in images.items()}
-    services: dict[str, Service | Exporter] = {**SERVICES, "runner": RUNNER, "exporters": EXPORTERS["nginx-exporter"]}
+    services: dict[str, Service | Exporter] = {**SERVICES, "runner": RUNNER, "egress": EGRESS}
+    services["exporters"] = EXPORTERS["nginx-exporter"]
     assert users == {name: services[name].user for name in images}
 
 
 def test_the_gateway_comes_up_on_the_python_that_the_references_name(
-    hub: Hub, images: Mapping[str, str], plan: Path
+    hub: Hub, images: Mapping[str, str], tmp_path: Path
 ) -> None:
-    files = {str(plan): {"bind": "/run/promptcraft/plan.json", "mode": "ro"}}
+    files = written(tmp_path / "plan.json", json.dumps(plan_of({})))
     container = started(hub, images["promptcraft"], SERVICES["promptcraft"], volumes=files)
     version = said(container, "python3", "-c", "import sys; print('.'.join(map(str, sys.version_info[:2])))").strip()
     assert (KNOWN["python"].reference or "").startswith(f"python:{version}.")
@@ -219,12 +224,21 @@ def test_zen_mcp_comes_up(hub: Hub, images: Mapping[str, str]) -> None:
     assert "start_pal.py" in said(container, "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")
 
 
-def test_the_runner_comes_up_with_node_and_uv(hub: Hub, images: Mapping[str, str]) -> None:
+def test_the_runner_comes_up_with_node_and_uv(hub: Hub, images: Mapping[str, str], tmp_path: Path) -> None:
+    doors = written(tmp_path / "doors.json", json.dumps({"egress": "egress", "containers": {}}))
     packages = {"runner-packages": {"bind": str(RUNNER.data_path), "mode": "rw"}}
-    container = started(hub, images["runner"], RUNNER, volumes=packages)
+    container = started(hub, images["runner"], RUNNER, volumes=doors | packages)
     assert said(container, "node", "--version").startswith("v")
     assert said(container, "uv", "--version").startswith("uv ")
     said(container, "sh", "-c", f"touch {RUNNER.data_path}/mine")
+
+
+def test_the_way_out_comes_up_and_has_the_carriers(hub: Hub, images: Mapping[str, str], tmp_path: Path) -> None:
+    settings = settings_of("cloud")
+    conf = written(tmp_path / "squid.conf", squid_conf(decide(report_of(), settings, DiscoveryConfig())))
+    container = started(hub, images["egress"], EGRESS, volumes=conf)
+    socat = ("/carrier/ld.so", "--library-path", "/carrier/lib", "/carrier/socat", "-V")
+    assert "socat version" in said(container, *socat) and "nc" in said(container, "/carrier/busybox", "--list")
 
 
 class Status(http.server.BaseHTTPRequestHandler):

@@ -124,8 +124,9 @@ def test_the_runner_has_nothing_of_the_host(deployed: Done, project: Project) ->
     assert broken_rows(project) == []
     mounts = runner(project).attrs["Mounts"]
     assert {mount["Type"] for mount in mounts} <= {"volume", "tmpfs"}
+    # Of each container of servers the folder of its sockets.
     assert {mount["Name"] for mount in mounts if mount["RW"] and mount["Type"] == "volume"} == {
-        f"promptcraft-{project.stack}-runner-data"
+        f"promptcraft-{project.stack}-{name}-door" for name in ("everything-stdio", "runner-servers")
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from catalog import EXPORTERS, LABEL_STAND_IN, PROVIDERS, SERVICES, host_port
+from catalog import EXPORTERS, LABEL_STAND_IN, PROVIDERS, SERVICES, SHARED, host_port
 from components.stack import PromptCraftStack
 from discovery.config import DiscoveryConfig
 from discovery.report import Candidate, Finding, HostLaunch, Launch, Ownership, Reach, Source, Vantage, Verdict
@@ -90,7 +90,17 @@ def containers(stack: str, *names: str) -> list[str]:
 def everything(stack: str, *services: str) -> list[str]:
     keeping = {name for name, service in SERVICES.items() if service.data_path} | {"runner"}
     volumes = [f"Volume promptcraft-{stack}-{name}-data" for name in services if name in keeping]
-    return sorted([*containers(stack, *services), *volumes, f"Network promptcraft-{stack}-network"])
+    networks = ["network", *(["egress-network"] if "egress" in services else [])]
+    behind = [f"Volume promptcraft-{stack}-carrier-program"] if "egress" in services else []
+    behind += [f"Volume promptcraft-{stack}-{name}-door" for name in services if name == SHARED]
+    return sorted(
+        [
+            *containers(stack, *services),
+            *volumes,
+            *behind,
+            *(f"Network promptcraft-{stack}-{name}" for name in networks),
+        ]
+    )
 
 
 OURS = tuple(finding(name, Verdict.OWNED, ownership=Ownership.OURS) for name in SERVICES)
@@ -108,7 +118,7 @@ BY_NPX = (
             Source.NPX,
             "npx:a",
             "npx package of context7",
-            launch=Launch("npx", "a@1.0.0"),
+            launch=Launch("npx", "a@1.0.0", told=("-y", "a@1.0.0")),
             key="npx package of context7",
         ),
         Verdict.VERIFIED,
@@ -152,6 +162,7 @@ ON_THIS_HOST = (
     ),
 )
 ALL = ("promptcraft", "redis", "zen-mcp", "qdrant")
+RUNNERS = ("runner", "egress", "runner-servers")
 REPLICAS = ("promptcraft-1", "promptcraft-2", "promptcraft-3")
 PRODUCTION = (*REPLICAS, *(name for name in SERVICES if name != "promptcraft"), *EXPORTERS)
 
@@ -172,8 +183,8 @@ PRODUCTION = (*REPLICAS, *(name for name in SERVICES if name != "promptcraft"), 
         ("cloud", (), ("promptcraft",)),
         ("cloud", OURS, ("promptcraft",)),
         ("cloud", FOREIGN, ("promptcraft",)),
-        ("cloud", BY_NPX, ("promptcraft", "runner")),
-        ("dev", BY_NPX, (*ALL, "runner")),
+        ("cloud", BY_NPX, ("promptcraft", *RUNNERS)),
+        ("dev", BY_NPX, (*ALL, *RUNNERS)),
         ("dev", ON_THIS_HOST, ALL),
         ("production", (), PRODUCTION),
         ("production", OURS, PRODUCTION),
@@ -250,8 +261,8 @@ def test_a_command_of_this_host_is_started_and_stopped_by_name_and_known_to_the_
     [
         ("production", (), len(PRODUCTION)),
         ("dev", ON_LOOPBACK, len(ALL)),
-        ("cloud", BY_NPX, 2),
-        ("dev", BY_IMAGE, len(ALL) + 2),
+        ("cloud", BY_NPX, 4),
+        ("dev", BY_IMAGE, len(ALL) + 3),
     ],
 )
 def test_every_container_is_hardened_alike(stack: str, found: tuple[Finding, ...], count: int) -> None:
@@ -288,21 +299,38 @@ def test_a_server_in_an_image_of_its_own_is_started_by_a_carrier() -> None:
     resources = {(typ.rsplit(":", 1)[1], name): inputs for typ, name, inputs in recorder.resources}
     server = resources["Container", "maps-stdio"]
     assert server["entrypoints"] == ["/run/carrier/busybox"]
-    start = "/run/promptcraft/secrets/start.sh"
     # Arguments take the place of the image's command, and are in the script.
-    carried = ["nc", "-ll", "-p", "9000", "-e", "/run/carrier/busybox", "sh", start, "/srv/maps"]
-    assert server["command"] == carried
+    assert server["command"] == ["sh", "/run/promptcraft/carry.sh", "maps", "/srv/maps"]
     assert [(volume["containerPath"], volume["readOnly"]) for volume in server["volumes"]] == [
         ("/run/promptcraft", True),
         ("/run/carrier", True),
+        ("/run/door", True),
     ]
     assert server["memory"] == 128 and not server.get("ports")
     assert resources["RemoteImage", "maps-stdio-image"]["name"] == "acme/maps:1.2"
-    # The runner is told where it is, and nothing else.
+    # The runner is told what it is, and nothing else.
     (told,) = [
-        upload["content"] for upload in uploads_of(resources["Container", "runner-files"]) if "maps" in upload["file"]
+        upload["content"]
+        for upload in uploads_of(resources["Container", "runner-files"])
+        if "server-maps" in upload["file"]
     ]
-    assert '"maps-stdio",\n    9000' in str(told) and "zzq" not in str(told)
+    assert "acme/maps:1.2" in str(told) and "zzq" not in str(told)
+
+
+@pytest.mark.parametrize("found", [BY_NPX, BY_IMAGE])
+def test_who_runs_a_server_has_no_network_and_no_secret_on_its_disk(found: tuple[Finding, ...]) -> None:
+    recorder = declared("dev", found)
+    made = {name: inputs for typ, name, inputs in recorder.resources if typ == "docker:index/container:Container"}
+    (server,) = [name for name in made if name in ("runner-servers", "maps-stdio")]
+    assert made[server]["networkMode"] == "none" and not made[server].get("networksAdvanced")
+    # It can't make sockets where the runner listens.
+    mounted = {volume["containerPath"]: volume.get("readOnly") for volume in made[server]["volumes"]}
+    assert mounted["/run/door"] is True and mounted["/run/carrier"] is True
+    networks = {name: [one["name"] for one in made[name]["networksAdvanced"]] for name in ("runner", "egress")}
+    assert networks == {
+        "runner": ["promptcraft-dev-network", "promptcraft-dev-egress-network"],
+        "egress": ["promptcraft-dev-egress-network"],
+    }
 
 
 @pytest.mark.parametrize(("stand_in", "said"), [("a small store", "a small store"), (None, "")])
@@ -436,6 +464,7 @@ def test_type_tokens_stay_as_they_are() -> None:
     assert tokens == {
         "promptcraft:data_stores:Qdrant",
         "promptcraft:data_stores:Redis",
+        "promptcraft:egress:Egress",
         "promptcraft:files:WorkloadFiles",
         "promptcraft:files_check:FilesCheck",
         "promptcraft:host_command:CommandOfThisHost",
@@ -452,6 +481,8 @@ def test_type_tokens_stay_as_they_are() -> None:
         "promptcraft:runner:Runner",
         "promptcraft:stack:PromptCraftStack",
         "promptcraft:stdio:Carrier",
+        "promptcraft:stdio:Doors",
+        "promptcraft:stdio:SharedPackages",
         "promptcraft:stdio:StdioServer",
         "promptcraft:workload:ContainerWorkload",
     }

@@ -57,6 +57,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             Recipe("nginx"),
             Recipe("prometheus"),
             Recipe("exporters"),
+            Recipe("egress", suite=debian_base.PYTHON),
             Recipe("python", suite=debian_base.PYTHON),
             Recipe("promptcraft", base="python", sources="gateway"),
             Recipe("zen-mcp", base="python", sources="images/zen-mcp", apart=("pal",)),

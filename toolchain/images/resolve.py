@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 
-from catalog import EXPORTERS_IMAGE, RUNNER, SERVICES
+from catalog import EGRESS, EXPORTERS_IMAGE, RUNNER, SERVICES
 from toolchain import content, progress, ways
 from toolchain.docker import Docker
 from toolchain.failure import SetupError
@@ -19,7 +19,7 @@ from toolchain.reachability import Outside
 # Other services' images are made when a stack first wants them (operate/images.py).
 DEFAULT = tuple(service.name for service in SERVICES.values() if service.brought_by_setup)
 # What any committed stack runs: for a shell in which `pulumi up` is called by hand, and for the tests.
-ALL = (*SERVICES, EXPORTERS_IMAGE, RUNNER.name)
+ALL = (*SERVICES, EXPORTERS_IMAGE, RUNNER.name, EGRESS.name)
 # Longer than a stack that is in use goes without an `up`: its images are built again if they are missed.
 KEPT = timedelta(days=30)
 

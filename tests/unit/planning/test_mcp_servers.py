@@ -19,7 +19,7 @@ from rendering.mcp_config import mcp_config, mcp_config_each
 from rendering.plan_document import plan_document
 from tests.builders import finding, report_of, settings_of
 
-CONTEXT7 = Launch("npx", "@upstash/context7-mcp@4.1.1")
+CONTEXT7 = Launch("npx", "@upstash/context7-mcp@4.1.1", told=("-y", "@upstash/context7-mcp@4.1.1"))
 
 
 def launchable(
@@ -128,11 +128,12 @@ def test_a_package_without_an_exact_version_is_warned_about(package: str, loose:
     assert any("no exact version" in notice for notice in plan.notices) is loose
 
 
-def test_where_packages_come_from_reaches_the_runner() -> None:
+def test_where_packages_come_from_reaches_who_installs_them() -> None:
     plan = plan_of(launchable("context7"), npm_registry="https://npm.example/", package_certificates="/etc/own.pem")
-    assert plan.runner is not None
-    assert plan.runner.environment["NPM_CONFIG_REGISTRY"] == "https://npm.example/"
-    assert plan.runner.environment["NODE_EXTRA_CA_CERTS"] == "/run/promptcraft/certificates.pem"
+    (cell,) = plan.cells
+    assert cell.workload.environment["NPM_CONFIG_REGISTRY"] == "https://npm.example/"
+    assert cell.workload.environment["NODE_EXTRA_CA_CERTS"] == "/run/promptcraft/certificates.pem"
+    assert plan.registries == ("npm.example", "pypi.org", "files.pythonhosted.org")
 
 
 def test_the_document_to_paste_names_variables_and_no_secret() -> None:
@@ -364,19 +365,16 @@ IN_AN_IMAGE = Launch("docker", "acme/docs:1.2", sets=("TOKEN",), environment={"T
 def test_a_server_in_an_image_of_its_own_has_a_container_and_its_memory() -> None:
     own: dict[str, Any] = {"memory_budget_mb": 2000, "memory_limits": {"docs-stdio": 96}}
     plan = plan_of(launchable("docs", IN_AN_IMAGE, Source.USER), **own)
-    workload = plan.stdio_servers["docs"]
+    (cell,) = plan.cells
+    workload = cell.workload
     assert (workload.service, workload.image.reference, workload.memory_mb) == ("docs-stdio", "acme/docs:1.2", 96)
     assert workload.replicas[0].ports == () and workload.volume is None and not workload.join
-    assert plan.runner is not None and plan.carrier is not None
-    assert plan.budget.memory_mb == plan_of(**own).budget.memory_mb + plan.runner.memory_mb + 96
+    assert plan.runner is not None and plan.egress is not None
+    together = plan.runner.memory_mb + plan.egress.memory_mb + 96
+    assert plan.budget.memory_mb == plan_of(**own).budget.memory_mb + together
     assert "docs: a container of its own runs docker acme/docs:1.2 (entry of docs), given TOKEN" in plan.notices
     assert plan.decisions["docs"].reason == "entry of docs: a container of its own runs docker acme/docs:1.2"
     assert "geheim" not in repr(plan)
-
-
-def test_without_an_image_nothing_is_carried() -> None:
-    plan = plan_of(launchable("context7"))
-    assert plan.carrier is None and not plan.stdio_servers
 
 
 def test_a_container_that_nobody_asked_for_never_breaks_the_budget() -> None:
@@ -389,4 +387,85 @@ def test_a_container_that_nobody_asked_for_never_breaks_the_budget() -> None:
 
 def test_a_container_that_was_asked_for_and_does_not_fit_is_an_error() -> None:
     with pytest.raises(ConfigError, match="docs-stdio 1 x 128"):
-        plan_of(launchable("docs", IN_AN_IMAGE, Source.USER), mcp_servers=["docs"], memory_budget_mb=600)
+        plan_of(launchable("docs", IN_AN_IMAGE, Source.USER), mcp_servers=["docs"], memory_budget_mb=400)
+
+
+SECRET = replace(CONTEXT7, sets=("TOKEN",))
+
+
+def where(plan: Plan) -> dict[str, str]:
+    """The container of each server that speaks stdio."""
+    return {name: server.container.service for name, server in plan.in_runner.items()}
+
+
+def test_a_server_with_a_secret_has_a_container_of_its_own_where_the_budget_allows() -> None:
+    found = [launchable(name, launch, Source.USER) for name, launch in (("a", SECRET), ("b", CONTEXT7), ("c", SECRET))]
+    plan = plan_of(*found, memory_budget_mb=496 + 2 * 128)
+    assert where(plan) == {"a": "a-stdio", "b": "runner-servers", "c": "c-stdio"}
+    assert plan.budget.memory_mb == 496 + 2 * 128
+    assert plan.decisions["a"].reason.endswith(f"starts npx {SECRET.package} in a container of its own")
+    assert not any("shares the runner" in notice for notice in plan.notices)
+
+
+def test_where_the_budget_ends_the_plan_says_who_shares_with_whom() -> None:
+    found = [launchable(name, launch, Source.USER) for name, launch in (("a", SECRET), ("b", CONTEXT7), ("c", SECRET))]
+    plan = plan_of(*found, memory_budget_mb=496 + 2 * 128 - 1)
+    assert where(plan) == {"a": "a-stdio", "b": "runner-servers", "c": "runner-servers"}
+    reason = plan.decisions["c"].reason
+    assert reason.endswith("; shares the runner with b, because the budget leaves 127 MiB") and len(reason) <= 200
+    assert any(line.startswith("c: shares the runner with b,") for line in plan.notices)
+    # What was asked for comes first, whatever its name.
+    plan = plan_of(*found, memory_budget_mb=496 + 2 * 128 - 1, mcp_servers=["c"])
+    assert where(plan) == {"a": "runner-servers", "b": "runner-servers", "c": "c-stdio"}
+
+
+def test_without_anybody_in_it_the_shared_container_is_not_there() -> None:
+    plan = plan_of(launchable("context7", SECRET))
+    assert where(plan) == {"context7": "context7-stdio"}
+    assert plan.budget.memory_mb == 224 + 64 + 24 + 128
+
+
+def test_who_is_alone_in_the_shared_container_shares_with_nobody() -> None:
+    own: dict[str, Any] = {"memory_limits": {"promptcraft": 224, "context7-stdio": 400}}
+    plan = plan_of(launchable("context7", SECRET), **own)
+    assert where(plan) == {"context7": "runner-servers"} and "shares" not in plan.decisions["context7"].reason
+
+
+@pytest.mark.parametrize(
+    ("launch", "is_secret"),
+    [
+        (CONTEXT7, False),
+        (SECRET, True),
+        (replace(CONTEXT7, takes=("KEY",)), True),
+        # Arguments that only the file may know can be keys.
+        (replace(CONTEXT7, told=None), True),
+    ],
+)
+def test_a_variable_and_a_hidden_argument_count_as_secrets(launch: Launch, *, is_secret: bool) -> None:
+    plan = plan_of(launchable("context7", launch), launchable("z", source=Source.USER), memory_budget_mb=2000)
+    assert (where(plan)["context7"] == "context7-stdio") is is_secret
+
+
+@pytest.mark.parametrize(
+    ("written", "egress", "told"),
+    [
+        ("none", (), "; it may reach nothing"),
+        ("[api.example.com, '*.example.org']", ("api.example.com", "*.example.org"), "api.example.com, *.example.org"),
+    ],
+)
+def test_a_narrower_way_out_is_a_container_of_its_own(written: str, egress: tuple[str, ...], told: str) -> None:
+    plan = plan_of(launchable("context7"), file=f"servers: {{context7: {{egress: {written}}}}}")
+    (cell,) = plan.cells
+    assert (cell.workload.service, cell.egress) == ("context7-stdio", egress)
+    assert ("HTTPS_PROXY" in cell.workload.environment) is bool(egress)
+    assert any(notice.endswith(told) for notice in plan.notices)
+    # It is asked for, so a budget without room is an error and no wider way out.
+    with pytest.raises(ConfigError, match="context7-stdio 1 x 128"):
+        plan_of(launchable("context7"), file=f"servers: {{context7: {{egress: {written}}}}}", memory_budget_mb=400)
+
+
+def test_each_container_goes_out_by_ports_of_its_own() -> None:
+    found = [launchable(name, SECRET, Source.USER) for name in ("a", "b", "c")]
+    plan = plan_of(*found, memory_budget_mb=2000)
+    ports = [port for cell in plan.cells for port in (cell.port, cell.installing_port)]
+    assert len({*ports}) == 6

@@ -97,8 +97,11 @@ def test_mcp_servers_of_the_runner_of_this_host_and_by_address() -> None:
         )
     )
     assert {
-        'runner_["runner<br>272 MiB, 1 CPU<br>context7, docs"]',
-        'docs_stdio_["docs-stdio<br>128 MiB, 0.5 CPU"]',
+        'runner_["runner<br>64 MiB, 1 CPU"]',
+        'egress_["egress<br>24 MiB, 0.2 CPU"]',
+        'context7_stdio_["context7-stdio<br>128 MiB, 0.5 CPU<br>context7"]',
+        'docs_stdio_["docs-stdio<br>128 MiB, 0.5 CPU<br>docs"]',
+        "runner_ --> egress_",
         "runner_ --> docs_stdio_",
         'mine_["mine<br>a command of this host"]',
         # `end` is a word of Mermaid's.
