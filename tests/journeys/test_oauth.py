@@ -32,7 +32,7 @@ FIRST, SECOND = signing_key("first"), signing_key("second")
 
 @dataclass(frozen=True)
 class Answer:
-    """A status, headers by name, and a body."""
+    """A status, headers by lower-case name, and a body."""
 
     status: int
     headers: Mapping[str, str]
@@ -83,7 +83,7 @@ def asked(project: Project, path: str, token: str | None = None, method: str = "
             headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
             connection.request(method, path, b'{"input": "x"}' if method == "POST" else None, headers)
             got = connection.getresponse()
-            return Answer(got.status, dict(got.getheaders()), got.read())
+            return Answer(got.status, {name.lower(): value for name, value in got.getheaders()}, got.read())
 
     return project.inside(ask)
 
@@ -103,7 +103,7 @@ def test_who_has_no_token_is_told_where_to_get_one_and_gets_what_access_gives(
 ) -> None:
     refused = asked(project, AGENTS)
     assert refused.status == 401
-    found = re.search(r'resource_metadata="https://craft\.example\.com(/[^"]+)"', refused.headers["WWW-Authenticate"])
+    found = re.search(r'resource_metadata="https://craft\.example\.com(/[^"]+)"', refused.headers["www-authenticate"])
     assert found, refused.headers
     for path, resource in ((found[1], f"https://{HOST}"), (f"{found[1]}/mcp", AUDIENCE)):
         metadata = asked(project, path).json()
@@ -125,7 +125,7 @@ def test_who_has_no_token_is_told_where_to_get_one_and_gets_what_access_gives(
 def test_a_token_for_somebody_else_or_for_too_little_is_refused(project: Project, server: AuthorizationServer) -> None:
     narrow = asked(project, AGENTS, server.token("ci", AUDIENCE, "read"))
     assert (narrow.status, narrow.json()["error"]["code"]) == (403, "insufficient_scope")
-    assert 'error="insufficient_scope"' in narrow.headers["WWW-Authenticate"]
+    assert 'error="insufficient_scope"' in narrow.headers["www-authenticate"]
     other = asked(project, AGENTS, server.token("ci", "https://other.example.com/mcp", "mcp"))
     assert (other.status, other.json()["error"]["code"]) == (401, "invalid_token")
 
