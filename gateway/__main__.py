@@ -13,6 +13,9 @@ from gateway import logs, tracing
 from gateway.apps import Parts, build_api, build_page
 from gateway.callers import ISSUER_SHELVES, Callers, TokensError, load_callers
 from gateway.endpoint.agents import AgentTools
+from gateway.endpoint.audit import Audit
+from gateway.endpoint.limits import Limits, Most
+from gateway.endpoint.routes import call_routes
 from gateway.endpoint.server import Endpoints
 from gateway.endpoint.upstream import upstreams
 from gateway.health import HealthBoard
@@ -37,7 +40,7 @@ from gateway.runs.records import Records
 from gateway.runs.results import Results
 from gateway.runs.service import RunService
 from gateway.runs.sessions import Sessions
-from gateway.runs.shared import connect
+from gateway.runs.shared import Shared, connect
 from gateway.runs.shelves import Shelf, shares
 from gateway.runs.similar import SimilarRuns
 from gateway.runs.slots import RedisLedger, SlotLimits
@@ -89,6 +92,7 @@ async def run(settings: Settings, plan: Plan, callers: Callers, pins: Mapping[st
     )
     issuer = Issuer(plan.oauth) if plan.oauth is not None else None
     board, servers = HealthBoard(plan, settings.check_seconds), ServerBoard(plan, settings.check_seconds, guard)
+    audit = Audit(shared, metrics, _limits(settings, shared))
     routers = [
         read_routes(
             plan=plan,
@@ -104,6 +108,7 @@ async def run(settings: Settings, plan: Plan, callers: Callers, pins: Mapping[st
             stopping=stopping,
         ),
         tool_routes(servers),
+        call_routes(audit),
         # Before the runs by their id: `similar` is none.
         similar_routes(similar, plan.agents.keys()),
         run_routes(service),
@@ -111,10 +116,10 @@ async def run(settings: Settings, plan: Plan, callers: Callers, pins: Mapping[st
         *([metadata_routes(plan.oauth)] if plan.oauth is not None else []),
     ]
     servers_asked = upstreams(plan.used("mcp"), settings.run_seconds, settings.answer_mib * 2**20, guard)
-    endpoints = Endpoints(servers_asked, AgentTools(plan, service, partial(look_at, plan, ways, {})))
+    endpoints = Endpoints(servers_asked, AgentTools(plan, service, partial(look_at, plan, ways, {})), audit)
     parts = Parts(settings, routers, metrics, board, callers, _access(settings, plan), issuer, room, endpoints)
 
-    working = asyncio.create_task(_work(service, issuer))
+    working = asyncio.create_task(_work(service, issuer, audit))
     tidying = asyncio.create_task(shared.tidy())
     apps = {settings.page_port: build_page(parts), settings.api_port: build_api(parts)}
     async with endpoints.running():
@@ -136,11 +141,17 @@ async def run(settings: Settings, plan: Plan, callers: Callers, pins: Mapping[st
         end_traces()
 
 
-async def _work(service: RunService, issuer: Issuer | None) -> None:
+async def _work(service: RunService, issuer: Issuer | None, audit: Audit) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(service.work())
+        group.create_task(audit.work())
         if issuer is not None:
             group.create_task(issuer.work())
+
+
+def _limits(settings: Settings, shared: Shared) -> Limits:
+    caller = Most(settings.caller_calls, settings.caller_at_once)
+    return Limits(shared, caller, Most(settings.server_calls, settings.server_at_once))
 
 
 def _access(settings: Settings, plan: Plan) -> Access:

@@ -12,7 +12,10 @@ request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 run_id: ContextVar[str | None] = ContextVar("run_id", default=None)
 
 # Passed as `extra=`; anything else in a record is not written, so that nothing slips in unnoticed.
-FIELDS = ("route", "method", "status", "duration_ms", "agent", "model", "server", "tool", "outcome", "decision")
+FIELDS = (
+    *("route", "method", "status", "duration_ms", "agent", "model", "server", "tool", "outcome", "decision"),
+    *("caller", "kind", "arguments", "bytes_in", "bytes_out", "trace"),
+)
 
 
 class JsonLines(logging.Formatter):

@@ -25,6 +25,10 @@ class Rights:
         name = f"{server}{SEPARATOR}{tool}"
         return any(fnmatchcase(name, glob) for glob in self.globs)
 
+    @property
+    def allows_everything(self) -> bool:
+        return "*" in self.globs
+
     def allows_all_of(self, server: str) -> bool:
         """Whether whatever a server has may be seen: what its resources, which are no tools, ask for."""
         return bool({"*", f"{server}{SEPARATOR}*"} & set(self.globs))

@@ -104,6 +104,30 @@ class Settings(BaseModel):
         alias="PROMPTCRAFT_ANSWER_MIB",
         description="How many MiB an answer of an MCP server may have at `/mcp`.",
     )
+    caller_calls: int = Field(
+        6000,
+        ge=0,
+        alias="PROMPTCRAFT_CALLER_CALLS",
+        description="How many calls a minute each caller may make at `/mcp`, over all replicas; 0 for any number.",
+    )
+    caller_at_once: int = Field(
+        100,
+        ge=0,
+        alias="PROMPTCRAFT_CALLER_AT_ONCE",
+        description="How many calls at `/mcp` each caller may have under way at each replica; 0 for any number.",
+    )
+    server_calls: int = Field(
+        12_000,
+        ge=0,
+        alias="PROMPTCRAFT_SERVER_CALLS",
+        description="How many calls a minute each MCP server gets from `/mcp`, over all replicas; 0 for any number.",
+    )
+    server_at_once: int = Field(
+        100,
+        ge=0,
+        alias="PROMPTCRAFT_SERVER_AT_ONCE",
+        description="How many calls from `/mcp` each MCP server has under way at each replica; 0 for any number.",
+    )
     queue_limit: int = Field(
         100, ge=0, le=10_000, alias="PROMPTCRAFT_QUEUE_LIMIT", description="How many runs may wait for a slot."
     )

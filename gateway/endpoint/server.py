@@ -41,16 +41,19 @@ from mcp_types import (
 from starlette.types import Receive, Scope, Send
 
 from gateway import VERSION
-from gateway.access import CALLER
+from gateway.access import CALLER, CALLER_NAME
+from gateway.endpoint import audit
 from gateway.endpoint.agents import AgentTools
+from gateway.endpoint.audit import Audit, RefusedError, UnknownOutcomeError
 from gateway.endpoint.catalogue import Catalogue, Entry, Seen, page
 from gateway.endpoint.names import exposed_uri
+from gateway.endpoint.transport import is_lost
 from gateway.endpoint.upstream import Kind, Upstream
 from gateway.errors import error_response
 from gateway.mcp_client import MCP_ERRORS
 from gateway.middleware import HOLD, MAX_BODY_BYTES
 from gateway.outbound import error_line
-from gateway.rights import NOTHING, RIGHTS, Rights
+from gateway.rights import AGENTS, NOTHING, RIGHTS, Rights
 from gateway.runs.way import AnswerError
 
 log = logging.getLogger(__name__)
@@ -65,8 +68,11 @@ Reply = TypeVar("Reply")
 class Endpoint:
     """Serves all `upstreams` and the agents, or `only` one of the upstreams under its own names."""
 
-    def __init__(self, upstreams: Mapping[str, Upstream], agents: AgentTools | None, only: str | None = None) -> None:
+    def __init__(
+        self, upstreams: Mapping[str, Upstream], agents: AgentTools | None, audit: Audit, only: str | None = None
+    ) -> None:
         self._agents = agents
+        self._audit = audit
         self._only = only
         self._catalogue = Catalogue(upstreams, only)
         server: Server[Any] = Server(
@@ -145,25 +151,36 @@ class Endpoint:
 
     async def _call_tool(self, context: Context, params: CallToolRequestParams) -> CallToolResult:
         rights, state = _rights(context), _state(context)
-        if self._agents is not None and (agent := self._agents.find(params.name, rights)) is not None:
-            progress = context.session.report_progress
-            return await self._agents.call(agent, params.arguments or {}, state[CALLER], state[HOLD], progress)
-        entry = await self._found(Kind.TOOLS, params.name, rights)
-        request = CallToolRequest(params=CallToolRequestParams(name=entry.item.name, arguments=params.arguments))
-        result = await self._asked(
-            entry.upstream,
-            # Not by `call_tool`, which judges an answer by its schema: that is for who asked.
-            lambda client: client.session.send_request(
-                request, CallToolResult, progress_callback=context.session.report_progress
-            ),
-        )
+        agent = self._agents.find(params.name, rights) if self._agents is not None else None
+        kind: audit.Kind = "tool" if agent is None else "agent"
+        with self._audit.call(state[CALLER_NAME], kind, params.name, params.arguments) as call:
+            if agent is not None and self._agents is not None:
+                call.at(AGENTS, agent)
+                progress = context.session.report_progress
+                ran = await self._agents.call(agent, params.arguments or {}, state[CALLER], state[HOLD], progress)
+                call.answered(ran, is_error=ran.is_error)
+                return ran
+            entry = await self._found(Kind.TOOLS, params.name, rights)
+            call.at(entry.upstream.name, entry.item.name)
+            request = CallToolRequest(params=CallToolRequestParams(name=entry.item.name, arguments=params.arguments))
+            result = await self._asked(
+                entry.upstream,
+                # Not by `call_tool`, which judges an answer by its schema: that is for who asked.
+                lambda client: client.session.send_request(
+                    request, CallToolResult, progress_callback=context.session.report_progress
+                ),
+            )
+            call.answered(result, is_error=result.is_error)
         return result.model_copy(update={"content": [self._told(entry.upstream, part) for part in result.content]})
 
     async def _get_prompt(self, context: Context, params: GetPromptRequestParams) -> GetPromptResult:
-        entry = await self._found(Kind.PROMPTS, params.name, _rights(context))
-        result = await self._asked(
-            entry.upstream, lambda client: client.session.get_prompt(entry.item.name, params.arguments)
-        )
+        with self._audit.call(_state(context)[CALLER_NAME], "prompt", params.name, params.arguments) as call:
+            entry = await self._found(Kind.PROMPTS, params.name, _rights(context))
+            call.at(entry.upstream.name, entry.item.name)
+            result = await self._asked(
+                entry.upstream, lambda client: client.session.get_prompt(entry.item.name, params.arguments)
+            )
+            call.answered(result)
         messages = [
             message.model_copy(update={"content": self._told(entry.upstream, message.content)})
             for message in result.messages
@@ -171,34 +188,47 @@ class Endpoint:
         return result.model_copy(update={"messages": messages})
 
     async def _read_resource(self, context: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
-        upstream, uri = self._owner(params.uri, _rights(context))
-        result = await self._asked(upstream, lambda client: client.session.read_resource(uri))
+        with self._audit.call(_state(context)[CALLER_NAME], "resource", params.uri, None) as call:
+            upstream, uri = self._owner(params.uri, _rights(context))
+            call.at(upstream.name, uri)
+            result = await self._asked(upstream, lambda client: client.session.read_resource(uri))
+            call.answered(result)
         contents = [part.model_copy(update={"uri": self._named(upstream, part.uri)}) for part in result.contents]
         return result.model_copy(update={"contents": contents})
 
     async def _complete(self, context: Context, params: CompleteRequestParams) -> CompleteResult:
         rights, reference = _rights(context), params.ref
-        if isinstance(reference, PromptReference):
-            entry = await self._found(Kind.PROMPTS, reference.name, rights)
-            upstream, update = entry.upstream, {"name": entry.item.name}
-        else:
-            upstream, uri = self._owner(reference.uri, rights)
-            update = {"uri": uri}
-        own = reference.model_copy(update=update)
-        argument = {"name": params.argument.name, "value": params.argument.value}
-        given = params.context.arguments if params.context else None
-        return await self._asked(upstream, lambda client: client.complete(own, argument, given))
+        asked = reference.name if isinstance(reference, PromptReference) else reference.uri
+        with self._audit.call(_state(context)[CALLER_NAME], "completion", asked, None) as call:
+            if isinstance(reference, PromptReference):
+                entry = await self._found(Kind.PROMPTS, reference.name, rights)
+                upstream, update = entry.upstream, {"name": entry.item.name}
+            else:
+                upstream, uri = self._owner(reference.uri, rights)
+                update = {"uri": uri}
+            call.at(upstream.name, asked)
+            own = reference.model_copy(update=update)
+            argument = {"name": params.argument.name, "value": params.argument.value}
+            given = params.context.arguments if params.context else None
+            result = await self._asked(upstream, lambda client: client.complete(own, argument, given))
+            call.answered(result)
+        return result
 
     async def _asked(self, upstream: Upstream, send: Callable[[Client], Awaitable[Reply]]) -> Reply:
         """What the server answers. Raises `MCPError`: its own as it is, or what went wrong on the way."""
         try:
-            return await upstream.ask(send)
-        except MCPError:
+            with self._audit.limits.call("server", upstream.name):
+                return await upstream.ask(send)
+        except MCPError as error:
+            if is_lost(error):
+                raise UnknownOutcomeError(INTERNAL_ERROR, f"{upstream.name}: {error.error.message}") from error
             raise
         except AnswerError as error:
             raise MCPError(INTERNAL_ERROR, f"{error}; nothing was called") from error
         except (*MCP_ERRORS, BaseExceptionGroup) as error:
-            raise MCPError(INTERNAL_ERROR, f"{upstream.name}: {error_line(error)}; it may have been called") from error
+            raise UnknownOutcomeError(
+                INTERNAL_ERROR, f"{upstream.name}: {error_line(error)}; it may have been called"
+            ) from error
 
     async def _found(self, kind: Kind, name: str, rights: Rights) -> Entry:
         try:
@@ -207,13 +237,13 @@ class Endpoint:
             raise MCPError(INTERNAL_ERROR, f"{error}; nothing was called") from error
         if entry is None:
             # What may not be seen is not told from what does not exist.
-            raise MCPError(INVALID_PARAMS, f"unknown {kind.value.removesuffix('s')}: {name[:200]}")
+            raise RefusedError(INVALID_PARAMS, f"unknown {kind.value.removesuffix('s')}: {name[:200]}")
         return entry
 
     def _owner(self, uri: str, rights: Rights) -> tuple[Upstream, str]:
         owner = self._catalogue.owner(uri, rights)
         if owner is None:
-            raise MCPError(INVALID_PARAMS, f"unknown resource: {uri[:200]}")
+            raise RefusedError(INVALID_PARAMS, f"unknown resource: {uri[:200]}")
         return owner
 
     # Names of resources
@@ -237,10 +267,11 @@ class Endpoint:
 class Endpoints:
     """`/mcp` for all servers, `/mcp/SERVER` for one."""
 
-    def __init__(self, upstreams: Mapping[str, Upstream], agents: AgentTools) -> None:
+    def __init__(self, upstreams: Mapping[str, Upstream], agents: AgentTools, audit: Audit) -> None:
         self._upstreams = upstreams
-        self._all = Endpoint(upstreams, agents)
-        self._one = {name: Endpoint(upstreams, None, name) for name in upstreams}
+        self._audit = audit
+        self._all = Endpoint(upstreams, agents, audit)
+        self._one = {name: Endpoint(upstreams, None, audit, name) for name in upstreams}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -248,6 +279,7 @@ class Endpoints:
             for endpoint in (self._all, *self._one.values()):
                 await stack.enter_async_context(endpoint.running())
             yield
+        await self._audit.flush()
         for upstream in self._upstreams.values():
             await upstream.close()
 

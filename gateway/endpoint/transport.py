@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 
 import httpx2
 from mcp.shared.exceptions import MCPError
+from mcp_types import CONNECTION_CLOSED
 
 from gateway.mcp_client import CONNECT_PAUSES
 from gateway.outbound import error_line, tls_context
@@ -30,6 +31,11 @@ _WORD = secrets.token_hex(16)
 def was_not_sent(error: MCPError) -> bool:
     """Whether the request never reached the server."""
     return error.error.code == _NOT_SENT and error.error.data == _WORD
+
+
+def is_lost(error: MCPError) -> bool:
+    """Whether no answer came to a request that was sent, as this process saw it, and not as the server says."""
+    return (error.error.code == _LOST and error.error.data == _WORD) or error.error.code == CONNECTION_CLOSED
 
 
 class _BrokenError(httpx2.StreamError, httpx2.SSEError):
