@@ -27,6 +27,8 @@ MAX_BODY_BYTES = 1024 * 1024
 TOO_LARGE = f"the body may have {MAX_BODY_BYTES} bytes"
 # Asked every few seconds by health checks and scrapers; logged only when they fail, and not traced.
 QUIET_PATHS = ("/health", "/ready", "/metrics")
+# As nginx counts who has gone before there was an answer.
+GONE = 499
 # Where a request's hold of the room stands in its state, for the run that goes on with it.
 HOLD = "hold"
 
@@ -50,7 +52,8 @@ class RequestLog:
         given = Headers(scope=scope).get("x-request-id", "")
         identity = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         token = request_id.set(identity)
-        started, status = time.perf_counter(), 500
+        # Until there is an answer: who asked has gone, and there will be none.
+        started, status = time.perf_counter(), GONE
 
         async def note(message: Message) -> None:
             nonlocal status
@@ -64,6 +67,9 @@ class RequestLog:
 
         try:
             await self._app(scope, receive, note)
+        except Exception:
+            status = 500 if status == GONE else status
+            raise
         finally:
             seconds = time.perf_counter() - started
             self._metrics.http_request(route_of(scope), scope["method"], status, seconds)

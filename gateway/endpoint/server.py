@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 from mcp.client.client import Client
@@ -285,6 +286,8 @@ class Endpoints:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         server = scope.get("path_params", {}).get("server")
+        # By which the log and the metrics call it, as they call FastAPI's own routes.
+        scope["route"] = SimpleNamespace(path="/mcp" if server is None else "/mcp/{server}")
         endpoint = self._all if server is None else self._one.get(server)
         if endpoint is None or not _may_know(scope, server):
             await error_response(404, "unknown_server", "there is no such server")(scope, receive, send)

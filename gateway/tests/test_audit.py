@@ -99,6 +99,7 @@ def test_a_call_is_one_line_of_the_log_without_a_value(replicas: list[Gateway]) 
     assert [one["outcome"] for one in calls(second, "anna")] == ["refused", "error", "ok"]
     assert [(one["caller"], one["outcome"]) for one in calls(second, "bert")] == [("bert", "refused")]
     metrics = first.api.get("/metrics").text
+    assert 'route="/mcp",status="200"' in metrics
     assert 'promptcraft_mcp_requests_total{outcome="ok",server="one",tool="say"} 1.0' in metrics
     assert 'outcome="refused",server="-",tool="-"' in metrics and "one__add" not in metrics
 
@@ -106,13 +107,10 @@ def test_a_call_is_one_line_of_the_log_without_a_value(replicas: list[Gateway]) 
 def test_a_server_has_no_more_calls_at_once_than_it_may(replicas: list[Gateway]) -> None:
     async def asked() -> tuple[MCPError, str]:
         async with connected(replicas[0], "anna") as client:
-            waiting = [asyncio.create_task(client.call_tool("one__wait", {"text": f"{it}"})) for it in range(3)]
-            refused: MCPError | None = None
-            while refused is None:
-                try:
-                    await client.call_tool("one__say", {"text": "x"})
-                except MCPError as error:
-                    refused = error
+            waiting = [asyncio.create_task(client.call_tool("one__wait", {"text": f"{it}"})) for it in range(4)]
+            (done,), _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            refused = done.exception()
+            assert isinstance(refused, MCPError), done
             for one in waiting:
                 one.cancel()
             await asyncio.wait(waiting)
@@ -126,6 +124,9 @@ def test_a_server_has_no_more_calls_at_once_than_it_may(replicas: list[Gateway])
     assert (refused.error.code, refused.error.data) == (limits.LIMITED, {"retry_after": 1})
     assert "server one has 3 calls under way; nothing was called" in refused.error.message
     assert said == "one: free"
+    # Who went away is no fault of the gateway's.
+    metrics = replicas[0].api.get("/metrics").text
+    assert 'route="/mcp",status="499"' in metrics and 'status="500"' not in metrics
 
 
 def test_calls_of_a_minute_are_counted_over_all_replicas(monkeypatch: pytest.MonkeyPatch) -> None:
