@@ -25,10 +25,10 @@ INSTALLERS = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_pr
 # MiB. What a server in Node may keep on its heap, so that one can't take what all share.
 NODE_HEAP = 96
 
-# npm's and uv's own words for a registry that nobody answers at.
+# npm's and uv's own words for a registry that nobody answers at, or that the way out has no answer of.
 _UNREACHABLE = re.compile(
     r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|network|dns error|"
-    r"error sending request|tcp connect error|timed out",
+    r"error sending request|tcp connect error|timed out|tunnel|\b50[234]\b",
     re.IGNORECASE,
 )
 

@@ -30,6 +30,7 @@ prompt_argument: libraryName
 Find the library.
 """
 USER_SERVER = {"command": "npx", "args": ["-y", "@upstash/context7-mcp@4.1.1", "--api-key", "ctx7sk-journey-0b1e"]}
+ALL = ("promptcraft", "runner", "egress", "runner-servers")
 SECRETS = (KEY, "ctx7sk-journey-0b1e")
 
 
@@ -61,6 +62,11 @@ def runner(project: Project) -> Container:
     return project.engine.client.containers.get(f"promptcraft-{project.stack}-runner")
 
 
+def servers(project: Project) -> Container:
+    """The container that all three share, since the budget has no room for another."""
+    return project.engine.client.containers.get(f"promptcraft-{project.stack}-runner-servers")
+
+
 def inside(container: Container, script: str) -> str:
     output = container.exec_run(["sh", "-c", script]).output
     assert isinstance(output, bytes)
@@ -72,13 +78,20 @@ def test_up_ends_with_what_is_healthy_and_what_is_missing(deployed: Done, projec
     assert table.count(" ok ") == len(("promptcraft", "context7", "perplexity", "my-library"))
     assert "sentry is unavailable: SENTRY_AUTH_TOKEN is not set" in table
     running = {str(container.name) for container in project.containers() if container.status == "running"}
-    assert running == {f"promptcraft-{project.stack}-{name}" for name in ("promptcraft", "runner")}
+    assert running == {f"promptcraft-{project.stack}-{name}" for name in ALL}
 
 
 def test_the_gateway_lists_the_tools_of_what_the_runner_started(deployed: Done, project: Project) -> None:
     servers = {server["name"]: server for server in project.ask(7862, "/api/mcp/servers").json()["servers"]}
     assert {tool["name"] for tool in servers["context7"]["tools"]} >= {"resolve-library-id", "query-docs"}
     assert servers["my-library"]["tools"] and servers["perplexity"]["tools"]
+
+
+def test_the_plan_says_whose_keys_can_be_read_by_whom(deployed: Done, project: Project) -> None:
+    plan = project.outputs()["plan"]
+    shares = "shares the runner with context7, my-library, because the budget leaves 4 MiB"
+    assert plan["perplexity"]["reason"].endswith(shares) and f"perplexity: {shares}, so they can" in deployed.text
+    assert "shares" not in plan["context7"]["reason"]
 
 
 def test_a_tool_is_called_through_the_gateway(deployed: Done, project: Project) -> None:
@@ -91,6 +104,7 @@ def test_a_tool_is_called_through_the_gateway(deployed: Done, project: Project) 
 
 def test_keys_are_in_secret_files_alone(deployed: Done, project: Project) -> None:
     seen = inside(runner(project), "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ; ls -l /run/promptcraft/secrets")
+    seen += inside(servers(project), "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ")
     assert "context7-mcp" in seen and "server-perplexity.json" in seen
     texts = {"processes": seen, "output": deployed.text}
     for container in project.containers():
@@ -112,7 +126,7 @@ def test_the_limits_hold_what_is_used(deployed: Done, project: Project) -> None:
     budget = project.outputs()["budget"]
     assert budget["memory_mb"] <= budget["limit_mb"] == 500
     used = {}
-    for name in ("promptcraft", "runner"):
+    for name in ALL:
         container = project.engine.client.containers.get(f"promptcraft-{project.stack}-{name}")
         stats: Any = container.stats(stream=False)
         cpu = stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9
@@ -122,7 +136,7 @@ def test_the_limits_hold_what_is_used(deployed: Done, project: Project) -> None:
 
 
 def test_a_server_that_dies_is_started_again(deployed: Done, project: Project) -> None:
-    container = runner(project)
+    container = servers(project)
     before = inside(container, "grep -l dist/index.js /proc/[0-9]*/cmdline")
     kill = "for f in /proc/[0-9]*/cmdline; do grep -q context7-mcp/dist $f && kill -9 $(echo $f | cut -d/ -f3); done"
     inside(container, kill)
@@ -130,7 +144,7 @@ def test_a_server_that_dies_is_started_again(deployed: Done, project: Project) -
 
     def all_ready() -> bool:
         after = inside(container, "grep -l dist/index.js /proc/[0-9]*/cmdline")
-        told = inside(container, f"bash -c {shlex.quote(health)}")
+        told = inside(runner(project), f"bash -c {shlex.quote(health)}")
         return before != after and told.count('"state":"ready"') == len(("context7", "perplexity", "my-library"))
 
     until(all_ready, 120)
