@@ -30,19 +30,41 @@ PUBLIC_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 AUTHORITIES = Path("/tmp/authorities.pem")
 PAUSE = 1.0
 END_SECONDS = 2.0
+# What the servers of one container wait for each other's installers, once.
+TOGETHER_SECONDS = 240.0
 # Characters of what a server said last that its runner is told.
 MAX_LAST_WORDS = 300
 
 
-async def keep(name: str) -> None:
+class Together:
+    """Lets the first server start when packages of all were tried: an installer needs the memory of two servers."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._left = set(names)
+        self._tried = asyncio.Event()
+
+    def tried(self, name: str) -> None:
+        """The server's packages are there, or can't be had."""
+        self._left.discard(name)
+        if not self._left:
+            self._tried.set()
+
+    async def all(self) -> None:
+        """Returns when all were tried."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TOGETHER_SECONDS):
+                await self._tried.wait()
+
+
+async def keep(name: str, together: Together) -> None:
     """Connect the server `name` with the runner, again and again."""
     while True:
         with contextlib.suppress(OSError, EOFError, ValueError):
-            await once(name)
+            await once(name, together)
         await asyncio.sleep(PAUSE)
 
 
-async def once(name: str) -> None:
+async def once(name: str, together: Together) -> None:
     """One connection: install, say so, start, until either end is gone. Raises `OSError`, `EOFError`, `ValueError`."""
     with socket.socket(socket.AF_UNIX) as runner:
         await asyncio.to_thread(runner.connect, str(DOOR / name))
@@ -52,6 +74,9 @@ async def once(name: str) -> None:
         except packages.PackageError as error:
             await say(runner, {"problem": str(error)})
             return
+        finally:
+            together.tried(name)
+        await together.all()
         await say(runner, {"installed": True})
         said = await run(name, runner, command, await told(runner))
         await say(runner, {"ended": said})
@@ -165,7 +190,8 @@ async def main() -> int:
     """Runs until the way out is gone, which ends the container: the engine starts it again."""
     trust()
     way_out = await asyncio.create_subprocess_exec(*WAY_OUT)
-    servers = [asyncio.create_task(keep(name)) for name in sys.argv[1:]]
+    together = Together(sys.argv[1:])
+    servers = [asyncio.create_task(keep(name, together)) for name in sys.argv[1:]]
     code = await way_out.wait()
     for server in servers:
         server.cancel()

@@ -103,7 +103,7 @@ def test_what_is_approved_is_previewed_by_name_and_then_started(project: Project
     assert f"{started} TEAM_OF_THE_PERSON" in preview.text
     up = project.operate("up")
     assert up.code == 0, up.text
-    assert running(project) == {"promptcraft", "runner"}
+    assert running(project) == {"promptcraft", "runner", "egress", "everything-stdio"}
     run = project.ask(API, "/api/agents/everything/runs", "POST", json={"input": "all of it"}).json()
     assert run["status"] == "succeeded" and json.loads(run["output"])["TEAM"] == TEAM, run
     assert stranger.connections == 0

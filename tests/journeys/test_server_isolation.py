@@ -349,8 +349,9 @@ def without(project: Project, rule: str) -> Iterator[str]:
     listens = f"import socket; socket.create_connection(('egress', {port}), 1)"
     until(lambda: container(project, "runner").exec_run(["python3", "-c", listens]).exit_code == 0, 30)
     yield ASKING.replace('"127.0.0.1", 3128', f'"egress", {port}')
-    # Of two that run, the one whose configuration has changed.
-    ending = "for p in /proc/[0-9]*; do grep -q changed.conf $p/cmdline && kill -9 ${p#/proc/}; done; true"
+    # Of two that run, the one whose configuration has changed; the shell that looks names it too.
+    is_it = r"tr '\0' ' ' < $p/cmdline | grep -q '^squid.*changed'"
+    ending = f"for p in /proc/[0-9]*; do {is_it} && kill -9 ${{p#/proc/}}; done; true"
     said(project, "egress", "sh", "-c", ending)
 
 
