@@ -13,6 +13,9 @@ from types import MappingProxyType
 
 PROJECT = "promptcraft-hybrid"
 
+# Stands where a server's name does, for agents among tools (`agent__NAME`): no server has it.
+AGENTS = "agent"
+
 LABEL_PROJECT = "ai.promptcraft.project"
 LABEL_STACK = "ai.promptcraft.stack"
 LABEL_SERVICE = "ai.promptcraft.service"

@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
+from catalog import AGENTS
 from discovery.report import Source
 from reading import endpoints, safe_files, strict_yaml
 from reading.strict_yaml import Document, Problem
@@ -128,6 +129,12 @@ def _egress(value: object) -> object:
     return tuple(value)
 
 
+def _server(text: str) -> str:
+    if text == AGENTS:
+        raise ValueError("stands for agents among the tools; give the server another name")
+    return _name(text)
+
+
 def _egress_name(text: str) -> str:
     if _EGRESS_NAME.fullmatch(text) is None:
         raise ValueError("is not a host name; write it like api.example.com or *.example.com, in lower case")
@@ -165,6 +172,7 @@ def _over_defaults(limits: Mapping[str, int]) -> Mapping[str, int]:
 
 
 Name = Annotated[str, AfterValidator(_name), called("name")]
+ServerName = Annotated[str, AfterValidator(_server), called("name")]
 SourceOrder = Annotated[
     tuple[Annotated[Source, BeforeValidator(_source)], ...], BeforeValidator(_ordered), AfterValidator(_distinct)
 ]
@@ -267,7 +275,7 @@ class ResourceLimits(_Strict):
 class DiscoveryConfig(_Strict):
     """`.mcp/discovery-config.yaml`; every key of it is optional."""
 
-    servers: Mapping[Name, ServerConfig] = Field(
+    servers: Mapping[ServerName, ServerConfig] = Field(
         default_factory=dict,
         description="MCP servers, and the catalog's services, by name.",
         examples=[

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 
-from catalog import FINDABLE, Protocol
+from catalog import AGENTS, FINDABLE, Protocol
 from planning.plan import Decision, Omit
 from settings import ANYBODY, UNNAMED, StackSettings, token_names
-
-# Stands where a server's name does.
-_AGENTS = "agent"
 
 
 def access_of(settings: StackSettings) -> Mapping[str, tuple[str, ...]] | None:
@@ -68,7 +65,7 @@ def _unknown(given: Mapping[str, object], settings: StackSettings) -> Iterator[s
 
 def _matches_something(glob: str, servers: Collection[str], agents: Collection[str]) -> bool:
     return any(_reaches_into(server, glob) for server in servers) or any(
-        fnmatchcase(f"{_AGENTS}__{agent}", glob) for agent in agents
+        fnmatchcase(f"{AGENTS}__{agent}", glob) for agent in agents
     )
 
 

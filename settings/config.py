@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from catalog import LOCAL, MODELS, PROVIDERS, RUNNER, SERVICES, stdio_name
+from catalog import AGENTS, LOCAL, MODELS, PROVIDERS, RUNNER, SERVICES, stdio_name
 
 _TUNING = {
     "ENABLE_MONITORING": "monitoring",
@@ -76,6 +76,8 @@ def _limited(service: str) -> str:
 def _server(name: str) -> str:
     if re.fullmatch(r"[a-z0-9][a-z0-9-]{0,62}", name) is None:
         raise ValueError("is not a server's name; use lower-case letters, digits and '-'")
+    if name == AGENTS:
+        raise ValueError("stands for agents among the tools; give the server another name")
     return name
 
 

@@ -27,7 +27,7 @@ def service_name(name: str) -> str | None:
     text = _slug(name[:_MAX_NAME])
     if text in _CONFIGURED_AS:
         return _CONFIGURED_AS[text]
-    if text in catalog.FINDABLE:
+    if text in catalog.FINDABLE or text == catalog.AGENTS:
         return f"{text}-mcp"
     is_whole = all(character.isascii() or not character.isalnum() for character in name)
     return text if is_whole and is_name(text) else _told_apart(text, name)

@@ -116,6 +116,7 @@ BAD = [
     ("servers: [a]", r":1: servers: must be a map"),
     ("servers:\n  a: 5", r":2: servers\.a: must be a map of keys \(it is a whole number: 5\)"),
     ("servers:\n  a:", r":2: servers\.a: is empty"),
+    ("servers:\n  agent: {}", r":2: servers\.agent: stands for agents among the tools"),
     ("servers:\n  A_b: {}", r":2: servers\.A_b: is not a valid name"),
     ("servers:\n  ../../etc/cron.d/x: {}", r":2: servers.*etc.*is not a valid name"),
     ("servers:\n  '.': {}", r":2: .*is not a valid name"),

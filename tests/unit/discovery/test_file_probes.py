@@ -54,6 +54,7 @@ def from_servers(servers: object, **environment: str) -> Gathered:
         ("Qdrant", "qdrant-mcp"),
         ("promptcraft", "promptcraft-mcp"),
         ("nginx", "nginx-mcp"),
+        ("Agent", "agent-mcp"),
         ("docs search", "docs-search"),
         ("../../etc/cron.d/x", "etc-cron-d-x"),
         ("io.github/x", "io-github-x"),
