@@ -19,6 +19,7 @@ _RATE = "1m"
 
 _RUNS = "promptcraft_agent_run_seconds"
 _MCP = "promptcraft_mcp_requests_total"
+_MCP_SECONDS = "promptcraft_mcp_request_seconds"
 _HTTP = "promptcraft_http_requests_total"
 _TOKENS = "promptcraft_tokens_total"
 _TOOLS = "promptcraft_tool_calls_total"
@@ -43,8 +44,8 @@ class Panel:
     queries: tuple[Query, ...]
 
 
-def _quantile(quantile: float, by: str) -> Query:
-    buckets = f"sum by (le, {by}) (rate({_RUNS}_bucket[{_RATE}]))"
+def _quantile(quantile: float, by: str, metric: str = _RUNS) -> Query:
+    buckets = f"sum by (le, {by}) (rate({metric}_bucket[{_RATE}]))"
     return Query(f"histogram_quantile({quantile}, {buckets})", f"{{{{{by}}}}} p{int(quantile * 100)}")
 
 
@@ -76,6 +77,24 @@ PANELS = (
         "Answers of MCP servers to the application, by outcome, and by the replica that asked.",
         "reqps",
         (_rate(_MCP, "server", "outcome"), _rate(_MCP, "instance")),
+    ),
+    Panel(
+        "Calls that were not made",
+        "What the application kept from MCP servers: refused (no right, or no such tool), blocked (not what was "
+        "accepted), limited (too many).",
+        "reqps",
+        (
+            Query(
+                f'sum by (server, outcome) (rate({_MCP}{{outcome=~"refused|blocked|limited"}}[{_RATE}]))',
+                "{{server}} {{outcome}}",
+            ),
+        ),
+    ),
+    Panel(
+        "MCP response times",
+        "How long calls of MCP servers take: half and 95 of 100 are quicker. By server, the way there included.",
+        "s",
+        (_quantile(0.5, "server", _MCP_SECONDS), _quantile(0.95, "server", _MCP_SECONDS)),
     ),
     Panel(
         "Tokens and tool calls",

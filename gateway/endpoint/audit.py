@@ -33,11 +33,15 @@ MAX_NAME_CHARACTERS = 64
 NOBODYS = "-"
 
 Kind = Literal["tool", "agent", "prompt", "resource", "completion"]
-Outcome = Literal["ok", "error", "refused", "limited", "cancelled", "unknown"]
+Outcome = Literal["ok", "error", "refused", "blocked", "limited", "cancelled", "unknown"]
 
 
 class RefusedError(MCPError):
     """There is no such thing, or none that the caller may see; nothing was called."""
+
+
+class BlockedError(MCPError):
+    """The tool is not what was accepted; nothing was called."""
 
 
 class UnknownOutcomeError(MCPError):
@@ -155,6 +159,8 @@ def _outcome(error: BaseException) -> Outcome:
         return "limited"
     if isinstance(error, RefusedError):
         return "refused"
+    if isinstance(error, BlockedError):
+        return "blocked"
     if isinstance(error, UnknownOutcomeError):
         return "unknown"
     return "cancelled" if isinstance(error, asyncio.CancelledError) else "error"

@@ -66,9 +66,7 @@ class Catalogue:
 
         Raises `AnswerError` where its server can't be asked.
         """
-        servers = [server for server in self._upstreams if self._only or name.startswith(f"{server}{SEPARATOR}")]
-        # A name that was cut may lack the end of its server's.
-        for server in servers or list(self._upstreams):
+        for server in self._servers_of(name):
             upstream = self._upstreams[server]
             for seconds in (CALLED_SECONDS, LISTED_SECONDS):
                 listing = await upstream.listed(kind, seconds)
@@ -76,6 +74,19 @@ class Catalogue:
                     if self.name_of(server, item.name) == name:
                         return Entry(upstream, item) if rights.allows(server, item.name) else None
         return None
+
+    def withheld(self, name: str, rights: Rights) -> tuple[Upstream, str, str] | None:
+        """Whose tool has that name but is not served for what it became, its own name, and why; None for any other."""
+        for server in self._servers_of(name):
+            for tool, why in self._upstreams[server].withheld().items():
+                if self.name_of(server, tool) == name:
+                    return (self._upstreams[server], tool, why) if rights.allows(server, tool) else None
+        return None
+
+    def _servers_of(self, name: str) -> list[str]:
+        servers = [server for server in self._upstreams if self._only or name.startswith(f"{server}{SEPARATOR}")]
+        # A name that was cut may lack the end of its server's.
+        return servers or list(self._upstreams)
 
     def owner(self, uri: str, rights: Rights) -> tuple[Upstream, str] | None:
         """The server that a resource is of, and the URI that it knows; None where there is none that may be seen."""

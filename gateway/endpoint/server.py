@@ -45,7 +45,7 @@ from gateway import VERSION
 from gateway.access import CALLER, CALLER_NAME
 from gateway.endpoint import audit
 from gateway.endpoint.agents import AgentTools
-from gateway.endpoint.audit import Audit, RefusedError, UnknownOutcomeError
+from gateway.endpoint.audit import Audit, BlockedError, RefusedError, UnknownOutcomeError
 from gateway.endpoint.catalogue import Catalogue, Entry, Seen, page
 from gateway.endpoint.names import exposed_uri
 from gateway.endpoint.transport import is_lost
@@ -161,7 +161,15 @@ class Endpoint:
                 ran = await self._agents.call(agent, params.arguments or {}, state[CALLER], state[HOLD], progress)
                 call.answered(ran, is_error=ran.is_error)
                 return ran
-            entry = await self._found(Kind.TOOLS, params.name, rights)
+            try:
+                entry = await self._found(Kind.TOOLS, params.name, rights)
+            except RefusedError as error:
+                withheld = self._catalogue.withheld(params.name, rights)
+                if withheld is None:
+                    raise
+                upstream, tool, why = withheld
+                call.at(upstream.name, tool)
+                raise BlockedError(INVALID_PARAMS, why) from error
             call.at(entry.upstream.name, entry.item.name)
             request = CallToolRequest(params=CallToolRequestParams(name=entry.item.name, arguments=params.arguments))
             result = await self._asked(

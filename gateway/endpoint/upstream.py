@@ -114,6 +114,13 @@ class Upstream:
             raise AnswerError(f"{self.name}: it has not listed its {kind.value} within {LIST_SECONDS:g} s")
         return listing.result()
 
+    def withheld(self) -> dict[str, str]:
+        """Why each tool that the server last listed and that is not served is not, by the tool's name."""
+        judged = self._guard.last(self.name)
+        if judged is None:
+            return {}
+        return {one.tool: why for one in judged.withheld if (why := judged.refusal(one.tool)) is not None}
+
     async def close(self) -> None:
         for listing in list(self._listing.values()):
             listing.cancel()

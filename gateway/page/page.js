@@ -5,6 +5,7 @@ const RECONNECT_MS = 2000;
 const TOKEN_KEY = "promptcraft-token";
 // What MCP servers offer changes seldom, and asking costs each of them a connection.
 const SERVERS_MS = 15000;
+const CALLS_MS = 5000;
 const SHOWN_FAILURES = 5;
 const byId = (id) => document.getElementById(id);
 
@@ -146,6 +147,54 @@ function serverRow(server) {
     cell("Tools", tools.length ? element("ul", "tools", ...tools) : "–"));
 }
 
+// What is not as it was accepted, and what speaks to a model instead of about itself.
+const toLookAt = ({ servers }) => servers.flatMap((server) => server.tools
+  .filter((tool) => !tool.served || tool.changes.length || tool.marks.length)
+  .map((tool) => ({ ...tool, server: server.name })));
+
+function toolRow(tool) {
+  return row(
+    header(`${tool.server}: ${tool.name}`),
+    cell("Served", tool.served ? state("ok", "yes") : state("down", `no: ${tool.kind}`), note(tool.reason, tool.served ? "note" : "alert")),
+    cell("What changed", ...said(tool.changes)),
+    cell("Marks", ...said(tool.marks)));
+}
+
+const said = (found) => (found.length ? found.map((one) => note(`${one.where}: ${one.says}`)) : ["–"]);
+
+const OUTCOMES = { ok: "succeeded", error: "failed", blocked: "failed", unknown: "failed" };
+
+function callRow(call) {
+  return row(
+    header(call.server === null ? call.name : `${call.server}: ${call.name}`, note(call.kind === "tool" ? "" : call.kind)),
+    cell("Caller", call.caller),
+    cell("Outcome", state(OUTCOMES[call.outcome] ?? "cancelled", call.outcome)),
+    cell("Arguments", call.arguments.join(", ") || "–"),
+    cell("In and out", number(`${call.bytes_in} + ${call.bytes_out} bytes`)),
+    cell("Took", number(milliseconds(call.duration_ms))),
+    cell("Begun", time(call.at)));
+}
+
+// [caller, how many calls, how many of them that did not succeed], the busiest first.
+function callersOf(calls) {
+  const found = new Map();
+  for (const { caller, outcome } of calls) {
+    const [all, failed] = found.get(caller) ?? [0, 0];
+    found.set(caller, [all + 1, failed + (outcome === "ok" ? 0 : 1)]);
+  }
+  return [...found].map(([caller, counts]) => [caller, ...counts]).sort((a, b) => b[1] - a[1]);
+}
+
+function showCalls(calls) {
+  byId("no-calls").hidden = calls.length > 0;
+  byId("calls-part").hidden = calls.length === 0;
+  showList("callers", callersOf(calls), ([caller]) => caller, ([caller, all, failed]) =>
+    element("li", "", element("strong", "", caller), ` ${counted(all, "call")}${failed ? `, ${failed} without success` : ""}`));
+  // Two calls may have everything in common but their place.
+  const numbered = calls.map((call, place) => ({ key: `${calls.length - place} ${call.at}`, call }));
+  showList("calls", numbered, ({ key }) => key, ({ call }) => callRow(call));
+}
+
 // Everything that is not as it should be, the gravest first, as [where, what].
 function problems({ health, agents, runs }) {
   const services = Object.entries(health.services);
@@ -283,6 +332,21 @@ async function followServers() {
   }
 }
 
+async function followCalls() {
+  for (;;) {
+    try {
+      showCalls((await (await ask("api/mcp/calls")).json()).calls);
+      byId("calls-section").hidden = false;
+      const tools = toLookAt(await (await ask("api/mcp/tools")).json());
+      showList("tools", tools, (tool) => `${tool.server} ${tool.name}`, toolRow);
+      byId("tools-section").hidden = tools.length === 0;
+    } catch {
+      // The state's stream says what is wrong; what is shown stays.
+    }
+    await new Promise((resolve) => setTimeout(resolve, CALLS_MS));
+  }
+}
+
 // --- Running an agent ---
 
 function showOutput(text) {
@@ -387,3 +451,4 @@ byId("token-form").addEventListener("submit", (event) => {
 
 follow();
 followServers();
+followCalls();
