@@ -20,6 +20,7 @@ _RATE = "1m"
 _RUNS = "promptcraft_agent_run_seconds"
 _MCP = "promptcraft_mcp_requests_total"
 _MCP_SECONDS = "promptcraft_mcp_request_seconds"
+_NOT_MADE = ("refused", "blocked", "limited")
 _HTTP = "promptcraft_http_requests_total"
 _TOKENS = "promptcraft_tokens_total"
 _TOOLS = "promptcraft_tool_calls_total"
@@ -53,6 +54,12 @@ def _rate(metric: str, *by: str) -> Query:
     return Query(f"sum by ({', '.join(by)}) (rate({metric}[{_RATE}]))", " ".join(f"{{{{{label}}}}}" for label in by))
 
 
+def _amount(metric: str, condition: str, what: str, by: str) -> Query:
+    """How much of `metric` meets `condition`: 0, and not nothing, while none does."""
+    some = f"sum by ({by}) (rate({metric}{{{condition}}}[{_RATE}]))"
+    return Query(f"{some} or 0 * sum by ({by}) (rate({metric}[{_RATE}]))", f"{{{{{by}}}}} {what}")
+
+
 def _share(metric: str, condition: str, what: str, by: str = "instance") -> Query:
     """The share of `metric` that meets `condition`: 0, and not nothing, while none does."""
     every = f"sum by ({by}) (rate({metric}[{_RATE}]))"
@@ -83,12 +90,7 @@ PANELS = (
         "What the application kept from MCP servers: refused (no right, or no such tool), blocked (not what was "
         "accepted), limited (too many).",
         "reqps",
-        (
-            Query(
-                f'sum by (server, outcome) (rate({_MCP}{{outcome=~"refused|blocked|limited"}}[{_RATE}]))',
-                "{{server}} {{outcome}}",
-            ),
-        ),
+        tuple(_amount(_MCP, f'outcome="{outcome}"', outcome, by="server") for outcome in _NOT_MADE),
     ),
     Panel(
         "MCP response times",

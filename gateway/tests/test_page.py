@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from mcp.client.client import Client
+from mcp.shared.exceptions import MCPError
 from playwright.sync_api import Browser, Page, expect
 
 from gateway.tests.browser import PATIENCE_MS, SHAPES, Watched, chromium, opened
-from gateway.tests.conftest import Gateway, Street, gateway, wait_until
+from gateway.tests.conftest import Gateway, Street, gateway, plan_of, service, wait_until
+from gateway.tests.test_tool_guard import LIST, POISONED, READ, Shifting, pin_of, shifting
 
 # An en dash, as people write it.
 NONE = "\N{EN DASH}"
@@ -214,6 +220,60 @@ def test_the_mcp_servers_are_shown_with_their_tools(watched: Watched, used: Stre
         assert cells["Health"] == lines(one["status"], one["problem"])
         assert cells["Is"] == [f"{one['server_name']} {one['version']}"]
         assert cells["Tools"] == [tool["name"] for tool in one["tools"]]
+
+
+@pytest.fixture
+def shifty(tmp_path: Path) -> Iterator[tuple[Shifting, Gateway]]:
+    """A gateway with one server, two of whose tools are pinned."""
+    with shifting(tmp_path) as notes:
+        plan = plan_of({"notes": service("mcp", notes.url, pin=pin_of(tmp_path, READ, LIST))})
+        with gateway(tmp_path, plan, PROMPTCRAFT_CHECK_SECONDS="30") as running:
+            yield notes, running
+
+
+def call_at_mcp(on: Gateway, tool: str, **arguments: str) -> None:
+    async def ask() -> None:
+        async with Client(str(on.api.base_url.join("/mcp")), mode="2026-07-28") as client:
+            with suppress(MCPError):
+                await client.call_tool(tool, arguments)
+
+    # Playwright's own loop runs in this thread.
+    with ThreadPoolExecutor(1) as beside:
+        beside.submit(asyncio.run, ask()).result()
+
+
+def test_calls_callers_and_changed_tools_are_shown(browser: Browser, shifty: tuple[Shifting, Gateway]) -> None:
+    notes, on = shifty
+    with opened(browser, address(on)) as watched:
+        page = watched.page
+        expect(page.locator("#no-calls")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.locator("#calls-part")).to_be_hidden()
+        expect(page.locator("#tools-section")).to_be_hidden()
+        hostile = "<img src=x onerror=document.title=1>"
+        notes.has({**POISONED, "description": f"{POISONED['description']} {hostile}"}, LIST)
+        call_at_mcp(on, "notes__list", secret="never-shown")
+        call_at_mcp(on, "notes__read", prompt="never-shown")
+        call_at_mcp(on, hostile)
+        expect(page.locator("#calls tr")).to_have_count(3, timeout=PATIENCE_MS)
+        expect(page.locator("#tools tr")).to_have_count(1, timeout=PATIENCE_MS)
+        said = on.page.get("/api/mcp/calls").json()["calls"]
+        shown = [[cell["text"] for cell in cells] for cells in page.evaluate(ROWS, "calls")]
+        assert [(head[0], caller[0], outcome[0]) for head, caller, outcome, *_ in shown] == [
+            (f"{one['server']}: {one['name']}" if one["server"] else one["name"], one["caller"], one["outcome"])
+            for one in said
+        ]
+        assert [one["outcome"] for one in said] == ["refused", "blocked", "ok"]
+        assert page.locator("#callers li").all_inner_texts() == [f"{said[0]['caller']} 3 calls, 2 without success"]
+        (tool,) = on.page.get("/api/mcp/tools").json()["servers"][0]["tools"][-1:]
+        (cells,) = rows(page, "tools").values()
+        assert tool["name"] == "read" and cells["Served"] == ["no: blocked", tool["reason"]]
+        assert len(cells["What changed"]) == len(tool["changes"]) and cells["Marks"]
+        assert "never-shown" not in page.content() and page.locator("main img").count() == 0
+        found = Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wide == 0, "the page scrolls sideways"
+        assert watched.complaints == []
 
 
 def test_the_choice_is_of_the_agents_that_can_run(watched: Watched) -> None:
