@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import discovery, gateway, mcp, no_op, production
+from bench import discovery, gateway, no_op, production
 
-BENCHMARKS = (discovery, gateway, mcp, no_op, production)
+BENCHMARKS = (discovery, gateway, no_op, production)
 RESULTS = Path(__file__).with_name("results.json")
 
 

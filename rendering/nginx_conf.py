@@ -18,7 +18,7 @@ CERTIFICATE_FILE = "tls.pem"
 REQUESTS_PER_SECOND = 250
 
 # What only looks. Regular expression.
-QUICK_PATHS = "^/api/(agents/available|discovery|health|mcp/servers|runs|sessions)(/|$)"
+QUICK_PATHS = "^/api/(agents/available|discovery|health|mcp/(calls|servers|tools)|runs|sessions)(/|$)"
 
 _API, _PAGE = (port.container for port in SERVICES["promptcraft"].ports)
 _HTTP, _HTTPS = (port.container for port in SERVICES["nginx"].ports)
