@@ -76,20 +76,25 @@ def test_every_service_answers_in_its_own_protocol(deployed: Done, project: Proj
 
 
 def test_the_document_to_paste_works_with_the_official_client(deployed: Done, project: Project) -> None:
-    (zen,) = project.outputs()["mcpConfig"]["mcpServers"].values()
-    # As Claude Code expands them.
-    headers = {name: re.sub(r"\$\{(\w+)\}", lambda it: SECRETS[it[1]], text) for name, text in zen["headers"].items()}
+    ((name, entry),) = project.outputs()["mcpConfig"]["mcpServers"].items()
+    (zen,) = project.outputs()["mcpConfigEach"]["mcpServers"].values()
+    assert (name, entry["type"], zen["type"]) == ("promptcraft", "http", "http")
 
-    async def handshake() -> str:
+    async def handshake(server: dict[str, Any]) -> tuple[str, set[str]]:
+        # As Claude Code expands them.
+        told = server.get("headers", {}).items()
+        headers = {name: re.sub(r"\$\{(\w+)\}", lambda it: SECRETS[it[1]], text) for name, text in told}
         async with (
             httpx2.AsyncClient(headers=headers) as client,
-            streamable_http_client(zen["url"], http_client=client) as streams,
+            streamable_http_client(server["url"], http_client=client) as streams,
             ClientSession(streams[0], streams[1]) as session,
         ):
-            return (await session.initialize()).server_info.name
+            introduced = await session.initialize()
+            return introduced.server_info.name, {tool.name for tool in (await session.list_tools()).tools}
 
-    assert zen["type"] == "http"
-    assert project.inside(lambda: asyncio.run(handshake())) == "PAL"
+    assert project.inside(lambda: asyncio.run(handshake(zen)))[0] == "PAL"
+    introduced, tools = project.inside(lambda: asyncio.run(handshake(entry)))
+    assert introduced == "promptcraft" and "zen-mcp__version" in tools
 
 
 def test_redis_answers_inside_its_container(running: dict[str, Container]) -> None:
