@@ -24,6 +24,8 @@ PASSWORD = "only-for-tests"
 PANELS = [
     "Agent execution times",
     "MCP response rates",
+    "Calls that were not made",
+    "MCP response times",
     "Tokens and tool calls",
     "Memory and CPU",
     "Request throughput",
