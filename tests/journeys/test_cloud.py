@@ -96,7 +96,8 @@ def test_the_plan_says_whose_keys_can_be_read_by_whom(deployed: Done, project: P
 
 def test_a_tool_is_called_through_the_gateway(deployed: Done, project: Project) -> None:
     body = {"input": "pulumi", "arguments": {"query": "how to test a program"}}
-    run = project.ask(7862, "/api/agents/librarian/runs", "POST", json=body).json()
+    # Its server tries for a while where its own service can't be reached.
+    run = project.ask(7862, "/api/agents/librarian/runs", "POST", json=body, seconds=120).json()
     # Whether Context7's own service can be reached from here is not ours to say; its server answered.
     assert (run["server"], run["tool"]) == ("context7", "resolve-library-id")
     assert "librar" in (run["output"] or run["error"]["message"]).lower()
