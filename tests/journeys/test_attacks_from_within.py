@@ -137,15 +137,15 @@ print(json.dumps({
 """
 
 
-def of_the_runner(project: Project, code: str) -> Any:
-    """What `code` prints as JSON in the runner, which is on the stack's network; no server is."""
-    done: Any = container(project, "runner").exec_run(["python3", "-c", code])
+def told_in(project: Project, service: str, code: str) -> Any:
+    """What `code` prints as JSON in a container that is on the stack's network, as no server is."""
+    done: Any = container(project, service).exec_run(["python3", "-c", code])
     assert done.exit_code == 0, done.output
     return json.loads(done.output)
 
 
 def test_the_neighbours_ask_whoever_is_on_the_network_who_it_is(door: Door, project: Project) -> None:
-    told = of_the_runner(project, ASKING)
+    told = told_in(project, "runner", ASKING)
     assert all("NOAUTH" in answer for answer in told["redis"]), told["redis"]
     assert set(told["qdrant"]) == set(told["gateway"]) == set(told["grafana"]) == {401}, told
     assert set(told["prometheus"]) == {403}
@@ -167,7 +167,8 @@ with ThreadPoolExecutor(32) as pool:
 
 
 def test_of_the_host_a_container_reaches_what_the_world_reaches(door: Door, project: Project) -> None:
-    assert of_the_runner(project, SCANNING) == [door.port]
+    # Of the application, which has the memory for it.
+    assert told_in(project, "promptcraft-1", SCANNING) == [door.port]
 
 
 # --- A script without an end ---
